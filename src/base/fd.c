@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/fd.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+int fd_close(int fd) {
+    if (fd >= 0) {
+        int saved = errno;
+
+        (void) close(fd);
+        errno = saved;
+    }
+    return -EBADF;
+}
+
+void closedirp(DIR **dir) {
+    if (*dir)
+        (void) closedir(*dir);
+    *dir = NULL;
+}
+
+void fclosep(FILE **file) {
+    if (*file)
+        (void) fclose(*file);
+    *file = NULL;
+}
+
+int fd_read_all(int fd, size_t max, char **ret_text, size_t *ret_size) {
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0, room = 0;
+
+    for (;;) {
+        if (room - size < 2) {
+            size_t more = room ? room * 2 : 1024;
+            char *bigger = realloc(text, more);
+
+            if (!bigger)
+                return -ENOMEM;
+            text = bigger;
+            room = more;
+        }
+        ssize_t n = read(fd, text + size, room - size - 1);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            break;
+        size += (size_t) n;
+        if (size > max)
+            return -E2BIG;
+    }
+    text[size] = '\0';
+    *ret_text = TAKE_PTR(text);
+    if (ret_size)
+        *ret_size = size;
+    return 0;
+}
+
+int fd_read_file_at(int dir_fd, const char *path, size_t max, char **ret_text, size_t *ret_size) {
+    _cleanup_close_ int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    if (fd < 0)
+        return -errno;
+    return fd_read_all(fd, max, ret_text, ret_size);
+}
+
+int fd_write_all(int fd, const void *data, size_t size) {
+    const char *p = data;
+
+    while (size > 0) {
+        ssize_t n = write(fd, p, size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        p += n;
+        size -= (size_t) n;
+    }
+    return 0;
+}
+
+int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *data, size_t size) {
+    _cleanup_free_ char *temporary = NULL;
+    _cleanup_close_ int fd = -EBADF;
+    unsigned long long random;
+    int r;
+
+    if (getrandom(&random, sizeof random, 0) != (ssize_t) sizeof random)
+        return -EIO;
+    if (asprintf(&temporary, ".%s.%016llx", name, random) < 0)
+        return -ENOMEM;
+    fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (fd < 0)
+        return -errno;
+    r = fd_write_all(fd, data, size);
+    if (r >= 0 && fchmod(fd, mode) < 0)
+        r = -errno;
+    if (r >= 0 && renameat(dir_fd, temporary, dir_fd, name) < 0)
+        r = -errno;
+    if (r < 0)
+        (void) unlinkat(dir_fd, temporary, 0);
+    return r;
+}
+
+static int fd_change_flag(int fd, int get, int set, int flag, bool on) {
+    int flags = fcntl(fd, get);
+
+    if (flags < 0)
+        return -errno;
+    flags = on ? flags | flag : flags & ~flag;
+    return fcntl(fd, set, flags) < 0 ? -errno : 0;
+}
+
+int fd_set_cloexec(int fd, bool on) {
+    return fd_change_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC, on);
+}
+
+int fd_set_nonblock(int fd, bool on) {
+    return fd_change_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK, on);
+}

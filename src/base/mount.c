@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/mount.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "base/fd.h"
+
+#define MOUNTINFO_MAX (16 * 1024 * 1024)
+
+int mount_parse(const char *mountinfo, int mount_id, struct mount_facts *ret) {
+    for (const char *line = mountinfo; line && *line; line = strchr(line, '\n'), line += line != NULL) {
+        struct mount_facts facts = {0};
+        unsigned major, minor;
+        const char *separator;
+        int id;
+
+        if (sscanf(line, "%d %*d %u:%u", &id, &major, &minor) != 3)
+            return -EBADMSG;
+        if (id != mount_id)
+            continue;
+        separator = strstr(line, " - ");
+        if (!separator || sscanf(separator, " - %31s", facts.type) != 1)
+            return -EBADMSG;
+        facts.device = makedev(major, minor);
+        *ret = facts;
+        return 0;
+    }
+    return -ENOENT;
+}
+
+int mount_of_fd(int proc_fd, int fd, struct mount_facts *ret) {
+    _cleanup_free_ char *fdinfo = NULL, *mountinfo = NULL;
+    const char *row;
+    char path[64];
+    int mount_id, r;
+
+    snprintf(path, sizeof path, "self/fdinfo/%d", fd);
+    r = fd_read_file_at(proc_fd, path, 64 * 1024, &fdinfo, NULL);
+    if (r < 0)
+        return r;
+    row = strstr(fdinfo, "mnt_id:");
+    if (!row || sscanf(row, "mnt_id: %d", &mount_id) != 1)
+        return -EBADMSG;
+    r = fd_read_file_at(proc_fd, "self/mountinfo", MOUNTINFO_MAX, &mountinfo, NULL);
+    if (r < 0)
+        return r;
+    return mount_parse(mountinfo, mount_id, ret);
+}
+
+bool mount_type_is_remote(const char *type) {
+    static const char *const remote[] = {"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "afs", "ocfs2", "gfs2", "lustre"};
+
+    for (size_t i = 0; i < ELEMENTSOF(remote); i++)
+        if (strcmp(type, remote[i]) == 0)
+            return true;
+    return strncmp(type, "fuse.", 5) == 0;
+}

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* latchd run | exec | check: the supervisor's command line. */
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/value.h"
+#include "cli/options.h"
+#include "control/methods.h"
+#include "service/recover.h"
+#include "service/service.h"
+
+static const char usage_text[] =
+    "Usage: latchd run   [OPTIONS] SERVICE...\n"
+    "       latchd exec  [OPTIONS] SERVICE [-- ARG...]\n"
+    "       latchd run|exec [OPTIONS] [--name NAME] [--lock PATH[:STYLE]]... [--socket PATH]...\n"
+    "                       [--limit NAME=SOFT[:HARD]]... [--user USER] [--set KEY=VALUE]... -- COMMAND [ARG...]\n"
+    "       latchd check [OPTIONS] SERVICE...\n"
+    "\n"
+    "Runs daemons that guard their control sockets with lock files. Before each start it finds out who really\n"
+    "holds the locks, clears exactly what a dead daemon left, and sets the resource limits.\n"
+    "\n"
+    "  run    supervise in the foreground: restart what dies, answer latchctl\n"
+    "  exec   make the way free, set limits and rights, and become the daemon (same PID)\n"
+    "  check  read the configuration and print every mistake as FILE:LINE: message\n"
+    "\n"
+    "SERVICE is a name, for which NAME.conf is read from " SYSCONFDIR "/latchd or\n" VENDORDIR
+    ", or a path to a file if it contains a slash.\n"
+    "\n"
+    "Options:\n"
+    "      --config-dir DIR      read NAME.conf from DIR only\n"
+    "      --runtime-dir DIR     supervisor locks, control sockets and states (default: $LATCHD_RUNTIME_DIR,\n"
+    "                            /run/latchd for root, $XDG_RUNTIME_DIR/latchd otherwise)\n"
+    "      --log-level LEVEL     emerg ... debug, or 0 ... 7 (default: info)\n"
+    "      --log-target TARGET   auto, journal or stderr (default: auto, the journal where there is one)\n"
+    "  -h, --help                show this text\n"
+    "      --version             show the version\n"
+    "\n"
+    "Without a configuration file, a COMMAND behind --:\n"
+    "      --name NAME           the service's name (default: that of the command)\n"
+    "      --lock PATH[:STYLE]   a lock file: flock (default), posix, ofd or pidfile\n"
+    "      --socket PATH         a control socket, guarded by PATH.lock\n"
+    "      --limit NAME=SOFT[:HARD]  a resource limit, such as NOFILE=4096\n"
+    "      --user USER, --group GROUP, --set KEY=VALUE   as in the [Service] section\n"
+    "\n"
+    "Exit status: 0 success, 1 failure, 64 usage, 75 a living owner holds the lock or socket (try again later),\n"
+    "77 not permitted, 78 configuration.\n"
+    "\n"
+    "See latchd(8), latchd.conf(5), latchctl(1).\n";
+
+enum {
+    OPT_CONFIG_DIR = 256,
+    OPT_RUNTIME_DIR,
+    OPT_LOG_LEVEL,
+    OPT_LOG_TARGET,
+    OPT_VERSION,
+    OPT_SERVICE_KEY, /* from here on: one that describes a service, see service_keys[] */
+};
+
+static const char *const service_keys[] = {"name", "lock", "socket", "limit", "user", "group", "kind", "config-file",
+                                           "environment", "type", "restart", "set"};
+
+struct invocation {
+    const char *config_dir;
+    char *runtime_dir; /* owned */
+    int log_level;
+    enum log_target log_target;
+    struct config_option *options; /* owned */
+    size_t n_options;
+    char **words; /* what stands before "--": verb and services; borrowed */
+    int n_words;
+    char **command; /* what stands behind it; NULL: no "--" */
+};
+
+static int fail_usage(const char *message, const char *subject) {
+    fprintf(stderr, "latchd: %s%s%s; try latchd --help\n", message, subject ? ": " : "", subject ? subject : "");
+    return EXIT_BAD_USAGE;
+}
+
+/* Returns -1 to go on, else an exit code. */
+static int parse_arguments(int argc, char *argv[], struct invocation *invocation) {
+    struct option options[8 + ELEMENTSOF(service_keys)] = {
+        {"config-dir", required_argument, NULL, OPT_CONFIG_DIR},
+        {"runtime-dir", required_argument, NULL, OPT_RUNTIME_DIR},
+        {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+        {"log-target", required_argument, NULL, OPT_LOG_TARGET},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {"help", no_argument, NULL, 'h'},
+    };
+    int separator = argc, c;
+
+    for (size_t i = 0; i < ELEMENTSOF(service_keys); i++)
+        options[6 + i] =
+            (struct option){service_keys[i], required_argument, NULL, OPT_SERVICE_KEY + (int) i};
+    for (int i = 1; i < argc && separator == argc; i++)
+        if (strcmp(argv[i], "--") == 0)
+            separator = i;
+    if (separator < argc)
+        invocation->command = &argv[separator + 1];
+    invocation->options = calloc((size_t) argc, sizeof *invocation->options);
+    if (!invocation->options)
+        return EXIT_FAILURE;
+
+    /* getopt moves what is no option behind the options, but never looks beyond "--". */
+    while ((c = getopt_long(separator, argv, "h", options, NULL)) >= 0) {
+        switch (c) {
+        case 'h':
+            fputs(usage_text, stdout);
+            return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        case OPT_VERSION:
+            puts("latchd " PACKAGE_VERSION);
+            return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        case OPT_CONFIG_DIR:
+            invocation->config_dir = optarg;
+            break;
+        case OPT_RUNTIME_DIR:
+            free(invocation->runtime_dir);
+            invocation->runtime_dir = strdup(optarg);
+            break;
+        case OPT_LOG_LEVEL:
+            if (event_parse_priority(optarg, &invocation->log_level) < 0)
+                return fail_usage("--log-level wants emerg, alert, crit, err, warning, notice, info or debug, not",
+                                  optarg);
+            break;
+        case OPT_LOG_TARGET:
+            invocation->log_target = log_target_from_string(optarg);
+            if (invocation->log_target < 0)
+                return fail_usage("--log-target wants auto, journal or stderr, not", optarg);
+            break;
+        case '?':
+            fputs("Try latchd --help\n", stderr);
+            return EXIT_BAD_USAGE;
+        default:
+            invocation->options[invocation->n_options++] =
+                (struct config_option){.key = service_keys[c - OPT_SERVICE_KEY], .value = optarg};
+        }
+    }
+    invocation->words = &argv[optind];
+    invocation->n_words = separator - optind;
+    if (!invocation->runtime_dir)
+        invocation->runtime_dir = options_runtime_dir();
+    return -1;
+}
+
+/* Loads one service; prints what is wrong with it. Returns 0 or an exit code. */
+static int load(const struct invocation *invocation, const char *name, struct service_config **ret) {
+    struct config_paths paths = options_config_paths(invocation->config_dir);
+    struct config_problems problems = {0};
+    _cleanup_err_ struct err err = {0};
+    int r;
+
+    if (name)
+        r = service_config_load(name, &paths, &problems, ret, &err);
+    else
+        r = service_config_from_options(invocation->options, invocation->n_options, invocation->command, &problems, ret);
+    options_print_problems(&problems);
+    if (r < 0 && (problems.n == 0 || err.message))
+        fprintf(stderr, "latchd: %s\n", err.message ? err.message : strerror(-r));
+    config_problems_done(&problems);
+    return r < 0 ? EXIT_BAD_CONFIG : 0;
+}
+
+static int open_log(const struct invocation *invocation, struct event_log **ret, struct err *err) {
+    struct event_log_options options = {.target = invocation->log_target, .max_priority = invocation->log_level};
+
+    return event_log_open(&options, ret, err);
+}
+
+static int exit_code_of(const struct err *err) {
+    int code = options_fail("latchd", err);
+
+    return err->name && strcmp(err->name, "Held") == 0 ? EXIT_HELD : code;
+}
+
+static int open_runtime_dir(const struct invocation *invocation, struct err *err) {
+    if (!invocation->runtime_dir)
+        return err_set(err, ENOENT, "Failed",
+                       "no runtime directory: XDG_RUNTIME_DIR is not set; choose one by --runtime-dir");
+    return manager_open_runtime_dir(invocation->runtime_dir, true, err);
+}
+
+/* The services that the words name, or the one that the options describe. */
+static int load_services(const struct invocation *invocation, struct service_config **configs) {
+    int n = 0, code;
+
+    if (invocation->n_words == 0) {
+        code = load(invocation, NULL, &configs[0]);
+        return code ? code : -1;
+    }
+    for (; n < invocation->n_words; n++) {
+        code = load(invocation, invocation->words[n], &configs[n]);
+        if (code)
+            return code;
+        for (int i = 0; i < n; i++)
+            if (strcmp(configs[i]->name, configs[n]->name) == 0)
+                return fail_usage("this service is named twice", configs[n]->name);
+    }
+    return -1;
+}
+
+static int run_services(const struct invocation *invocation, struct service_config **configs, int n) {
+    _cleanup_err_ struct err err = {0};
+    _cleanup_event_log_ struct event_log *log = NULL;
+    _cleanup_manager_ struct manager *manager = NULL;
+    _cleanup_(control_freep) struct control *control = NULL;
+    int fd;
+
+    if (open_log(invocation, &log, &err) < 0)
+        return exit_code_of(&err);
+    fd = open_runtime_dir(invocation, &err);
+    if (fd < 0)
+        return exit_code_of(&err);
+    if (manager_new(log, fd, &manager, &err) < 0) {
+        fd_close(fd);
+        return exit_code_of(&err);
+    }
+    for (int i = 0; i < n; i++) {
+        struct service *service;
+
+        if (manager_add(manager, invocation->runtime_dir, configs[i], &service, &err) < 0)
+            return exit_code_of(&err);
+        configs[i] = NULL; /* the manager's now */
+    }
+    if (control_new(manager, &control, &err) < 0)
+        return exit_code_of(&err);
+    event_emit(log, EVENT_SUPERVISOR_STARTED, NULL, NULL, 0, "latchd " PACKAGE_VERSION " serves %d service%s in %s", n,
+               n == 1 ? "" : "s", invocation->runtime_dir);
+    if (manager_run(manager, &err) < 0)
+        return exit_code_of(&err);
+    event_emit(log, EVENT_SUPERVISOR_STOPPED, NULL, NULL, 0, "latchd ends: every service is stopped");
+    return EXIT_SUCCESS;
+}
+
+static int verb_run(struct invocation *invocation) {
+    int n = invocation->n_words ? invocation->n_words : 1, code;
+    struct service_config **configs;
+
+    if (invocation->n_words == 0 && !invocation->command)
+        return fail_usage("run wants a service, or a command behind --", NULL);
+    if (invocation->n_words > 0 && (invocation->command || invocation->n_options > 0))
+        return fail_usage("either a service's name or a command behind --, not both", NULL);
+    configs = calloc((size_t) n, sizeof(struct service_config *));
+    if (!configs)
+        return EXIT_FAILURE;
+    code = load_services(invocation, configs);
+    if (code < 0)
+        code = run_services(invocation, configs, n);
+    for (int i = 0; i < n; i++)
+        service_config_free(configs[i]);
+    free(configs);
+    return code;
+}
+
+/* Recovers under the supervisor's lock, then becomes the daemon; the lock goes with the exec. */
+static int exec_service(const struct invocation *invocation, const struct service_config *config) {
+    _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open(), running = -EBADF, self = -EBADF;
+    _cleanup_event_log_ struct event_log *log = NULL;
+    _cleanup_err_ struct err err = {0};
+    struct service_launch *launch = NULL;
+    struct service_record record = {0};
+    struct recovery recovery;
+    struct recovery_host host = {.config = config, .proc_fd = proc_fd, .scope = {.service = config->name}};
+    int r;
+
+    if (open_log(invocation, &log, &err) < 0 || (dir_fd = open_runtime_dir(invocation, &err)) < 0 ||
+        (lock_fd = manager_lock_service(dir_fd, invocation->runtime_dir, config->name, &err)) < 0)
+        return exit_code_of(&err);
+    (void) state_file_read(dir_fd, config->name, &record, NULL);
+    running = service_find_recorded(proc_fd, config->name, &record);
+    if (running >= 0) {
+        (void) err_set(&err, EBUSY, "Held", "service %s runs already: PID %d, begun by latchd", config->name,
+                       (int) record.main.pid);
+        return exit_code_of(&err);
+    }
+    host.log = log;
+    host.known = (struct known_main){.id = record.main, .life = PROCESS_UNKNOWN};
+    if (running == -EBADMSG)
+        host.known.id = (struct process_id){0};
+    else if (record.main.pid > 0)
+        host.known.life = process_look(proc_fd, &record.main);
+    service_leftover_context(config, &record, &host.leftover);
+    r = recovery_init(&recovery);
+    if (r >= 0)
+        r = recovery_run(&recovery, &host, &err);
+    recovery_done(&recovery);
+    if (r == -EBUSY) {
+        (void) options_fail("latchd", &err);
+        return EXIT_HELD;
+    }
+    if (r < 0)
+        return exit_code_of(&err);
+    record.generation++;
+    if (service_new_invocation_id(record.invocation_id) < 0 ||
+        service_launch_prepare(config, proc_fd, record.invocation_id, false, &launch, &err) < 0)
+        return exit_code_of(&err);
+    self = process_pin(proc_fd, getpid(), &record.main);
+    record.since_usec = now_usec(CLOCK_REALTIME);
+    if (self < 0 || state_file_write(dir_fd, config->name, &record, &err) < 0)
+        return exit_code_of(&err);
+    host.scope.generation = record.generation;
+    host.scope.invocation_id = record.invocation_id;
+    event_emit(log, EVENT_SERVICE_STARTING, &host.scope, NULL, 0, "Becoming %s as PID %d", config->exec_start[0],
+               (int) getpid());
+    (void) exec_become(service_launch_plan(launch), &err);
+    service_launch_free(launch);
+    return exit_code_of(&err);
+}
+
+static int verb_exec(struct invocation *invocation) {
+    _cleanup_config_ struct service_config *config = NULL;
+    int code;
+
+    if (invocation->n_words > 1 || (invocation->n_words == 0 && !invocation->command))
+        return fail_usage("exec wants one service, or a command behind --", NULL);
+    if (invocation->n_words == 1 && invocation->n_options > 0)
+        return fail_usage("options that describe a service go with a command behind --, not with a service's name",
+                          NULL);
+    code = load(invocation, invocation->n_words ? invocation->words[0] : NULL, &config);
+    if (code)
+        return code;
+    if (invocation->n_words == 1 && invocation->command &&
+        service_config_append_arguments(config, invocation->command) < 0)
+        return EXIT_FAILURE;
+    return exec_service(invocation, config);
+}
+
+static int verb_check(struct invocation *invocation) {
+    int code = EXIT_SUCCESS;
+
+    if (invocation->n_words == 0)
+        return fail_usage("check wants a service", NULL);
+    for (int i = 0; i < invocation->n_words; i++) {
+        _cleanup_config_ struct service_config *config = NULL;
+        int one = load(invocation, invocation->words[i], &config);
+
+        if (one)
+            code = one;
+        else
+            printf("%s: configuration is good\n", config->name);
+    }
+    return fflush(stdout) == 0 ? code : EXIT_FAILURE;
+}
+
+/* Whoever started us may have closed these; what we open must not become somebody's standard output. */
+static void open_standard_descriptors(void) {
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= 2);
+    fd_close(fd);
+    for (fd = 0; fd <= 2; fd++)
+        (void) fd_set_cloexec(fd, false);
+}
+
+int main(int argc, char *argv[]) {
+    static const struct {
+        const char *name;
+        int (*run)(struct invocation *invocation);
+    } verbs[] = {{"run", verb_run}, {"exec", verb_exec}, {"check", verb_check}};
+    struct invocation invocation = {.log_level = LOG_INFO, .log_target = LOG_TARGET_AUTO};
+    int code;
+
+    open_standard_descriptors();
+    code = parse_arguments(argc, argv, &invocation);
+    if (code < 0 && invocation.n_words == 0)
+        code = fail_usage("run, exec or check?", NULL);
+    for (size_t i = 0; code < 0 && i < ELEMENTSOF(verbs); i++)
+        if (strcmp(invocation.words[0], verbs[i].name) == 0) {
+            invocation.words++;
+            invocation.n_words--;
+            code = verbs[i].run(&invocation);
+        }
+    if (code < 0)
+        code = fail_usage("unknown command", invocation.words[0]);
+    free(invocation.runtime_dir);
+    free(invocation.options);
+    return code;
+}

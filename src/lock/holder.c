@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "lock/holder.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
+
+#include "base/value.h"
+#include "lock/snapshot.h"
+
+#define ANCESTORS_MAX 64
+#define FDINFO_MAX (1024 * 1024)
+
+static int read_ancestors(int proc_fd, pid_t ppid, struct process_facts *process) {
+    while (ppid > 0 && process->n_ancestors < ANCESTORS_MAX) {
+        struct ancestor_facts *bigger = reallocarray(process->ancestors, process->n_ancestors + 1, sizeof *bigger);
+        struct proc_stat stat;
+
+        if (!bigger)
+            return -ENOMEM;
+        process->ancestors = bigger;
+        bigger[process->n_ancestors] = (struct ancestor_facts){.pid = ppid};
+        (void) procfs_read_exe(proc_fd, ppid, &bigger[process->n_ancestors].exe);
+        process->n_ancestors++;
+        if (procfs_read_stat(proc_fd, ppid, &stat) < 0)
+            break;
+        ppid = stat.ppid;
+    }
+    return 0;
+}
+
+int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret) {
+    struct process_facts process = {.pid = pid, .life = PROCESS_GONE, .uid = (uid_t) -1};
+    _cleanup_close_ int pidfd = pidfd_open(pid, 0);
+    struct proc_status status;
+    struct proc_stat stat;
+    int r;
+
+    r = procfs_read_stat(proc_fd, pid, &stat);
+    if (r == -ESRCH) {
+        *ret = process;
+        return 0;
+    }
+    if (r < 0) {
+        process.life = PROCESS_UNKNOWN;
+        *ret = process;
+        return r == -ENOMEM ? r : 0;
+    }
+    process.life = process_life_of_stat(&stat);
+    process.start_ticks = stat.start_ticks;
+    process.start_usec = procfs_ticks_to_realtime_usec(stat.start_ticks);
+    process.ppid = stat.ppid;
+    process.pgrp = stat.pgrp;
+    process.session = stat.session;
+    memcpy(process.comm, stat.comm, sizeof process.comm);
+    if (procfs_read_status(proc_fd, pid, &status) >= 0)
+        process.uid = status.uid;
+    (void) procfs_read_exe(proc_fd, pid, &process.exe);
+    (void) procfs_read_cmdline(proc_fd, pid, &process.cmdline);
+    (void) procfs_read_cgroup(proc_fd, pid, &process.cgroup);
+    (void) procfs_read_environ(proc_fd, pid, "LATCHD_SERVICE", &process.service);
+    (void) procfs_read_environ(proc_fd, pid, "INVOCATION_ID", &process.invocation_id);
+    r = read_ancestors(proc_fd, stat.ppid, &process);
+    if (r < 0) {
+        process_facts_done(&process);
+        return r;
+    }
+    if (pidfd >= 0 && process.life != PROCESS_ZOMBIE && process_pidfd_ended(pidfd)) {
+        /* It ended while it was read: what was read may be another's. */
+        process_facts_done(&process);
+        process = (struct process_facts){.pid = pid, .uid = (uid_t) -1};
+        process.life = procfs_read_stat(proc_fd, pid, &stat) == -ESRCH ? PROCESS_GONE : PROCESS_ZOMBIE;
+    }
+    *ret = process;
+    return 0;
+}
+
+const char *cgroup_unit(const char *cgroup, char *buffer, size_t size) {
+    static const char *const suffixes[] = {".service", ".scope", ".slice"};
+    const char *end = cgroup ? cgroup + strlen(cgroup) : NULL;
+
+    buffer[0] = '\0';
+    while (end && end > cgroup) {
+        const char *start = memrchr(cgroup, '/', (size_t) (end - cgroup));
+        size_t length;
+
+        start = start ? start + 1 : cgroup;
+        length = (size_t) (end - start);
+        for (size_t i = 0; i < ELEMENTSOF(suffixes); i++) {
+            size_t suffix = strlen(suffixes[i]);
+
+            if (length > suffix && length < size && memcmp(end - suffix, suffixes[i], suffix) == 0) {
+                memcpy(buffer, start, length);
+                buffer[length] = '\0';
+                return buffer;
+            }
+        }
+        end = start > cgroup ? start - 1 : cgroup;
+    }
+    return buffer;
+}
+
+struct sweep {
+    int proc_fd;
+    const struct holder_target *targets;
+    size_t n;
+    bool threads;
+    unsigned processes, unreadable_total;
+    pid_t unreadable[LOCK_UNREADABLE_MAX];
+    size_t n_unreadable;
+};
+
+static int add_holder(struct sweep *sweep, const struct holder_target *target, pid_t pid, pid_t tid, int fd,
+                      const bool families[static LOCK_FAMILY_MAX]) {
+    struct lock_facts *facts = target->facts;
+    struct holder_facts *holder = NULL;
+    int r;
+
+    for (size_t i = 0; i < facts->n_holders; i++)
+        if (facts->holders[i].process.pid == pid)
+            holder = &facts->holders[i];
+    if (!holder) {
+        struct holder_facts *bigger = reallocarray(facts->holders, facts->n_holders + 1, sizeof *bigger);
+
+        if (!bigger)
+            return -ENOMEM;
+        facts->holders = bigger;
+        holder = &bigger[facts->n_holders];
+        *holder = (struct holder_facts){.tid = tid, .fd = fd};
+        r = process_facts_read(sweep->proc_fd, pid, &holder->process);
+        if (r < 0)
+            return r;
+        if (holder->process.life == PROCESS_GONE || holder->process.life == PROCESS_ZOMBIE) {
+            process_facts_done(&holder->process); /* it let go while we looked */
+            return 0;
+        }
+        facts->n_holders++;
+    }
+    if (target->socket)
+        holder->listener = true;
+    else {
+        holder->tid = tid;
+        holder->fd = fd;
+        for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
+            holder->families[f] |= families[f];
+    }
+    return 0;
+}
+
+/* Looks at one descriptor: `fd_dir` is .../fd, `info_path` the .../fdinfo beside it. */
+static int look_at_descriptor(struct sweep *sweep, int fd_dir, const char *info_path, const char *name, pid_t pid,
+                              pid_t tid) {
+    struct stat st;
+
+    if (fstatat(fd_dir, name, &st, 0) < 0)
+        return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+    for (size_t i = 0; i < sweep->n; i++) {
+        const struct holder_target *target = &sweep->targets[i];
+        bool families[LOCK_FAMILY_MAX] = {false};
+
+        if (target->inode != st.st_ino)
+            continue;
+        if (target->socket ? !S_ISSOCK(st.st_mode) : target->device != st.st_dev || !S_ISREG(st.st_mode))
+            continue;
+        if (!target->socket) {
+            _cleanup_free_ char *text = NULL;
+            char path[64 + NAME_MAX + 2];
+            int r;
+
+            snprintf(path, sizeof path, "%s/%s", info_path, name);
+            r = fd_read_file_at(sweep->proc_fd, path, FDINFO_MAX, &text, NULL);
+            if (r == -ENOENT || r == -ESRCH)
+                continue;
+            if (r < 0)
+                return r;
+            lock_fdinfo_families(text, families);
+            if (!families[LOCK_FAMILY_FLOCK] && !families[LOCK_FAMILY_POSIX] && !families[LOCK_FAMILY_OFD])
+                continue; /* it has the file open, but not the lock */
+        }
+        int r = add_holder(sweep, target, pid, tid, atoi(name), families);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Sweeps one descriptor table. 1: something of it could not be read. */
+static int sweep_table(struct sweep *sweep, pid_t pid, pid_t tid, bool thread) {
+    _cleanup_closedir_ DIR *dir = NULL;
+    char fd_path[64], info_path[64];
+    bool refused = false;
+    int fd;
+
+    if (thread) {
+        snprintf(fd_path, sizeof fd_path, "%d/task/%d/fd", (int) pid, (int) tid);
+        snprintf(info_path, sizeof info_path, "%d/task/%d/fdinfo", (int) pid, (int) tid);
+    } else {
+        snprintf(fd_path, sizeof fd_path, "%d/fd", (int) pid);
+        snprintf(info_path, sizeof info_path, "%d/fdinfo", (int) pid);
+    }
+    fd = openat(sweep->proc_fd, fd_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT || errno == ESRCH ? 0 : errno == EACCES || errno == EPERM ? 1 : -errno;
+    dir = fdopendir(fd);
+    if (!dir) {
+        fd_close(fd);
+        return -ENOMEM;
+    }
+    for (;;) {
+        struct dirent *entry;
+        int r;
+
+        errno = 0;
+        entry = readdir(dir);
+        if (!entry) {
+            if (errno == EACCES || errno == EPERM)
+                refused = true;
+            break;
+        }
+        if (!isdigit((unsigned char) entry->d_name[0]))
+            continue;
+        r = look_at_descriptor(sweep, dirfd(dir), info_path, entry->d_name, pid, tid);
+        if (r == -EACCES || r == -EPERM)
+            refused = true;
+        else if (r < 0 && r != -ENOENT && r != -ESRCH)
+            return r;
+    }
+    return refused;
+}
+
+static int sweep_threads(struct sweep *sweep, pid_t pid) {
+    _cleanup_closedir_ DIR *dir = NULL;
+    struct dirent *entry;
+    int refused = 0, fd;
+    char path[64];
+
+    snprintf(path, sizeof path, "%d/task", (int) pid);
+    fd = openat(sweep->proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT || errno == ESRCH ? 0 : errno == EACCES || errno == EPERM ? 1 : -errno;
+    dir = fdopendir(fd);
+    if (!dir) {
+        fd_close(fd);
+        return -ENOMEM;
+    }
+    while ((entry = readdir(dir))) {
+        pid_t tid;
+        int r;
+
+        if (value_parse_pid(entry->d_name, &tid) < 0 || tid == pid)
+            continue;
+        r = sweep_table(sweep, pid, tid, true);
+        if (r < 0)
+            return r;
+        refused |= r;
+    }
+    return refused;
+}
+
+static int sweep_process(struct sweep *sweep, pid_t pid) {
+    struct proc_stat stat;
+    int r;
+
+    r = sweep_table(sweep, pid, pid, false);
+    if (r < 0)
+        return r;
+    /* A leader that has ended shows an empty table; its threads still have theirs. */
+    if (sweep->threads || (r == 0 && procfs_read_stat(sweep->proc_fd, pid, &stat) >= 0 && stat.state == 'Z' &&
+                           stat.threads > 1)) {
+        int t = sweep_threads(sweep, pid);
+
+        if (t < 0)
+            return t;
+        r |= t;
+    }
+    sweep->processes++;
+    if (r > 0) {
+        if (sweep->n_unreadable < LOCK_UNREADABLE_MAX)
+            sweep->unreadable[sweep->n_unreadable++] = pid;
+        sweep->unreadable_total++;
+    }
+    return 0;
+}
+
+/* Copies what the sweep as a whole found out into every target's facts. */
+static int publish(const struct sweep *sweep) {
+    for (size_t i = 0; i < sweep->n; i++) {
+        struct lock_facts *facts = sweep->targets[i].facts;
+
+        free(facts->unreadable);
+        facts->unreadable = calloc(LOCK_UNREADABLE_MAX, sizeof *facts->unreadable);
+        if (!facts->unreadable)
+            return -ENOMEM;
+        memcpy(facts->unreadable, sweep->unreadable, sizeof sweep->unreadable);
+        facts->n_unreadable = sweep->n_unreadable;
+        facts->unreadable_total = sweep->unreadable_total;
+        facts->processes = sweep->processes;
+        facts->scanned = true;
+        facts->complete = sweep->unreadable_total == 0;
+    }
+    return 0;
+}
+
+int holder_sweep(int proc_fd, const struct holder_target *targets, size_t n, bool threads) {
+    struct sweep sweep = {.proc_fd = proc_fd, .targets = targets, .n = n, .threads = threads};
+    _cleanup_closedir_ DIR *dir = NULL;
+    struct dirent *entry;
+    int fd;
+
+    fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    dir = fdopendir(fd);
+    if (!dir) {
+        fd_close(fd);
+        return -ENOMEM;
+    }
+    while ((entry = readdir(dir))) {
+        pid_t pid;
+        int r;
+
+        if (value_parse_pid(entry->d_name, &pid) < 0)
+            continue;
+        r = sweep_process(&sweep, pid);
+        if (r < 0)
+            return r;
+    }
+    return publish(&sweep);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Who has it: a sweep over every process's descriptors. The kernel's lock list names who once called for a
+ * lock; the "lock:" line in /proc/PID/fdinfo/FD stands there exactly when that descriptor's open file
+ * description (flock, OFD) or that process through it (POSIX) holds the lock now (fs/locks.c, show_fd_locks()). */
+
+#include "lock/facts.h"
+
+/* What to look for, and whose facts it goes to. Two targets may share facts: a lock and its listener. */
+struct holder_target {
+    struct lock_facts *facts;
+    bool socket;  /* inode is a socket's own; the device does not matter (there is one sockfs) */
+    dev_t device; /* st_dev */
+    ino_t inode;
+};
+
+/* Sweeps /proc once for all targets: adds to facts->holders, and fills scanned, complete, processes and the
+ * unreadable ones. `threads` also looks into each thread's own descriptor table (unshare(2), CLONE_FILES);
+ * without it only into those of zombie leaders. Fails only for want of resources. */
+int holder_sweep(int proc_fd, const struct holder_target *targets, size_t n, bool threads);
+
+/* Everything worth knowing of one process, pinned while it is read. A process that is gone gives
+ * life PROCESS_GONE, not an error. The wall clock's offset makes start_usec. */
+int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret);
+
+/* The systemd unit (or scope, or slice) that a cgroup path names last; "" when there is none. */
+const char *cgroup_unit(const char *cgroup, char *buffer, size_t size);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Gathers facts. Creates nothing, follows no link at the end of a path, never blocks. A lock is tried only
+ * where /proc/locks cannot answer (another than the initial PID namespace hides rows): then flock(2) is
+ * taken shared, non-blocking, and dropped at once. A connection is made only to a socket whose owner is in
+ * question, and closed at once. */
+
+#include "lock/facts.h"
+
+struct probe_request {
+    const char *path;
+    enum lock_style style; /* LOCK_STYLE_INVALID: told from the file itself */
+};
+
+/* Gathers the facts of n paths with one sweep over /proc. *ret is an array of n, each to be released by
+ * lock_facts_done(), then free(); use lock_facts_free_array(). What cannot be seen becomes part of the facts; the
+ * function fails only for want of resources (-ENOMEM, -EMFILE) or of /proc itself. */
+int lock_probe(const struct probe_request *requests, size_t n, struct lock_facts **ret);
+
+void lock_facts_free_array(struct lock_facts *facts, size_t n);
+
+/* Opens the directory of `path` and names the file in it. The path itself is never followed. */
+int lock_open_parent(const char *path, int *ret_dir_fd, const char **ret_name);
+
+/* Reads a PID as daemons write it: digits first, the line ending or a blank behind them. 0: none; the
+ * content is empty or something else. */
+pid_t lock_parse_pid_content(const char *content);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* /proc/locks, read once (the read takes a lock in the kernel that every lock operation needs: never poll
+ * it), and the lock lines of /proc/PID/fdinfo, which have the same form (fs/locks.c, lock_get_status()). */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "lock/facts.h"
+
+struct lock_row {
+    struct claim_facts claim;
+    dev_t device; /* of the superblock */
+    ino_t inode;
+};
+
+struct lock_snapshot {
+    struct lock_row *rows; /* owned */
+    size_t n;
+};
+
+#define _cleanup_lock_snapshot_ _cleanup_(lock_snapshot_done)
+void lock_snapshot_done(struct lock_snapshot *snapshot);
+
+int lock_snapshot_read(int proc_fd, struct lock_snapshot *ret);
+int lock_snapshot_parse(const char *text, struct lock_snapshot *ret);
+
+/* One row. 1: parsed; 0: a row of another sort (LEASE, DELEG, ACCESS); -EBADMSG. `->` marks a waiter. */
+int lock_row_parse(const char *line, struct lock_row *ret);
+
+/* Which families the "lock:" lines of a fdinfo text show as held on that file. */
+void lock_fdinfo_families(const char *fdinfo, bool ret_families[static LOCK_FAMILY_MAX]);

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "service/inspect.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "lock/describe.h"
+#include "lock/probe.h"
+#include "service/exec-child.h"
+
+void inspection_done(struct inspection *inspection) {
+    lock_facts_free_array(inspection->facts, inspection->n);
+    free(inspection->paths);
+    free(inspection->daemon_exe);
+    *inspection = (struct inspection){0};
+}
+
+static char *find_daemon_exe(const struct service_config *config) {
+    _cleanup_free_ char *search_path = service_config_getenv(config, "PATH"), *found = NULL;
+
+    if (!config->exec_start || !config->exec_start[0])
+        return NULL;
+    if (exec_find_executable(config->exec_start[0], search_path, &found, NULL) < 0)
+        return NULL;
+    return realpath(found, NULL);
+}
+
+/* Lists what there is to look at. A socket behind a lock file is the lock's business: who has the lock may
+ * replace it. */
+static int list_paths(const struct service_config *config, struct inspection *inspection) {
+    inspection->paths = calloc(config->n_sockets + config->n_locks + 1, sizeof *inspection->paths);
+    if (!inspection->paths)
+        return -ENOMEM;
+    for (size_t i = 0; i < config->n_sockets; i++) {
+        const struct socket_config *socket = config->sockets[i];
+        struct inspected *inspected = &inspection->paths[inspection->n];
+
+        inspected->name = socket->name;
+        if (socket->lock.path && socket->lock.style != LOCK_STYLE_NONE) {
+            inspected->path = socket->lock.path;
+            inspected->style = socket->lock.style;
+            inspected->role = socket->lock.style == LOCK_STYLE_PIDFILE ? INSPECTED_PIDFILE : INSPECTED_LOCK;
+        } else if (socket->listen && socket->listen[0] == '/') {
+            inspected->path = socket->listen;
+            inspected->style = LOCK_STYLE_INVALID;
+            inspected->role = INSPECTED_SOCKET;
+        } else
+            continue;
+        inspection->n++;
+    }
+    for (size_t i = 0; i < config->n_locks; i++) {
+        const struct lock_config *lock = config->locks[i];
+        struct inspected *inspected = &inspection->paths[inspection->n];
+
+        if (lock->style == LOCK_STYLE_NONE)
+            continue;
+        inspected->name = lock->name;
+        inspected->path = lock->path;
+        inspected->style = lock->style;
+        inspected->role = lock->style != LOCK_STYLE_PIDFILE ? INSPECTED_LOCK
+                          : lock->helper                    ? INSPECTED_HELPER_PIDFILE
+                                                            : INSPECTED_PIDFILE;
+        if (lock->helper) {
+            inspected->context.daemon_exe = lock->helper;
+            inspected->context.config_file = lock->path; /* its command line names its PID file */
+        }
+        inspection->n++;
+    }
+    return 0;
+}
+
+/* PID files first: what they prove about the daemon counts for its locks. */
+static void judge_paths(const struct service_config *config, const struct known_main *known,
+                        struct inspection *inspection) {
+    pid_t dead_pid = 0;
+
+    for (size_t i = 0; i < inspection->n; i++) {
+        struct inspected *inspected = &inspection->paths[i];
+
+        if (inspected->role == INSPECTED_HELPER_PIDFILE) {
+            inspected->judgement = lock_judge(&inspection->facts[i], &inspected->context);
+            continue;
+        }
+        inspected->context.daemon_exe = inspection->daemon_exe;
+        inspected->context.config_file = config->config_file;
+        inspected->context.main = known->id;
+        inspected->context.main_life = known->life;
+        if (inspected->role != INSPECTED_PIDFILE)
+            continue;
+        inspected->judgement = lock_judge(&inspection->facts[i], &inspected->context);
+        if (inspected->judgement.verdict == VERDICT_STALE && inspected->judgement.reason != REASON_THREAD)
+            dead_pid = inspection->facts[i].recorded.pid;
+    }
+    for (size_t i = 0; i < inspection->n; i++) {
+        struct inspected *inspected = &inspection->paths[i];
+
+        if (inspected->role != INSPECTED_LOCK && inspected->role != INSPECTED_SOCKET)
+            continue;
+        inspected->context.dead_pid = dead_pid;
+        inspected->judgement = lock_judge(&inspection->facts[i], &inspected->context);
+    }
+}
+
+int service_inspect(const struct service_config *config, const struct known_main *known, struct inspection *ret,
+                    struct err *err) {
+    _cleanup_inspection_ struct inspection inspection = {0};
+    _cleanup_free_ struct probe_request *requests = NULL;
+    int r;
+
+    r = list_paths(config, &inspection);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "out of memory");
+    requests = calloc(inspection.n + 1, sizeof *requests);
+    if (!requests)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    for (size_t i = 0; i < inspection.n; i++)
+        requests[i] = (struct probe_request){.path = inspection.paths[i].path, .style = inspection.paths[i].style};
+    r = lock_probe(requests, inspection.n, &inspection.facts);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot look at the locks of service %s: %m", config->name);
+    inspection.daemon_exe = find_daemon_exe(config);
+    judge_paths(config, known, &inspection);
+    *ret = inspection;
+    inspection = (struct inspection){0};
+    return 0;
+}
+
+json_t *inspection_to_json(const struct inspection *inspection, const char *service) {
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < inspection->n; i++) {
+        const struct inspected *inspected = &inspection->paths[i];
+        json_t *report =
+            lock_report_to_json(&inspection->facts[i], &inspected->context, &inspected->judgement, service);
+
+        if (json_object_set_new(report, "name", json_string(inspected->name)) < 0 ||
+            json_array_append_new(array, report) < 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}

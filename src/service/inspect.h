@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* All locks, PID files and sockets of a service, looked at in one sweep and judged with what is known of the
+ * service: its executable, its main process as recorded, what its PID file proves. */
+
+#include "base/err.h"
+#include "lock/verdict.h"
+#include "service/config.h"
+
+enum inspected_role {
+    INSPECTED_LOCK,           /* a flock or fcntl lock that the daemon takes */
+    INSPECTED_PIDFILE,        /* names the daemon */
+    INSPECTED_HELPER_PIDFILE, /* names a helper of the daemon that must not run while it starts (kea-lfc) */
+    INSPECTED_SOCKET,         /* a socket that no lock file guards */
+    INSPECTED_ROLE_MAX,
+};
+
+struct inspected {
+    const char *name;  /* of the [Socket] or [Lock] section, borrowed from the configuration */
+    const char *path;  /* likewise */
+    enum lock_style style;
+    enum inspected_role role;
+    struct lock_context context; /* what it was judged with; its strings live as long as the inspection */
+    struct lock_judgement judgement;
+};
+
+/* What latchd knows of the daemon's process beside the files. */
+struct known_main {
+    struct process_id id;   /* pid 0: nothing on record */
+    enum process_life life; /* as found just now, by identity */
+};
+
+struct inspection {
+    struct inspected *paths;
+    struct lock_facts *facts; /* one for each path */
+    size_t n;
+    char *daemon_exe; /* the executable as /proc/PID/exe shows it; NULL when it cannot be resolved */
+};
+
+#define _cleanup_inspection_ _cleanup_(inspection_done)
+void inspection_done(struct inspection *inspection);
+
+/* -errno for want of resources. The configuration has to outlive the inspection. */
+int service_inspect(const struct service_config *config, const struct known_main *known, struct inspection *ret,
+                    struct err *err);
+
+/* As lock_report_to_json(), an array with a report for each path. */
+json_t *inspection_to_json(const struct inspection *inspection, const char *service);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* All services of one supervisor, on one event loop. One service or a thousand: there is no second path. */
+
+#include <systemd/sd-event.h>
+
+#include "journal/event.h"
+#include "service/config.h"
+
+struct service;
+
+struct manager {
+    sd_event *event;          /* owned */
+    struct event_log *log;    /* borrowed */
+    int proc_fd;              /* owned */
+    int runtime_dir_fd;       /* owned; only the owner may write there */
+    struct service **services; /* owned */
+    size_t n_services;
+    sd_event_source *signals[5];
+    bool subreaper;           /* leftovers of our services become our children */
+    bool stopping;            /* SIGTERM: stop everything, then leave the loop */
+    bool announced;           /* READY=1 went to systemd */
+    bool changed;             /* some service's state did, since the last round of the loop */
+
+    /* Called after each change of a service's state; for the control server. */
+    void (*on_change)(struct service *service, void *userdata);
+    void *on_change_userdata;
+};
+
+#define _cleanup_manager_ _cleanup_(manager_freep)
+
+/* The caller blocks no signals: manager_new() blocks those it handles (SIGTERM, SIGINT, SIGHUP, SIGCHLD), in this
+ * thread. runtime_dir_fd is taken over on success. */
+int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret, struct err *err);
+struct manager *manager_free(struct manager *manager);
+static inline void manager_freep(struct manager **manager) {
+    *manager = manager_free(*manager);
+}
+
+/* Adds a service: takes its supervisor lock (NAME.lock), so that no other latchd serves it. config is taken over
+ * on success. -EBUSY "Held": another one does, and is named. */
+int manager_add(struct manager *manager, const char *runtime_dir, struct service_config *config, struct service **ret,
+                struct err *err);
+
+/* Adopts or starts every service, then runs the loop until all are stopped on request. Returns 0. */
+int manager_run(struct manager *manager, struct err *err);
+
+/* service.c reports here. */
+void manager_service_changed(struct manager *manager, struct service *service);
+
+struct service *manager_find(struct manager *manager, const char *name);
+
+/* Opens the runtime directory, making it (mode 0755) where it is missing. -EPERM "NotPermitted" when it belongs
+ * to somebody else or others may write to it. Returns a descriptor. */
+int manager_open_runtime_dir(const char *path, bool create, struct err *err);
+
+/* Takes NAME.lock in the runtime directory; for a short while retries against a holder that is about to end.
+ * Returns the descriptor that holds it. -EBUSY "Held" with the holder named. */
+int manager_lock_service(int runtime_dir_fd, const char *runtime_dir, const char *service, struct err *err);

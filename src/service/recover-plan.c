@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "service/recover-plan.h"
+
+#include <string.h>
+
+#include "base/value.h"
+
+static const char *const leftover_proof_names[PROOF_MAX] = {
+    [PROOF_NONE] = "none",
+    [PROOF_DESCENDANT] = "descendant",
+    [PROOF_INVOCATION] = "invocation",
+    [PROOF_HELPER] = "helper",
+};
+STRTAB_DEFINE(leftover_proof, enum leftover_proof, leftover_proof_names, PROOF_NONE)
+
+static const char *const recover_step_names[RECOVER_STEP_MAX] = {
+    [RECOVER_CLEAR] = "clear", [RECOVER_WAIT] = "wait",       [RECOVER_TERMINATE] = "terminate",
+    [RECOVER_KILL] = "kill",   [RECOVER_BLOCKED] = "blocked",
+};
+STRTAB_DEFINE(recover_step, enum recover_step, recover_step_names, RECOVER_BLOCKED)
+
+void recover_plan_done(struct recover_plan *plan) {
+    free(plan->actions);
+    *plan = (struct recover_plan){0};
+}
+
+static bool same_text(const char *a, const char *b) {
+    return a && b && strcmp(a, b) == 0;
+}
+
+enum leftover_proof leftover_prove(const struct process_facts *process, const struct leftover_context *context,
+                                   uid_t lock_owner) {
+    bool has_user = process->uid != (uid_t) -1 && (process->uid == context->uid || process->uid == lock_owner);
+
+    if (process->pid <= 1 || process->pid == context->supervisor)
+        return PROOF_NONE;
+    /* Init is everybody's ancestor: as PID 1 of a container only the service's name tells. */
+    if (context->supervisor > 0)
+        for (size_t i = 0; i < process->n_ancestors; i++)
+            if (process->ancestors[i].pid == context->supervisor &&
+                ((context->only_service && context->supervisor != 1) ||
+                 same_text(process->service, context->service)))
+                return PROOF_DESCENDANT;
+    if (has_user && same_text(process->service, context->service) &&
+        same_text(process->invocation_id, context->invocation_id))
+        return PROOF_INVOCATION;
+    if (has_user && !(context->daemon_exe && lock_process_is_under_daemon(process, context->daemon_exe)))
+        for (char *const *helper = context->helpers; helper && *helper; helper++)
+            if (same_text(process->exe, *helper))
+                return PROOF_HELPER;
+    return PROOF_NONE;
+}
+
+const struct process_facts *recover_action_process(const struct inspection *inspection,
+                                                   const struct recover_action *action) {
+    const struct lock_facts *facts = &inspection->facts[action->path];
+
+    if (action->holder >= 0)
+        return &facts->holders[action->holder].process;
+    return facts->recorded.pid > 0 ? &facts->recorded.process : NULL;
+}
+
+static int add_action(struct recover_plan *plan, const struct recover_action *action) {
+    struct recover_action *bigger = reallocarray(plan->actions, plan->n + 1, sizeof *bigger);
+
+    if (!bigger)
+        return -ENOMEM;
+    plan->actions = bigger;
+    bigger[plan->n++] = *action;
+    return 0;
+}
+
+static const struct leftover_watch *find_watch(const struct leftover_watch *watches, size_t n,
+                                               const struct process_facts *process) {
+    for (size_t i = 0; i < n; i++)
+        if (watches[i].id.pid == process->pid && watches[i].id.start_ticks == process->start_ticks)
+            return &watches[i];
+    return NULL;
+}
+
+/* Grace time, SIGTERM, time to obey, SIGKILL, then its end. */
+static void next_step(const struct service_config *config, const struct leftover_watch *watch, uint64_t now,
+                      struct recover_action *action) {
+    uint64_t seen = watch ? watch->seen_usec : now;
+
+    action->step = RECOVER_WAIT;
+    action->until_usec = USEC_INFINITY;
+    if (config->orphan_policy == ORPHAN_WAIT || (watch && watch->killed_usec))
+        return;
+    if (!watch || !watch->terminated_usec) {
+        if (now - seen >= config->orphan_grace_usec)
+            action->step = RECOVER_TERMINATE;
+        else
+            action->until_usec = seen + config->orphan_grace_usec;
+    } else if (config->orphan_kill_usec != USEC_INFINITY) {
+        if (now - watch->terminated_usec >= config->orphan_kill_usec)
+            action->step = RECOVER_KILL;
+        else
+            action->until_usec = watch->terminated_usec + config->orphan_kill_usec;
+    }
+}
+
+struct planner {
+    const struct service_config *config;
+    const struct inspection *inspection;
+    const struct leftover_context *context;
+    const struct leftover_watch *watches;
+    size_t n_watches;
+    uint64_t now;
+    bool working, blocked;
+    struct recover_plan *plan;
+};
+
+static int plan_blocked(struct planner *planner, size_t path, ssize_t holder) {
+    struct recover_action action = {.step = RECOVER_BLOCKED, .path = path, .holder = holder,
+                                    .until_usec = USEC_INFINITY};
+
+    planner->blocked = true;
+    return add_action(planner->plan, &action);
+}
+
+/* One leftover process: what is proven is waited for or ended, what is not is in the way. */
+static int plan_leftover(struct planner *planner, size_t path, ssize_t holder, bool *ret_proven) {
+    struct recover_action action = {.path = path, .holder = holder};
+    const struct lock_facts *facts = &planner->inspection->facts[path];
+    const struct process_facts *process = recover_action_process(planner->inspection, &action);
+
+    action.proof = leftover_prove(process, planner->context, facts->uid);
+    *ret_proven = action.proof != PROOF_NONE && planner->config->orphan_policy != ORPHAN_FAIL;
+    if (!*ret_proven)
+        return 0;
+    next_step(planner->config, find_watch(planner->watches, planner->n_watches, process), planner->now, &action);
+    planner->working = true;
+    return add_action(planner->plan, &action);
+}
+
+static int plan_orphaned(struct planner *planner, size_t path) {
+    const struct lock_facts *facts = &planner->inspection->facts[path];
+    ssize_t unproven = -1;
+    bool any = false;
+    int r;
+
+    for (size_t i = 0; i < facts->n_holders; i++) {
+        bool proven;
+
+        r = plan_leftover(planner, path, (ssize_t) i, &proven);
+        if (r < 0)
+            return r;
+        any |= proven;
+        if (!proven && unproven < 0)
+            unproven = (ssize_t) i;
+    }
+    /* While there is something proven to end, that is done; what is left then is looked at again. */
+    return any ? 0 : plan_blocked(planner, path, unproven);
+}
+
+/* A helper's PID file names a living process. It is in the way of the daemon's start. It is a leftover when
+ * the daemon that began it is gone: then it was given to another parent, init or a subreaper like us. */
+static int plan_helper(struct planner *planner, size_t path) {
+    const struct process_facts *process = &planner->inspection->facts[path].recorded.process;
+    bool proven = false;
+    int r;
+
+    if (process->ppid == 1 || (planner->context->supervisor > 0 && process->ppid == planner->context->supervisor)) {
+        r = plan_leftover(planner, path, -1, &proven);
+        if (r < 0)
+            return r;
+    }
+    return proven ? 0 : plan_blocked(planner, path, -1);
+}
+
+static int plan_path(struct planner *planner, size_t path) {
+    const struct inspected *inspected = &planner->inspection->paths[path];
+    struct recover_action clear = {.step = RECOVER_CLEAR, .path = path, .holder = -1};
+
+    switch (inspected->judgement.verdict) {
+    case VERDICT_ABSENT:
+    case VERDICT_FREE:
+        return 0;
+    case VERDICT_STALE:
+        planner->working = true;
+        return add_action(planner->plan, &clear);
+    case VERDICT_ORPHANED:
+        return plan_orphaned(planner, path);
+    case VERDICT_HELD:
+        if (inspected->role == INSPECTED_HELPER_PIDFILE && planner->inspection->facts[path].n_holders == 0)
+            return plan_helper(planner, path);
+        return plan_blocked(planner, path, planner->inspection->facts[path].n_holders > 0 ? 0 : -1);
+    default:
+        return plan_blocked(planner, path, -1);
+    }
+}
+
+int recover_plan(const struct service_config *config, const struct inspection *inspection,
+                 const struct leftover_context *context, const struct leftover_watch *watches, size_t n_watches,
+                 uint64_t now, struct recover_plan *ret) {
+    _cleanup_recover_plan_ struct recover_plan plan = {0};
+    struct planner planner = {
+        .config = config,
+        .inspection = inspection,
+        .context = context,
+        .watches = watches,
+        .n_watches = n_watches,
+        .now = now,
+        .plan = &plan,
+    };
+
+    for (size_t i = 0; i < inspection->n; i++) {
+        int r = plan_path(&planner, i);
+
+        if (r < 0)
+            return r;
+    }
+    plan.outcome = planner.working ? RECOVERY_WORKING : planner.blocked ? RECOVERY_BLOCKED : RECOVERY_CLEAR;
+    *ret = plan;
+    plan = (struct recover_plan){0};
+    return 0;
+}

@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "service/recover.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include "base/value.h"
+#include "lock/clear.h"
+#include "lock/describe.h"
+#include "service/terminate.h"
+
+/* A blocked service looks again by itself as well: a holder may let go without ending. */
+#define BLOCKED_FIRST_USEC (500 * USEC_PER_MSEC)
+#define BLOCKED_MOST_USEC (5 * USEC_PER_SEC)
+#define ACTIONS_MAX 64
+
+struct recovery_watch {
+    struct leftover_watch leftover;
+    int pidfd;     /* in wait_fd */
+    bool leftover_known; /* a leftover that was reported; else somebody who blocks */
+    bool seen;     /* in this round */
+};
+
+int recovery_init(struct recovery *recovery) {
+    *recovery = (struct recovery){.wait_fd = epoll_create1(EPOLL_CLOEXEC)};
+    return recovery->wait_fd < 0 ? -errno : 0;
+}
+
+static void drop_watches(struct recovery *recovery, bool all) {
+    size_t kept = 0;
+
+    for (size_t i = 0; i < recovery->n_watches; i++) {
+        if (!all && recovery->watches[i].seen)
+            recovery->watches[kept++] = recovery->watches[i];
+        else
+            fd_close(recovery->watches[i].pidfd); /* leaves the epoll set with its last descriptor */
+    }
+    recovery->n_watches = kept;
+}
+
+void recovery_reset(struct recovery *recovery) {
+    drop_watches(recovery, true);
+    json_decref(recovery->actions);
+    free(recovery->blocked_by);
+    recovery->actions = NULL;
+    recovery->blocked_by = NULL;
+    recovery->started_usec = 0;
+    recovery->blocked_steps = 0;
+}
+
+void recovery_done(struct recovery *recovery) {
+    recovery_reset(recovery);
+    free(recovery->watches);
+    recovery->wait_fd = fd_close(recovery->wait_fd);
+    recovery->watches = NULL;
+}
+
+/* Finds or adds the watch on a process; NULL when it is gone already (or there is no memory: then the round's
+ * timer does it). */
+static struct recovery_watch *watch_process(struct recovery *recovery, const struct recovery_host *host,
+                                            const struct process_facts *process) {
+    struct process_id id = {.pid = process->pid, .start_ticks = process->start_ticks};
+    struct epoll_event event = {.events = EPOLLIN};
+    _cleanup_close_ int pidfd = -EBADF;
+    struct recovery_watch *bigger;
+
+    for (size_t i = 0; i < recovery->n_watches; i++)
+        if (process_id_equal(&recovery->watches[i].leftover.id, &id)) {
+            recovery->watches[i].seen = true;
+            return &recovery->watches[i];
+        }
+    pidfd = process_pin_id(host->proc_fd, &id);
+    if (pidfd < 0)
+        return NULL;
+    bigger = reallocarray(recovery->watches, recovery->n_watches + 1, sizeof *bigger);
+    if (!bigger)
+        return NULL;
+    recovery->watches = bigger;
+    if (epoll_ctl(recovery->wait_fd, EPOLL_CTL_ADD, pidfd, &event) < 0)
+        return NULL;
+    bigger[recovery->n_watches] = (struct recovery_watch){
+        .leftover = {.id = id, .seen_usec = now_usec(CLOCK_BOOTTIME)}, .pidfd = TAKE_FD(pidfd), .seen = true};
+    return &bigger[recovery->n_watches++];
+}
+
+static void add_lock_fields(struct event_fields *fields, const struct inspection *inspection, size_t path,
+                            const struct process_facts *process) {
+    const struct inspected *inspected = &inspection->paths[path];
+
+    event_field_set(fields, "LATCHD_LOCK", inspected->path);
+    event_field_set(fields, "LATCHD_VERDICT", verdict_to_string(inspected->judgement.verdict));
+    event_field_set(fields, "LATCHD_REASON", verdict_reason_to_string(inspected->judgement.reason));
+    if (inspection->facts[path].recorded.pid > 0)
+        event_field_add(fields, "LATCHD_RECORDED_PID", "%d", (int) inspection->facts[path].recorded.pid);
+    if (process) {
+        event_field_add(fields, "LATCHD_HOLDER_PID", "%d", (int) process->pid);
+        event_field_set(fields, "LATCHD_HOLDER_EXE", process->exe);
+    }
+}
+
+/* Remembers for status and tells the journal, in the same words. */
+static void report(struct recovery *recovery, const struct recovery_host *host, enum event_id event,
+                   const struct inspection *inspection, const struct recover_action *action, const char *text) {
+    const struct process_facts *process = recover_action_process(inspection, action);
+    struct event_fields fields = {.n = 0};
+    json_t *entry;
+
+    add_lock_fields(&fields, inspection, action->path, process);
+    if (action->proof != PROOF_NONE)
+        event_field_set(&fields, "LATCHD_PROOF", leftover_proof_to_string(action->proof));
+    event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
+    if (recovery->started_usec == 0)
+        recovery->started_usec = now_usec(CLOCK_REALTIME);
+    if (!recovery->actions)
+        recovery->actions = json_array();
+    if (json_array_size(recovery->actions) >= ACTIONS_MAX)
+        return;
+    entry = json_pack("{s:s, s:s, s:s, s:I}", "step", recover_step_to_string(action->step), "path",
+                      inspection->paths[action->path].path, "text", text, "atUSec",
+                      (json_int_t) now_usec(CLOCK_REALTIME));
+    if (entry && process)
+        json_object_set_new(entry, "pid", json_integer(process->pid));
+    json_array_append_new(recovery->actions, entry);
+}
+
+static char *summary_of(const struct inspection *inspection, size_t path) {
+    const struct inspected *inspected = &inspection->paths[path];
+
+    return lock_describe(&inspection->facts[path], &inspected->context, &inspected->judgement);
+}
+
+static int carry_out_clear(struct recovery *recovery, const struct recovery_host *host,
+                           const struct inspection *inspection, const struct recover_action *action,
+                           struct err *err) {
+    const struct inspected *inspected = &inspection->paths[action->path];
+    _cleanup_free_ char *summary = summary_of(inspection, action->path), *text = NULL;
+    struct clear_request request = {
+        .facts = &inspection->facts[action->path],
+        .style = inspected->style,
+        .context = &inspected->context,
+        .service_locked = true,
+        .dry_run = host->dry_run,
+    };
+    int r = lock_clear(&request, err);
+
+    if (r < 0) {
+        if (!recovery->blocked_by || strcmp(recovery->blocked_by, err_text(err)) != 0) {
+            report(recovery, host, EVENT_CLEAR_REFUSED, inspection, action, err_text(err));
+            free(recovery->blocked_by);
+            recovery->blocked_by = strdup(err_text(err));
+        }
+        return r;
+    }
+    if (asprintf(&text, "%s %s: %s", host->dry_run ? "Would remove" : "Removed", inspected->path,
+                 summary ? summary : "its owner is dead") < 0)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    report(recovery, host, EVENT_STALE_CLEARED, inspection, action, text);
+    return 0;
+}
+
+static void carry_out_signal(struct recovery *recovery, const struct recovery_host *host,
+                             const struct inspection *inspection, const struct recover_action *action,
+                             struct recovery_watch *watch) {
+    const struct process_facts *process = recover_action_process(inspection, action);
+    _cleanup_free_ char *who = process_describe(process), *text = NULL;
+    bool kill = action->step == RECOVER_KILL;
+    int r;
+
+    r = host->dry_run ? 0 : terminate_signal(watch->pidfd, kill ? SIGKILL : SIGTERM);
+    if (r == -ESRCH)
+        return; /* it has ended in the meantime */
+    if (kill)
+        watch->leftover.killed_usec = now_usec(CLOCK_BOOTTIME);
+    else
+        watch->leftover.terminated_usec = now_usec(CLOCK_BOOTTIME);
+    if (r < 0 ? asprintf(&text, "Cannot send %s to %s, a leftover that keeps %s: %s", kill ? "SIGKILL" : "SIGTERM",
+                         who ? who : "a leftover", inspection->paths[action->path].path, strerror(-r)) < 0
+              : asprintf(&text, "%s %s to %s, which a dead %s left and which keeps %s (proof: %s)",
+                         host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM",
+                         who ? who : "a leftover", host->config->name, inspection->paths[action->path].path,
+                         leftover_proof_to_string(action->proof)) < 0)
+        return;
+    report(recovery, host, r < 0 ? EVENT_CLEAR_REFUSED : kill ? EVENT_ORPHAN_KILLED : EVENT_ORPHAN_TERMINATED,
+           inspection, action, text);
+}
+
+/* The first time a leftover is met, the administrator hears of it. */
+static void report_leftover(struct recovery *recovery, const struct recovery_host *host,
+                            const struct inspection *inspection, const struct recover_action *action,
+                            struct recovery_watch *watch) {
+    _cleanup_free_ char *summary = summary_of(inspection, action->path), *text = NULL;
+    char grace[VALUE_FORMAT_MAX];
+    int r;
+
+    if (watch->leftover_known)
+        return;
+    watch->leftover_known = true;
+    if (host->config->orphan_policy == ORPHAN_WAIT)
+        r = asprintf(&text, "%s is held by a leftover: %s. Waiting for it to end", inspection->paths[action->path].path,
+                     summary ? summary : "");
+    else
+        r = asprintf(&text, "%s is held by a leftover: %s. It has %s to end by itself",
+                     inspection->paths[action->path].path, summary ? summary : "",
+                     value_format_usec(host->config->orphan_grace_usec, grace));
+    if (r >= 0)
+        report(recovery, host, EVENT_LOCK_ORPHANED, inspection, action, text);
+}
+
+static int carry_out(struct recovery *recovery, const struct recovery_host *host, const struct inspection *inspection,
+                     const struct recover_action *action, uint64_t *next_usec, struct err *err) {
+    const struct process_facts *process = recover_action_process(inspection, action);
+    struct recovery_watch *watch;
+
+    if (action->step == RECOVER_CLEAR)
+        return carry_out_clear(recovery, host, inspection, action, err);
+    if (!process)
+        return 0;
+    watch = watch_process(recovery, host, process);
+    if (action->step == RECOVER_BLOCKED)
+        return 0;
+    if (!watch) { /* gone since: look again at once */
+        *next_usec = now_usec(CLOCK_BOOTTIME);
+        return 0;
+    }
+    report_leftover(recovery, host, inspection, action, watch);
+    if (action->step == RECOVER_WAIT) {
+        if (action->until_usec < *next_usec)
+            *next_usec = action->until_usec;
+        return 0;
+    }
+    carry_out_signal(recovery, host, inspection, action, watch);
+    *next_usec = now_usec(CLOCK_BOOTTIME) + 10 * USEC_PER_MSEC;
+    return 0;
+}
+
+/* The first thing that blocks, in words, and once in the journal for each new one. */
+static void report_blocked(struct recovery *recovery, const struct recovery_host *host,
+                           const struct inspection *inspection, const struct recover_plan *plan, struct err *err) {
+    const struct recover_action *action = NULL;
+    const struct inspected *inspected;
+    _cleanup_free_ char *summary = NULL, *advice = NULL, *text = NULL;
+    enum verdict verdict;
+
+    for (size_t i = 0; i < plan->n && !action; i++)
+        if (plan->actions[i].step == RECOVER_BLOCKED)
+            action = &plan->actions[i];
+    if (!action)
+        return;
+    inspected = &inspection->paths[action->path];
+    verdict = inspected->judgement.verdict;
+    summary = summary_of(inspection, action->path);
+    if (verdict == VERDICT_ORPHANED)
+        advice = strdup(host->config->orphan_policy == ORPHAN_FAIL
+                            ? "OrphanPolicy=fail leaves it to you"
+                            : "nothing proves that it is this service's: if you know it for one, end it by hand, or "
+                              "name its executable in OrphanAllow=");
+    else
+        advice = lock_advise(&inspection->facts[action->path], &inspected->context, &inspected->judgement,
+                             host->config->name);
+    if (asprintf(&text, "%s is in the way (%s, %s): %s; %s", inspected->path, verdict_to_string(verdict),
+                 verdict_reason_to_string(inspected->judgement.reason), summary ? summary : "",
+                 advice ? advice : "") < 0)
+        return;
+    err_set(err, EBUSY, verdict == VERDICT_HELD ? "Held" : "Blocked", "%s", text);
+    if (recovery->blocked_by && strcmp(recovery->blocked_by, text) == 0)
+        return;
+    free(recovery->blocked_by);
+    recovery->blocked_by = strdup(text);
+    report(recovery, host, EVENT_BLOCKED, inspection, action, text);
+}
+
+/* leftover_watch rows as the pure planner wants them. */
+static struct leftover_watch *copy_watches(const struct recovery *recovery) {
+    struct leftover_watch *copy = calloc(recovery->n_watches + 1, sizeof *copy);
+
+    for (size_t i = 0; copy && i < recovery->n_watches; i++)
+        copy[i] = recovery->watches[i].leftover;
+    return copy;
+}
+
+int recovery_step(struct recovery *recovery, const struct recovery_host *host, enum recover_outcome *ret_outcome,
+                  uint64_t *ret_next_usec, struct inspection *ret_inspection, struct err *err) {
+    _cleanup_inspection_ struct inspection inspection = {0};
+    _cleanup_recover_plan_ struct recover_plan plan = {0};
+    _cleanup_free_ struct leftover_watch *watches = copy_watches(recovery);
+    struct leftover_context leftover = host->leftover;
+    struct service_config config = *host->config; /* shallow: for the policy alone */
+    uint64_t next_usec = USEC_INFINITY;
+    bool refused = false;
+    int r;
+
+    if (!watches)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    r = service_inspect(host->config, &host->known, &inspection, err);
+    if (r < 0)
+        return r;
+    leftover.daemon_exe = inspection.daemon_exe;
+    if (host->on_request) {
+        config.orphan_policy = ORPHAN_TERMINATE;
+        config.orphan_grace_usec = 0;
+    }
+    r = recover_plan(&config, &inspection, &leftover, watches, recovery->n_watches, now_usec(CLOCK_BOOTTIME),
+                     &plan);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "out of memory");
+
+    for (size_t i = 0; i < recovery->n_watches; i++)
+        recovery->watches[i].seen = false;
+    for (size_t i = 0; i < plan.n; i++) {
+        r = carry_out(recovery, host, &inspection, &plan.actions[i], &next_usec, err);
+        if (r == -ENOMEM)
+            return r;
+        if (r < 0) { /* what could not be cleared is in the way, and is looked at anew in a while */
+            refused = true;
+            plan.outcome = RECOVERY_BLOCKED;
+        } else if (plan.actions[i].step == RECOVER_CLEAR)
+            next_usec = now_usec(CLOCK_BOOTTIME);
+    }
+    drop_watches(recovery, false);
+
+    if (plan.outcome == RECOVERY_BLOCKED) {
+        uint64_t pause = BLOCKED_FIRST_USEC << (recovery->blocked_steps < 8 ? recovery->blocked_steps : 8);
+
+        recovery->blocked_steps++;
+        if (!refused)
+            report_blocked(recovery, host, &inspection, &plan, err);
+        next_usec = now_usec(CLOCK_BOOTTIME) + (pause < BLOCKED_MOST_USEC ? pause : BLOCKED_MOST_USEC);
+    }
+    if (plan.outcome == RECOVERY_CLEAR && recovery->actions && !host->dry_run)
+        event_emit(host->log, recovery->blocked_by ? EVENT_UNBLOCKED : EVENT_RECOVERY_DONE, &host->scope, NULL, 0,
+                   "The way is free for %s", host->config->name);
+    if (plan.outcome != RECOVERY_BLOCKED) {
+        free(recovery->blocked_by);
+        recovery->blocked_by = NULL;
+        recovery->blocked_steps = 0;
+    }
+    *ret_outcome = plan.outcome;
+    *ret_next_usec = next_usec;
+    if (ret_inspection) {
+        *ret_inspection = inspection;
+        inspection = (struct inspection){0};
+    }
+    return 0;
+}
+
+int recovery_run(struct recovery *recovery, const struct recovery_host *host, struct err *err) {
+    for (;;) {
+        struct pollfd wait = {.fd = recovery->wait_fd, .events = POLLIN};
+        struct timespec timeout = {0};
+        enum recover_outcome outcome;
+        uint64_t next_usec, now;
+        int r;
+
+        r = recovery_step(recovery, host, &outcome, &next_usec, NULL, err);
+        if (r < 0)
+            return r;
+        if (outcome == RECOVERY_CLEAR || (outcome == RECOVERY_WORKING && host->dry_run))
+            return 0;
+        if (outcome == RECOVERY_BLOCKED)
+            return -EBUSY;
+        now = now_usec(CLOCK_BOOTTIME);
+        if (next_usec <= now)
+            continue;
+        timeout.tv_sec = (time_t) ((next_usec - now) / USEC_PER_SEC);
+        timeout.tv_nsec = (long) ((next_usec - now) % USEC_PER_SEC * NSEC_PER_USEC);
+        if (ppoll(&wait, 1, next_usec == USEC_INFINITY ? NULL : &timeout, NULL) < 0 && errno != EINTR)
+            return err_set(err, errno, "Failed", "cannot wait for leftovers of %s: %m", host->config->name);
+    }
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Recovery in progress: inspects, plans, carries out, and says what to wait for. It owns no event loop: who
+ * drives it waits until recovery.wait_fd is readable (a leftover or a blocking holder has ended) or until the
+ * time that a step returned, and steps again. The caller holds the service's own lock (NAME.lock). */
+
+#include "journal/event.h"
+#include "service/recover-plan.h"
+
+struct recovery_watch;
+
+struct recovery {
+    int wait_fd;                    /* epoll(7) over the pidfds below; -EBADF before recovery_init() */
+    struct recovery_watch *watches; /* owned */
+    size_t n_watches;
+    json_t *actions;      /* owned: what was done, for status: [{step, path, pid, text, atUSec}] */
+    char *blocked_by;     /* owned: the message of the last BLOCKED event; NULL while not blocked */
+    uint64_t started_usec; /* CLOCK_REALTIME; 0: nothing was in the way so far */
+    unsigned blocked_steps;
+};
+
+/* What recovery works for; all borrowed. */
+struct recovery_host {
+    const struct service_config *config;
+    struct known_main known;
+    struct leftover_context leftover; /* daemon_exe is filled in by the step */
+    struct event_log *log;
+    struct event_scope scope;
+    int proc_fd;
+    bool dry_run;
+    bool on_request; /* somebody asked for it: no grace time, and OrphanPolicy= does not hold it back */
+};
+
+int recovery_init(struct recovery *recovery);
+void recovery_done(struct recovery *recovery);
+
+/* Forgets what was done and whom it watched: the next step begins anew. */
+void recovery_reset(struct recovery *recovery);
+
+/* One round. *ret_next_usec (CLOCK_BOOTTIME) is when to step again if nothing wakes wait_fd before; USEC_INFINITY:
+ * never. For RECOVERY_BLOCKED *err says who is in the way ("Held" for a living owner, else "Blocked"). -errno:
+ * the round could not be made; the caller may try again. The inspection goes to *ret_inspection, if that is
+ * not NULL, for the caller to release. */
+int recovery_step(struct recovery *recovery, const struct recovery_host *host, enum recover_outcome *ret_outcome,
+                  uint64_t *ret_next_usec, struct inspection *ret_inspection, struct err *err);
+
+/* Steps until the way is free or blocked, waiting in between: for `latchd exec` and `latchctl clear`, which have
+ * no event loop. 0: the way is free. -EBUSY with *err: blocked. */
+int recovery_run(struct recovery *recovery, const struct recovery_host *host, struct err *err);

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Restart= and RestartSec= as pure functions. All times in microseconds on one clock (CLOCK_BOOTTIME). */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "service/config.h"
+
+struct exit_status {
+    bool known;  /* false: an adopted daemon, whose parent is another process */
+    bool failed_to_execute;
+    int code;    /* si_code: CLD_EXITED, CLD_KILLED or CLD_DUMPED */
+    int status;  /* the exit status, or the signal's number */
+};
+
+/* Exit status 0, or death by a signal that asks for an end: SIGHUP, SIGINT, SIGTERM, SIGPIPE (as systemd has
+ * it, systemd.service(5)). Of an unknown status nothing good is assumed. */
+bool exit_status_is_clean(const struct exit_status *status);
+
+/* "exited with status 1", "was killed by SIGKILL", "was killed by SIGSEGV (core dumped)" */
+const char *exit_status_describe(const struct exit_status *status, char *buffer, size_t size);
+
+/* Whether the policy starts the daemon again after such an end. on-abnormal: signals that are not clean. */
+bool restart_wanted(enum restart_policy policy, const struct exit_status *status);
+
+struct restart_history {
+    unsigned in_a_row;          /* restarts without RestartResetSec of health in between */
+    uint64_t window_start_usec; /* of StartLimitIntervalSec= */
+    unsigned in_window;         /* starts since then */
+};
+
+/* How long to wait before the next start, and the bookkeeping for it: RestartSec=, doubled with each restart
+ * in a row up to RestartMaxDelaySec=; after RestartResetSec= of running it begins anew. When StartLimitBurst=
+ * starts have happened within StartLimitIntervalSec=, the rest of that interval is waited for (*ret_limited). */
+uint64_t restart_delay(const struct service_config *config, struct restart_history *history, uint64_t now_usec,
+                       uint64_t ran_usec, bool *ret_limited);

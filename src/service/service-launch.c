@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From the way being free to exec: environment, limits, rights, output, the child. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/strlist.h"
+#include "base/value.h"
+#include "service/service.h"
+
+struct service_launch {
+    struct exec_plan plan;
+    struct spawn spawn;
+    struct rlimits_planned limits;
+    struct credentials credentials;
+    char *executable;
+    char **argv, **envp;
+    int stdout_fd, stderr_fd;
+};
+
+void service_launch_free(struct service_launch *launch) {
+    if (!launch)
+        return;
+    spawn_done(&launch->spawn);
+    credentials_done(&launch->credentials);
+    free(launch->executable);
+    strlist_free(launch->argv);
+    strlist_free(launch->envp);
+    fd_close(launch->stdout_fd);
+    fd_close(launch->stderr_fd);
+    free(launch);
+}
+
+const struct exec_plan *service_launch_plan(const struct service_launch *launch) {
+    return &launch->plan;
+}
+
+int service_new_invocation_id(char ret[static 33]) {
+    unsigned char bytes[16];
+
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t) sizeof bytes)
+        return -EIO;
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+    return 0;
+}
+
+/* Opens where output goes. -EBADF in *ret_fd: where ours goes. */
+static int open_output(const struct service_config *config, const struct output_config *output, int priority,
+                       int *ret_fd, struct err *err) {
+    const char *identifier = config->syslog_identifier ? config->syslog_identifier : config->name;
+    int fd = -EBADF;
+
+    switch (output->kind) {
+    case OUTPUT_JOURNAL:
+        fd = event_open_stream(identifier, priority);
+        if (fd < 0)
+            fd = -EBADF; /* no journal here, or it takes nothing now: the output passes through */
+        break;
+    case OUTPUT_NULL:
+        fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        break;
+    case OUTPUT_FILE:
+    case OUTPUT_APPEND:
+        fd = open(output->path,
+                  O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (output->kind == OUTPUT_APPEND ? O_APPEND : O_TRUNC), 0644);
+        break;
+    default:
+        break;
+    }
+    if (fd == -1)
+        return err_set(err, errno, "Failed", "cannot open %s for the daemon's output: %m",
+                       output->path ? output->path : "/dev/null");
+    *ret_fd = fd;
+    return 0;
+}
+
+static int set_variable(char ***envp, const char *name, const char *value) {
+    char *text;
+
+    if (!value)
+        return 0;
+    if (asprintf(&text, "%s=%s", name, value) < 0)
+        return -ENOMEM;
+    for (size_t i = 0; *envp && (*envp)[i]; i++)
+        if (strncmp((*envp)[i], text, strlen(name) + 1) == 0) {
+            free((*envp)[i]);
+            (*envp)[i] = text;
+            return 0;
+        }
+    return strlist_append(envp, NULL, text);
+}
+
+static int prepare_environment(const struct service_config *config, const char *invocation_id,
+                               struct service_launch *launch, struct err *err) {
+    int r = service_config_build_environment(config, environ, &launch->envp, err);
+
+    if (r < 0)
+        return r;
+    if (set_variable(&launch->envp, "LATCHD_SERVICE", config->name) < 0 ||
+        set_variable(&launch->envp, "INVOCATION_ID", invocation_id) < 0 ||
+        set_variable(&launch->envp, "HOME", launch->credentials.home) < 0 ||
+        set_variable(&launch->envp, "SHELL", launch->credentials.shell) < 0 ||
+        set_variable(&launch->envp, "USER", launch->credentials.user) < 0 ||
+        set_variable(&launch->envp, "LOGNAME", launch->credentials.user) < 0)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    return 0;
+}
+
+static int prepare_limits(const struct service_config *config, int proc_fd, struct service_launch *launch,
+                          struct err *err) {
+    struct rlimits_need need = {.client_limit = config->client_limit};
+    struct rlimits_system system;
+    int r = rlimits_read_system(proc_fd, &system);
+
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot read latchd's own resource limits: %m");
+    return rlimits_plan(config->limits, &need, &system, &launch->limits, err);
+}
+
+int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
+                           bool new_session, struct service_launch **ret, struct err *err) {
+    struct service_launch *launch = calloc(1, sizeof *launch);
+    _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
+    int r;
+
+    if (!launch)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    launch->spawn = SPAWN_INIT;
+    launch->stdout_fd = launch->stderr_fd = -EBADF;
+    r = exec_find_executable(config->exec_start[0], search_path, &launch->executable, err);
+    if (r >= 0)
+        r = credentials_resolve(config, &launch->credentials, err);
+    if (r >= 0)
+        r = prepare_limits(config, proc_fd, launch, err);
+    if (r >= 0)
+        r = prepare_environment(config, invocation_id, launch, err);
+    if (r >= 0 && service_config_expand_argv(config->exec_start, launch->envp, &launch->argv) < 0)
+        r = err_set(err, ENOMEM, "Failed", "out of memory");
+    if (r >= 0)
+        r = open_output(config, &config->standard_output, LOG_INFO, &launch->stdout_fd, err);
+    if (r >= 0)
+        r = open_output(config, &config->standard_error, LOG_INFO, &launch->stderr_fd, err);
+    if (r < 0) {
+        service_launch_free(launch);
+        return r;
+    }
+    launch->plan = EXEC_PLAN_INIT;
+    launch->plan.executable = launch->executable;
+    launch->plan.argv = launch->argv;
+    launch->plan.envp = launch->envp;
+    launch->plan.working_directory = config->working_directory;
+    launch->plan.set_umask = true;
+    launch->plan.umask = config->umask;
+    launch->plan.set_nice = config->nice_set;
+    launch->plan.nice = config->nice;
+    launch->plan.set_oom_score_adjust = config->oom_score_adjust_set;
+    launch->plan.oom_score_adjust = config->oom_score_adjust;
+    launch->plan.no_new_privileges = config->no_new_privileges;
+    launch->plan.new_session = new_session;
+    launch->plan.rlimits = &launch->limits;
+    launch->plan.credentials = &launch->credentials;
+    launch->plan.stdin_null = true;
+    launch->plan.stdout_fd = launch->stdout_fd;
+    launch->plan.stderr_fd = launch->stderr_fd;
+    *ret = launch;
+    return 0;
+}
+
+static void report_failure(struct service *service, const struct err *err) {
+    struct event_scope scope = service_scope(service);
+
+    event_emit(service->manager->log, EVENT_EXEC_FAILED, &scope, NULL, 0, "%s", err_text(err));
+    err_done(&service->failure);
+    (void) err_set(&service->failure, err->number ? err->number : EIO, err->name, "%s", err_text(err));
+}
+
+int service_launch_finish(struct service *service) {
+    _cleanup_err_ struct err err = {0};
+    int r;
+
+    service->launch_source = sd_event_source_disable_unref(service->launch_source);
+    r = spawn_read_status(&service->launch->spawn, &service->launch->plan, &err);
+    if (r < 0)
+        report_failure(service, &err);
+    service_launch_free(service->launch);
+    service->launch = NULL;
+    return r;
+}
+
+static int on_channel(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+    struct service *service = userdata;
+    _cleanup_err_ struct err err = {0};
+    int r;
+
+    (void) source;
+    (void) fd;
+    (void) events;
+    /* Off while it is read: the channel is closed in there once the outcome is known. */
+    (void) sd_event_source_set_enabled(service->launch_source, SD_EVENT_OFF);
+    r = spawn_read_status(&service->launch->spawn, &service->launch->plan, &err);
+    if (r == -EAGAIN)
+        return sd_event_source_set_enabled(service->launch_source, SD_EVENT_ON);
+    service->launch_source = sd_event_source_disable_unref(service->launch_source);
+    if (r < 0) {
+        report_failure(service, &err);
+        service->launch_failed = true; /* the child is about to end: what follows, follows then */
+    }
+    service_launch_free(service->launch);
+    service->launch = NULL;
+    if (r == 0)
+        service_executed(service);
+    return 0;
+}
+
+/* The child waits at its gate; it is written down before it may go on. */
+static int release(struct service *service, struct err *err) {
+    struct service_launch *launch = service->launch;
+    int r;
+
+    service->record.main = launch->spawn.id;
+    service->record.since_usec = now_usec(CLOCK_REALTIME);
+    r = state_file_write(service->manager->runtime_dir_fd, service->config->name, &service->record, err);
+    if (r < 0)
+        return r;
+    r = service_watch_main(service, TAKE_FD(launch->spawn.pidfd), true);
+    if (r >= 0)
+        r = sd_event_add_io(service->manager->event, &service->launch_source, launch->spawn.channel_fd, EPOLLIN,
+                            on_channel, service);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot watch the new process: %m");
+    r = spawn_release(&launch->spawn);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "the new process ended before it was executed: %m");
+    return 0;
+}
+
+void service_spawn(struct service *service) {
+    struct event_scope scope;
+    _cleanup_err_ struct err err = {0};
+    int r;
+
+    service->record.generation++;
+    service->launch_failed = false;
+    r = service_new_invocation_id(service->record.invocation_id);
+    if (r < 0)
+        r = err_set(&err, -r, "Failed", "cannot make an invocation id: %m");
+    if (r >= 0)
+        r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id, true,
+                                   &service->launch, &err);
+    if (r >= 0)
+        r = spawn_start(service->manager->proc_fd, &service->launch->plan, &service->launch->spawn, &err);
+    if (r >= 0) {
+        service->limits = service->launch->limits;
+        r = release(service, &err);
+    }
+    if (r < 0) {
+        report_failure(service, &err);
+        service->launch_source = sd_event_source_disable_unref(service->launch_source);
+        service_launch_free(service->launch); /* closes the gate: a child that waits there ends */
+        service->launch = NULL;
+        service->launch_failed = true;
+        if (service->main_pidfd < 0)
+            service_could_not_launch(service);
+        return; /* else its end, which is near, leads on */
+    }
+    scope = service_scope(service);
+    event_emit(service->manager->log, EVENT_SERVICE_STARTING, &scope, NULL, 0, "Starting %s as PID %d",
+               service->config->exec_start[0], (int) service->record.main.pid);
+    (void) service_arm_timer(service, service->config->timeout_start_usec);
+}

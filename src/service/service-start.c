@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From exec to being ready: limits checked, control sockets asked, locks verified. */
+#include <string.h>
+#include <time.h>
+
+#include "base/value.h"
+#include "lock/describe.h"
+#include "service/service.h"
+
+/* What runs is compared with what was asked for: the kernel may have had its own mind. */
+static void verify_limits(struct service *service) {
+    struct rlimits_mismatch mismatches[RLIMIT_NLIMITS];
+    struct event_scope scope = service_scope(service);
+    int n;
+
+    if (!service->main_is_child)
+        return; /* adopted: the plan it was started with went with its first supervisor */
+    n = rlimits_verify(service->manager->proc_fd, service->record.main.pid, &service->limits, mismatches);
+    for (int i = 0; i < n; i++) {
+        const char *name = rlimits_to_name(mismatches[i].resource);
+        struct event_fields fields = {.n = 0};
+        char wanted[RLIMITS_FORMAT_MAX], real[RLIMITS_FORMAT_MAX];
+
+        rlimits_format(service->limits.of[mismatches[i].resource].soft, service->limits.of[mismatches[i].resource].hard,
+                       wanted);
+        rlimits_format(mismatches[i].soft, mismatches[i].hard, real);
+        event_field_set(&fields, "LATCHD_LIMIT", name);
+        event_emit(service->manager->log, EVENT_LIMIT_MISMATCH, &scope, fields.fields, fields.n,
+                   "Limit%s=%s was set, but PID %d runs with %s", name, wanted, (int) service->record.main.pid, real);
+    }
+}
+
+/* After start: the daemon's own descriptor holds the lock, and it is the lock at the path (nobody replaced the
+ * file meanwhile, as Kea's own failure path may do). */
+static void verify_locks(struct service *service) {
+    struct known_main known = service_known_main(service);
+    struct event_scope scope = service_scope(service);
+    _cleanup_inspection_ struct inspection inspection = {0};
+
+    if (service_inspect(service->config, &known, &inspection, NULL) < 0)
+        return;
+    for (size_t i = 0; i < inspection.n; i++) {
+        const struct inspected *inspected = &inspection.paths[i];
+        _cleanup_free_ char *summary = NULL;
+        struct event_fields fields = {.n = 0};
+        bool has_it = false;
+
+        if (inspected->role != INSPECTED_LOCK)
+            continue;
+        for (size_t j = 0; j < inspection.facts[i].n_holders; j++)
+            if (inspection.facts[i].holders[j].process.pid == service->record.main.pid)
+                has_it = true;
+        if (has_it)
+            continue;
+        summary = lock_describe(&inspection.facts[i], &inspected->context, &inspected->judgement);
+        event_field_set(&fields, "LATCHD_LOCK", inspected->path);
+        event_field_set(&fields, "LATCHD_VERDICT", verdict_to_string(inspected->judgement.verdict));
+        event_field_set(&fields, "LATCHD_REASON", verdict_reason_to_string(inspected->judgement.reason));
+        event_emit(service->manager->log, EVENT_VERIFY_FAILED, &scope, fields.fields, fields.n,
+                   "PID %d runs, but it does not hold %s (%s, %s): %s; latchctl restart %s puts it right",
+                   (int) service->record.main.pid, inspected->path, verdict_to_string(inspected->judgement.verdict),
+                   verdict_reason_to_string(inspected->judgement.reason), summary ? summary : "",
+                   service->config->name);
+    }
+}
+
+static void become_ready(struct service *service) {
+    bool reloading = service->state == SERVICE_RELOADING;
+    struct event_scope scope = service_scope(service);
+    struct event_fields fields = {.n = 0};
+    char took[VALUE_FORMAT_MAX];
+
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_emit(service->manager->log, EVENT_SERVICE_READY, &scope, fields.fields, fields.n,
+               reloading ? "Ready again after the reload: PID %d" : "Ready: PID %d, after %s",
+               (int) service->record.main.pid,
+               value_format_usec(now_usec(CLOCK_BOOTTIME) - service->main_since_usec, took));
+    if (!reloading)
+        verify_locks(service);
+    service_handle(service, SERVICE_ON_READY);
+}
+
+static void on_socket_ready(struct ready_probe *probe, uint64_t answer_usec, void *userdata) {
+    struct service *service = userdata;
+
+    for (size_t i = 0; i < service->config->n_sockets; i++)
+        if (service->probes[i] == probe) {
+            service->answer_usec[i] = answer_usec;
+            service->probes[i] = NULL;
+        }
+    ready_probe_free(probe);
+    if (--service->probes_pending == 0)
+        become_ready(service);
+}
+
+int service_begin_probes(struct service *service) {
+    service_end_probes(service);
+    if (service->config->type != SERVICE_TYPE_SOCKET)
+        return 0;
+    for (size_t i = 0; i < service->config->n_sockets; i++) {
+        int r;
+
+        if (service->config->sockets[i]->probe == SOCKET_PROBE_NONE || service->config->sockets[i]->listen[0] != '/')
+            continue;
+        r = ready_probe_new(service->manager->event, service->config->sockets[i], on_socket_ready, service,
+                            &service->probes[i]);
+        if (r < 0) {
+            service_end_probes(service);
+            return r;
+        }
+        service->probes_pending++;
+    }
+    return 0;
+}
+
+void service_end_probes(struct service *service) {
+    for (size_t i = 0; i < service->config->n_sockets; i++) {
+        ready_probe_free(service->probes[i]);
+        service->probes[i] = NULL;
+    }
+    service->probes_pending = 0;
+}
+
+void service_executed(struct service *service) {
+    if (service->state != SERVICE_STARTING)
+        return; /* it is being stopped already */
+    verify_limits(service);
+    if (service_begin_probes(service) < 0 || service->probes_pending == 0)
+        become_ready(service);
+}

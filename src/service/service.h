@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* One service at run time: carries out what the table in state.c says. */
+
+#include "service/manager.h"
+#include "service/ready.h"
+#include "service/recover.h"
+#include "service/restart.h"
+#include "service/spawn.h"
+#include "service/state.h"
+#include "service/state-file.h"
+
+/* What a child needs until the outcome of its exec is known. */
+struct service_launch;
+
+struct service {
+    struct manager *manager;       /* borrowed */
+    struct service_config *config; /* owned */
+    int lock_fd;                   /* NAME.lock, held for as long as this lives */
+
+    enum service_state state;
+    uint64_t state_since_usec; /* CLOCK_REALTIME */
+    bool start_again;          /* when it has stopped */
+    bool stop_wanted;          /* its end will be our doing */
+    struct service_record record; /* as in NAME.state; record.main.pid 0: no daemon */
+    uint64_t main_since_usec;     /* CLOCK_BOOTTIME */
+    int main_pidfd;               /* -EBADF: no daemon */
+    bool main_is_child;           /* else it was adopted */
+    sd_event_source *main_source;
+    struct service_launch *launch;
+    sd_event_source *launch_source;
+    bool launch_failed; /* this generation was not executed; its end follows */
+
+    struct recovery recovery;
+    sd_event_source *recovery_source; /* recovery.wait_fd */
+    struct err blocked;               /* who is in the way, while SERVICE_BLOCKED */
+    json_t *last_recovery;            /* {atUSec, actions}, NULL: never anything was in the way */
+
+    struct ready_probe **probes; /* one a socket with a probe, while starting */
+    size_t n_probes;
+    unsigned probes_pending;
+    uint64_t *answer_usec; /* one a configured socket; 0: not asked yet */
+
+    sd_event_source *timer; /* the state's: start, stop, back-off, next recovery step */
+    struct restart_history history;
+    struct exit_status last_exit;
+    uint64_t last_exit_usec; /* CLOCK_REALTIME; 0: none so far */
+    struct err failure;      /* why it could not be started, the last time */
+    struct rlimits_planned limits; /* as given to the running daemon */
+};
+
+int service_new(struct manager *manager, struct service_config *config, int lock_fd, struct service **ret);
+struct service *service_free(struct service *service);
+
+/* Takes the daemon over that NAME.state names, if it is provably that one. 1: adopted; 0: nothing to adopt. */
+int service_adopt(struct service *service);
+
+/* Something happens: looks it up in the table and carries out the action. */
+void service_handle(struct service *service, enum service_event event);
+
+/* The main process has ended (its pidfd says so): reaps it, decides, goes on. */
+void service_main_exited(struct service *service);
+
+/* What events about this service carry. */
+struct event_scope service_scope(const struct service *service);
+
+/* The main process as of now, for inspections. */
+struct known_main service_known_main(const struct service *service);
+
+/* Whether the daemon that a record names runs: the very process, and it carries the service's name and the
+ * invocation id. Returns a pidfd; -ESRCH: it is gone; -EBADMSG: a process of that identity runs, but it is not
+ * this service's daemon (a forged record). May wait for moments: a daemon on its way to exec has no
+ * environment yet. */
+int service_find_recorded(int proc_fd, const char *service, const struct service_record *record);
+
+/* What leftovers are held against, but for what only a supervisor has. Strings are borrowed. */
+void service_leftover_context(const struct service_config *config, const struct service_record *record,
+                              struct leftover_context *ret);
+
+/* For recovery and for a look from outside (Probe, Clear). */
+struct recovery_host service_recovery_host(const struct service *service);
+
+/* Watches a process as the daemon; the pidfd is taken over in any case. */
+int service_watch_main(struct service *service, int pidfd, bool is_child);
+
+/* It could not even be forked or prepared: what follows is decided as after an exit. */
+void service_could_not_launch(struct service *service);
+void service_exit_decided(struct service *service, enum service_event event);
+
+/* -- service-launch.c: from the way being free to exec -- */
+void service_spawn(struct service *service);
+
+/* Reads what the child reported, tells the journal of a failure (then -errno), and lets go of the launch. */
+int service_launch_finish(struct service *service);
+
+/* Environment, limits, rights and output for one generation. For `latchd exec` too, which has no service: with
+ * new_session false the plan is one for exec_become(). The launch owns what the plan points to. */
+int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
+                           bool new_session, struct service_launch **ret, struct err *err);
+const struct exec_plan *service_launch_plan(const struct service_launch *launch);
+void service_launch_free(struct service_launch *launch);
+
+/* A fresh invocation id: 32 hexadecimal digits. */
+int service_new_invocation_id(char ret[static 33]);
+
+/* -- service-start.c: from exec to being ready -- */
+void service_executed(struct service *service); /* exec succeeded (or an adopted daemon was found running) */
+int service_begin_probes(struct service *service);
+void service_end_probes(struct service *service);
+
+/* Arms the state's one timer; USEC_INFINITY: none. */
+int service_arm_timer(struct service *service, uint64_t delay_usec);

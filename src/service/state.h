@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The life of a service as data: state × event, in one table (state.c). Pure: the manager asks what follows,
+ * and carries out the action. Explained in doc/states.md, which a test holds against the table. */
+
+#include <errno.h>
+#include <stdbool.h>
+
+#include "base/strtab.h"
+
+enum service_state {
+    SERVICE_STOPPED,
+    SERVICE_RECOVERING, /* finding out who holds what; clearing; waiting for a leftover to end */
+    SERVICE_BLOCKED,    /* a living owner, or something that cannot be told, is in the way; watched */
+    SERVICE_STARTING,   /* the daemon runs and is not ready yet */
+    SERVICE_RUNNING,
+    SERVICE_RELOADING,
+    SERVICE_STOPPING,
+    SERVICE_BACKOFF, /* waiting until the next try */
+    SERVICE_FAILED,
+    SERVICE_STATE_MAX,
+    SERVICE_STATE_INVALID = -EINVAL,
+};
+STRTAB_DECLARE(service_state, enum service_state);
+
+enum service_event {
+    SERVICE_ON_START,        /* somebody asks for it */
+    SERVICE_ON_STOP,
+    SERVICE_ON_RESTART,
+    SERVICE_ON_RELOAD,
+    SERVICE_ON_WAY_CLEAR,    /* recovery: nothing is in the way */
+    SERVICE_ON_WAY_WAITS,    /* recovery: a leftover is being waited for or ended */
+    SERVICE_ON_WAY_BLOCKED,
+    SERVICE_ON_READY,
+    SERVICE_ON_ADOPTED,      /* a daemon that an earlier latchd started is running */
+    SERVICE_ON_EXIT_AGAIN,   /* the daemon ended (or could not be executed), and policy starts it again */
+    SERVICE_ON_EXIT_CLEAN,   /* it ended in good order, and stays down */
+    SERVICE_ON_EXIT_FAILED,  /* it ended otherwise, and stays down */
+    SERVICE_ON_EXIT_WANTED,  /* it ended because we stopped it */
+    SERVICE_ON_TIMEOUT,      /* the state's timer ran out */
+    SERVICE_EVENT_MAX,
+};
+STRTAB_DECLARE(service_event, enum service_event);
+
+enum service_action {
+    SERVICE_DO_NOTHING,
+    SERVICE_DO_RECOVER,       /* look at locks, sockets and PID files, and make the way free */
+    SERVICE_DO_SPAWN,
+    SERVICE_DO_TERMINATE,     /* KillSignal=, then wait TimeoutStopSec= */
+    SERVICE_DO_KILL,          /* SIGKILL */
+    SERVICE_DO_RELOAD,        /* ReloadSignal= */
+    SERVICE_DO_BACK_OFF,      /* arm the restart timer */
+    SERVICE_DO_ABANDON,       /* drop timers and watches: there is no daemon */
+    SERVICE_DO_START_AGAIN,   /* remember that a start follows the stop that is under way */
+    SERVICE_DO_START_NO_MORE, /* forget that */
+    SERVICE_ACTION_MAX,
+};
+STRTAB_DECLARE(service_action, enum service_action);
+
+struct service_transition {
+    enum service_state next;
+    enum service_action action;
+};
+
+/* What follows. An event that means nothing in a state leaves it as it is and does nothing. */
+struct service_transition service_next(enum service_state state, enum service_event event);
+
+/* Whether there is a daemon process in that state. */
+bool service_state_has_main(enum service_state state);

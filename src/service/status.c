@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "service/status.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/value.h"
+#include "lock/holder.h"
+
+static json_t *text_or_null(const char *text) {
+    return text && *text ? json_string(text) : json_null();
+}
+
+static json_t *limit_value(uint64_t value) {
+    return value == UINT64_MAX ? json_string("infinity") : json_integer((json_int_t) value);
+}
+
+/* How many descriptors the daemon has open: what LimitNOFILE= is held against. */
+static json_t *count_descriptors(int proc_fd, pid_t pid) {
+    char path[64];
+    struct stat st;
+
+    /* Since Linux 6.2 the size of /proc/PID/fd is their number (proc(5)); 0 before. */
+    snprintf(path, sizeof path, "%d/fd", (int) pid);
+    if (fstatat(proc_fd, path, &st, 0) < 0 || st.st_size <= 0)
+        return json_null();
+    return json_integer(st.st_size);
+}
+
+static json_t *limits_to_json(const struct service *service, bool has_main) {
+    json_t *json = json_object();
+    struct proc_limit limits[16];
+
+    if (!has_main || procfs_read_limits(service->manager->proc_fd, service->record.main.pid, limits) < 0)
+        return json;
+    for (int i = 0; i < RLIMIT_NLIMITS; i++) {
+        json_t *limit = json_object();
+
+        json_object_set_new(limit, "configured",
+                            service->limits.of[i].set && service->main_is_child
+                                ? json_pack("[o, o]", limit_value(service->limits.of[i].soft),
+                                            limit_value(service->limits.of[i].hard))
+                                : json_null());
+        json_object_set_new(limit, "soft", limit_value(limits[i].soft));
+        json_object_set_new(limit, "hard", limit_value(limits[i].hard));
+        json_object_set_new(limit, "used",
+                            i == RLIMIT_NOFILE ? count_descriptors(service->manager->proc_fd, service->record.main.pid)
+                                               : json_null());
+        json_object_set_new(json, rlimits_to_name(i), limit);
+    }
+    return json;
+}
+
+static json_t *last_exit_to_json(const struct service *service) {
+    const struct exit_status *exit = &service->last_exit;
+    bool by_signal = exit->known && exit->code != CLD_EXITED;
+    char how[96];
+
+    if (service->last_exit_usec == 0)
+        return json_null();
+    return json_pack("{s:o, s:o, s:o, s:s, s:I}",
+                     "code", exit->known ? json_string(exit->code == CLD_EXITED   ? "exited"
+                                                       : exit->code == CLD_DUMPED ? "dumped"
+                                                                                  : "killed")
+                                         : json_null(),
+                     "status", exit->known && !by_signal ? json_integer(exit->status) : json_null(),
+                     "signal", by_signal ? json_integer(exit->status) : json_null(),
+                     "text", exit_status_describe(exit, how, sizeof how),
+                     "atUSec", (json_int_t) service->last_exit_usec);
+}
+
+/* The lock that guards a socket was looked at; the socket's own row is drawn from it. */
+static json_t *sockets_to_json(const struct service *service, const struct inspection *inspection) {
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < service->config->n_sockets; i++) {
+        const struct socket_config *socket = service->config->sockets[i];
+        json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "name", socket->name, "listen", socket->listen, "owner",
+                                 socket_owner_to_string(socket->owner), "answerUSec",
+                                 service->answer_usec[i] ? json_integer((json_int_t) service->answer_usec[i])
+                                                         : json_null());
+
+        for (size_t j = 0; inspection && j < inspection->n; j++) {
+            const struct lock_facts *facts = &inspection->facts[j];
+
+            if (inspection->paths[j].name != socket->name)
+                continue;
+            json_object_set_new(json, "verdict",
+                                json_string(verdict_to_string(inspection->paths[j].judgement.verdict)));
+            json_object_set_new(json, "reason",
+                                json_string(verdict_reason_to_string(inspection->paths[j].judgement.reason)));
+            json_object_set_new(json, "queue",
+                                facts->listener.found ? json_integer(facts->listener.queue) : json_null());
+            json_object_set_new(json, "backlog",
+                                facts->listener.found ? json_integer(facts->listener.backlog) : json_null());
+        }
+        json_array_append_new(array, json);
+    }
+    return array;
+}
+
+/* The daemon's own figures, from its /proc/PID/stat and statm. */
+static void add_usage(json_t *json, const struct service *service) {
+    _cleanup_free_ char *stat = NULL, *statm = NULL;
+    char path[64];
+    unsigned long long user = 0, system = 0, resident = 0;
+    const char *close;
+
+    snprintf(path, sizeof path, "%d/stat", (int) service->record.main.pid);
+    if (fd_read_file_at(service->manager->proc_fd, path, 4096, &stat, NULL) >= 0 && (close = strrchr(stat, ')')) &&
+        sscanf(close + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) == 2)
+        json_object_set_new(json, "cpuUSec", json_integer((json_int_t) procfs_ticks_to_boottime_usec(user + system)));
+    snprintf(path, sizeof path, "%d/statm", (int) service->record.main.pid);
+    if (fd_read_file_at(service->manager->proc_fd, path, 4096, &statm, NULL) >= 0 &&
+        sscanf(statm, "%*u %llu", &resident) == 1)
+        json_object_set_new(json, "memoryBytes",
+                            json_integer((json_int_t) resident * (json_int_t) sysconf(_SC_PAGESIZE)));
+}
+
+static json_t *status_text(const struct service *service) {
+    if (service->state == SERVICE_BLOCKED)
+        return text_or_null(service->blocked.message);
+    if (service->state == SERVICE_FAILED || service->state == SERVICE_BACKOFF)
+        return text_or_null(service->last_exit.failed_to_execute ? service->failure.message : NULL);
+    return json_null();
+}
+
+json_t *service_status_to_json(struct service *service, bool inspect) {
+    const struct service_config *config = service->config;
+    bool has_main = service_state_has_main(service->state) && service->main_pidfd >= 0;
+    struct known_main known = service_known_main(service);
+    _cleanup_inspection_ struct inspection inspection = {0};
+    _cleanup_free_ char *cgroup = NULL;
+    char unit[128] = "";
+    bool inspected = inspect && service_inspect(config, &known, &inspection, NULL) >= 0;
+    json_t *json;
+
+    if (procfs_read_cgroup(service->manager->proc_fd, getpid(), &cgroup) >= 0)
+        cgroup_unit(cgroup, unit, sizeof unit);
+    json = json_pack("{s:s, s:o, s:s, s:b, s:o, s:i, s:o, s:I, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
+                     "service", config->name,
+                     "description", text_or_null(config->description),
+                     "state", service_state_to_string(service->state),
+                     "ready", service->state == SERVICE_RUNNING,
+                     "statusText", status_text(service),
+                     "supervisorPid", (int) getpid(),
+                     "mainPid", has_main ? json_integer(service->record.main.pid) : json_null(),
+                     "generation", (json_int_t) service->record.generation,
+                     "invocationId", text_or_null(service->record.invocation_id),
+                     "unit", text_or_null(unit),
+                     "sinceUSec", (json_int_t) service->state_since_usec,
+                     "restarts", (json_int_t) service->record.restarts,
+                     "lastExit", last_exit_to_json(service),
+                     "lastRecovery", service->last_recovery ? json_incref(service->last_recovery) : json_null(),
+                     "sockets", sockets_to_json(service, inspected ? &inspection : NULL),
+                     "locks", inspected ? inspection_to_json(&inspection, config->name) : json_array(),
+                     "limits", limits_to_json(service, has_main));
+    if (json && has_main)
+        add_usage(json, service);
+    return json;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "socket/peer.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* include/uapi/asm-generic/socket.h, since Linux 6.5 */
+#endif
+
+static const char *const peer_answer_names[PEER_ANSWER_MAX] = {
+    [PEER_NOT_TRIED] = "not-tried", [PEER_CONNECTED] = "connected", [PEER_REFUSED] = "refused",
+    [PEER_QUEUE_FULL] = "queue-full", [PEER_UNCLEAR] = "unclear",
+};
+STRTAB_DEFINE(peer_answer, enum peer_answer, peer_answer_names, PEER_ANSWER_INVALID)
+
+int peer_connect(int dir_fd, const char *name) {
+    _cleanup_close_ int fd = -EBADF;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int n;
+
+    /* A path through the directory's descriptor fits into sun_path however long the directory's name is. */
+    n = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
+    if (n < 0 || (size_t) n >= sizeof address.sun_path)
+        return -ENAMETOOLONG;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *) &address, sizeof address) < 0)
+        return -errno;
+    return TAKE_FD(fd);
+}
+
+int peer_connect_path(const char *path) {
+    _cleanup_close_ int dir_fd = -EBADF;
+    const char *slash = strrchr(path, '/');
+    _cleanup_free_ char *dir = NULL;
+
+    if (!slash)
+        return -EINVAL;
+    dir = slash == path ? strdup("/") : strndup(path, (size_t) (slash - path));
+    if (!dir)
+        return -ENOMEM;
+    dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return -errno;
+    return peer_connect(dir_fd, slash + 1);
+}
+
+/* The pid behind a pidfd; its fdinfo says -1 once the process has been reaped (fs/pidfs.c). */
+static int read_pidfd_pid(int proc_fd, int pidfd, int *ret) {
+    _cleanup_free_ char *text = NULL;
+    const char *row;
+    char path[64];
+    int r;
+
+    snprintf(path, sizeof path, "self/fdinfo/%d", pidfd);
+    r = fd_read_file_at(proc_fd, path, 4096, &text, NULL);
+    if (r < 0)
+        return r;
+    row = strstr(text, "\nPid:");
+    return row && sscanf(row, "\nPid: %d", ret) == 1 ? 0 : -EBADMSG;
+}
+
+static enum process_life life_of_listener(int proc_fd, int fd, pid_t pid) {
+    _cleanup_close_ int pidfd = -EBADF;
+    socklen_t size = sizeof pidfd;
+    struct proc_stat stat;
+    int now = 0, r;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) {
+        /* An older kernel, or one that gives no pidfd for the dead. Then only an unused number is proof. */
+        pidfd = -EBADF;
+        if (pid <= 0)
+            return PROCESS_UNKNOWN;
+        r = procfs_read_stat(proc_fd, pid, &stat);
+        if (r == -ESRCH)
+            return PROCESS_GONE;
+        if (r >= 0 && process_life_of_stat(&stat) == PROCESS_ZOMBIE)
+            return PROCESS_ZOMBIE;
+        return PROCESS_UNKNOWN;
+    }
+    r = read_pidfd_pid(proc_fd, pidfd, &now);
+    if (r < 0)
+        return PROCESS_UNKNOWN;
+    if (now == -1)
+        return PROCESS_GONE;
+    if (process_pidfd_ended(pidfd))
+        return PROCESS_ZOMBIE;
+    if (now > 0 && procfs_read_stat(proc_fd, now, &stat) >= 0 && !process_pidfd_ended(pidfd))
+        return process_life_of_stat(&stat);
+    return process_pidfd_ended(pidfd) ? PROCESS_GONE : PROCESS_ALIVE;
+}
+
+int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret) {
+    struct peer_facts facts = {.life = PROCESS_UNKNOWN, .uid = (uid_t) -1};
+    _cleanup_close_ int fd = peer_connect(dir_fd, name);
+
+    if (fd >= 0) {
+        struct ucred credentials;
+        socklen_t size = sizeof credentials;
+
+        facts.answer = PEER_CONNECTED;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+            return -errno;
+        facts.pid = credentials.pid;
+        facts.uid = credentials.uid;
+        facts.life = life_of_listener(proc_fd, fd, facts.pid);
+        *ret = facts;
+        return 0;
+    }
+    switch (-fd) {
+    case ECONNREFUSED:
+        facts.answer = PEER_REFUSED;
+        break;
+    case EAGAIN:
+        facts.answer = PEER_QUEUE_FULL;
+        break;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+        return fd;
+    default:
+        facts.answer = PEER_UNCLEAR;
+    }
+    facts.error = -fd;
+    *ret = facts;
+    return 0;
+}

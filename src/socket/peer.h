@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A bounded look at who listens on a unix socket: one non-blocking connect, closed at once. */
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/process.h"
+#include "base/strtab.h"
+
+enum peer_answer {
+    PEER_NOT_TRIED,
+    PEER_CONNECTED,  /* somebody holds the listener; whether anybody will answer is another question */
+    PEER_REFUSED,    /* ECONNREFUSED: no listener on this file, in any namespace */
+    PEER_QUEUE_FULL, /* EAGAIN: a listener with backlog + 1 connections waiting */
+    PEER_UNCLEAR,    /* any other errno: says nothing about life */
+    PEER_ANSWER_MAX,
+    PEER_ANSWER_INVALID = -EINVAL,
+};
+STRTAB_DECLARE(peer_answer, enum peer_answer);
+
+struct peer_facts {
+    enum peer_answer answer;
+    int error;                  /* positive errno of connect(2), 0 when it succeeded */
+    pid_t pid;                  /* who called listen(2) (SO_PEERCRED, unix(7)); 0 not known, maybe dead */
+    uid_t uid;
+    enum process_life life;     /* of that process: by SO_PEERPIDFD (Linux 6.5) where there is one */
+};
+
+/* Connects to the file NAME in the directory dir_fd (an O_PATH descriptor will do; no length limit).
+ * Fails only for want of resources. */
+int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret);
+
+/* Starts a non-blocking connection to dir_fd/name: returns a connected descriptor, or -errno of connect(2):
+ * a unix socket's connect never is "in progress". */
+int peer_connect(int dir_fd, const char *name);
+
+/* The same for an absolute path. */
+int peer_connect_path(const char *path);
