@@ -296,7 +296,7 @@ uint64_t procfs_ticks_to_realtime_usec(uint64_t ticks) {
 }
 
 bool procfs_in_initial_pid_namespace(int proc_fd) {
-    uint64_t inode;
+    uint64_t inode = 0;
 
     return procfs_read_pid_namespace(proc_fd, 0, &inode) >= 0 && inode == PROC_PID_INIT_INO;
 }

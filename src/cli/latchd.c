@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "control/methods.h"
 #include "service/recover.h"
+#include "service/runtime-dir.h"
 #include "service/service.h"
 
 static const char usage_text[] =
@@ -180,7 +181,7 @@ static int open_runtime_dir(const struct invocation *invocation, struct err *err
     if (!invocation->runtime_dir)
         return err_set(err, ENOENT, "Failed",
                        "no runtime directory: XDG_RUNTIME_DIR is not set; choose one by --runtime-dir");
-    return manager_open_runtime_dir(invocation->runtime_dir, true, err);
+    return runtime_dir_open(invocation->runtime_dir, true, err);
 }
 
 /* The services that the words name, or the one that the options describe. */
@@ -202,7 +203,7 @@ static int load_services(const struct invocation *invocation, struct service_con
     return -1;
 }
 
-static int run_services(const struct invocation *invocation, struct service_config **configs, int n) {
+static int run_services(const struct invocation *invocation, struct service_config **configs, size_t n) {
     _cleanup_err_ struct err err = {0};
     _cleanup_event_log_ struct event_log *log = NULL;
     _cleanup_manager_ struct manager *manager = NULL;
@@ -218,7 +219,7 @@ static int run_services(const struct invocation *invocation, struct service_conf
         fd_close(fd);
         return exit_code_of(&err);
     }
-    for (int i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct service *service;
 
         if (manager_add(manager, invocation->runtime_dir, configs[i], &service, &err) < 0)
@@ -227,7 +228,7 @@ static int run_services(const struct invocation *invocation, struct service_conf
     }
     if (control_new(manager, &control, &err) < 0)
         return exit_code_of(&err);
-    event_emit(log, EVENT_SUPERVISOR_STARTED, NULL, NULL, 0, "latchd " PACKAGE_VERSION " serves %d service%s in %s", n,
+    event_emit(log, EVENT_SUPERVISOR_STARTED, NULL, NULL, 0, "latchd " PACKAGE_VERSION " serves %zu service%s in %s", n,
                n == 1 ? "" : "s", invocation->runtime_dir);
     if (manager_run(manager, &err) < 0)
         return exit_code_of(&err);
@@ -236,20 +237,21 @@ static int run_services(const struct invocation *invocation, struct service_conf
 }
 
 static int verb_run(struct invocation *invocation) {
-    int n = invocation->n_words ? invocation->n_words : 1, code;
+    size_t n = invocation->n_words > 0 ? (size_t) invocation->n_words : 1;
     struct service_config **configs;
+    int code;
 
     if (invocation->n_words == 0 && !invocation->command)
         return fail_usage("run wants a service, or a command behind --", NULL);
     if (invocation->n_words > 0 && (invocation->command || invocation->n_options > 0))
         return fail_usage("either a service's name or a command behind --, not both", NULL);
-    configs = calloc((size_t) n, sizeof(struct service_config *));
+    configs = calloc(n, sizeof(struct service_config *));
     if (!configs)
         return EXIT_FAILURE;
     code = load_services(invocation, configs);
     if (code < 0)
         code = run_services(invocation, configs, n);
-    for (int i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++)
         service_config_free(configs[i]);
     free(configs);
     return code;
@@ -257,32 +259,20 @@ static int verb_run(struct invocation *invocation) {
 
 /* Recovers under the supervisor's lock, then becomes the daemon; the lock goes with the exec. */
 static int exec_service(const struct invocation *invocation, const struct service_config *config) {
-    _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open(), running = -EBADF, self = -EBADF;
+    _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open(), self = -EBADF;
     _cleanup_event_log_ struct event_log *log = NULL;
     _cleanup_err_ struct err err = {0};
     struct service_launch *launch = NULL;
-    struct service_record record = {0};
+    struct service_record record;
     struct recovery recovery;
-    struct recovery_host host = {.config = config, .proc_fd = proc_fd, .scope = {.service = config->name}};
+    struct recovery_host host;
     int r;
 
     if (open_log(invocation, &log, &err) < 0 || (dir_fd = open_runtime_dir(invocation, &err)) < 0 ||
-        (lock_fd = manager_lock_service(dir_fd, invocation->runtime_dir, config->name, &err)) < 0)
+        (lock_fd = runtime_dir_lock_service(dir_fd, invocation->runtime_dir, config->name, &err)) < 0)
         return exit_code_of(&err);
-    (void) state_file_read(dir_fd, config->name, &record, NULL);
-    running = service_find_recorded(proc_fd, config->name, &record);
-    if (running >= 0) {
-        (void) err_set(&err, EBUSY, "Held", "service %s runs already: PID %d, begun by latchd", config->name,
-                       (int) record.main.pid);
+    if (recovery_host_init_offline(&host, config, dir_fd, proc_fd, log, &record, &err) < 0)
         return exit_code_of(&err);
-    }
-    host.log = log;
-    host.known = (struct known_main){.id = record.main, .life = PROCESS_UNKNOWN};
-    if (running == -EBADMSG)
-        host.known.id = (struct process_id){0};
-    else if (record.main.pid > 0)
-        host.known.life = process_look(proc_fd, &record.main);
-    service_leftover_context(config, &record, &host.leftover);
     r = recovery_init(&recovery);
     if (r >= 0)
         r = recovery_run(&recovery, &host, &err);

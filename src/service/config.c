@@ -101,6 +101,7 @@ static void socket_free(struct socket_config *socket) {
 static void lock_free(struct lock_config *lock) {
     release_keys(CONFIG_SECTION_LOCK, lock);
     free(lock->name);
+    free(lock->helper);
     free(lock);
 }
 

@@ -27,13 +27,13 @@
 
 struct kea_daemon {
     const char *section, *process;
-    bool has_leases;
+    char lease_family; /* '4' or '6', as in the lease file's default name; 0: it has no leases */
     bool has_peers; /* "control-sockets" as a map names other daemons' sockets */
 };
 
 static const struct kea_daemon daemons[] = {
-    {.section = "Dhcp4", .process = "kea-dhcp4", .has_leases = true},
-    {.section = "Dhcp6", .process = "kea-dhcp6", .has_leases = true},
+    {.section = "Dhcp4", .process = "kea-dhcp4", .lease_family = '4'},
+    {.section = "Dhcp6", .process = "kea-dhcp6", .lease_family = '6'},
     {.section = "DhcpDdns", .process = "kea-dhcp-ddns"},
     {.section = "Control-agent", .process = "kea-ctrl-agent", .has_peers = true},
 };
@@ -498,8 +498,8 @@ static int read_pidfile(struct reader *reader) {
 
 /* ---- kea-lfc ---- */
 
-/* Leases in a file are Kea's default. */
-static int keeps_lease_file(struct reader *reader, bool *ret) {
+/* Leases in a file are Kea's default. *ret_name is the file's name as written, NULL where none is. */
+static int keeps_lease_file(struct reader *reader, bool *ret, const char **ret_name) {
     json_t *database = json_object_get(reader->section, "lease-database");
     json_t *persist = json_object_get(database, "persist");
     const char *type;
@@ -507,6 +507,7 @@ static int keeps_lease_file(struct reader *reader, bool *ret) {
     int r;
 
     snprintf(path, sizeof(path), "%s.lease-database", reader->daemon->section);
+    *ret_name = NULL;
     if (!database) {
         *ret = true;
         return 0;
@@ -521,20 +522,53 @@ static int keeps_lease_file(struct reader *reader, bool *ret) {
         return kea_mistake(reader, path, "%s must be true or false", path);
     }
     *ret = strcmp(type, "memfile") == 0 && !json_is_false(persist);
+    if (*ret && json_object_get(database, "name"))
+        return read_string(reader, path, database, "name", ret_name);
     return 0;
 }
 
-/* kea-lfc is installed beside its daemon. The path is resolved, as /proc/PID/exe will show it. */
-static int allow_executable(struct service_config *config, const char *path) {
-    _cleanup_free_ char *resolved = realpath(path, NULL);
+/* While the process that LEASEFILE.pid names is alive, Kea refuses to start ("unable to load leases from files
+ * while the lease file cleanup is in progress"; Memfile_LeaseMgr::loadLeasesFromFiles()), and it goes by
+ * kill(pid, 0): a number that was given out again is in the way for good. */
+static int guard_lease_file(struct reader *reader, const char *helper, const char *lease_file) {
+    _cleanup_free_ char *file = NULL, *path = NULL;
+    struct lock_config *lock;
+    char name[32];
+    int r;
 
-    return service_config_allow_orphan(config, resolved ? resolved : path);
+    if (!lease_file || !*lease_file) {
+        if (asprintf(&file, "/var/lib/kea/kea-leases%c.csv.pid", reader->daemon->lease_family) < 0)
+            file = NULL;
+    } else if (asprintf(&file, "%s.pid", lease_file) < 0)
+        file = NULL;
+    if (!file)
+        return -ENOMEM;
+    r = resolve(reader, file, &path);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* relative to a directory that is not known */
+    choose_name(reader->config, "lfc", sizeof(name), name);
+    lock = service_config_add_lock(reader->config, name);
+    if (!lock)
+        return -ENOMEM;
+    lock->style = LOCK_STYLE_PIDFILE;
+    lock->path = TAKE_PTR(path);
+    lock->helper = strdup(helper);
+    return lock->helper ? 0 : -ENOMEM;
+}
+
+/* kea-lfc is installed beside its daemon. The path is resolved, as /proc/PID/exe will show it. */
+static int allow_executable(struct reader *reader, const char *path, const char *lease_file) {
+    _cleanup_free_ char *resolved = realpath(path, NULL);
+    int r = service_config_allow_orphan(reader->config, resolved ? resolved : path);
+
+    return r < 0 ? r : guard_lease_file(reader, resolved ? resolved : path, lease_file);
 }
 
 static int read_helper(struct reader *reader) {
     _cleanup_free_ char *written = NULL, *beside = NULL, *resolved = NULL;
+    const char *lease_file = NULL;
     bool needed = false;
-    int r = reader->daemon->has_leases ? keeps_lease_file(reader, &needed) : 0;
+    int r = reader->daemon->lease_family ? keeps_lease_file(reader, &needed, &lease_file) : 0;
 
     if (r < 0 || !needed)
         return r;
@@ -544,17 +578,17 @@ static int read_helper(struct reader *reader) {
     if (written && written[0] != '/')
         return service_mistake(reader, "KEA_LFC_EXECUTABLE=%s must be an absolute path", written);
     if (written)
-        return allow_executable(reader->config, written);
+        return allow_executable(reader, written, lease_file);
 
     if (!reader->executable || reader->executable[0] != '/')
-        return allow_executable(reader->config, "/usr/sbin/kea-lfc");
+        return allow_executable(reader, "/usr/sbin/kea-lfc", lease_file);
     resolved = realpath(reader->executable, NULL);
     const char *daemon = resolved ? resolved : reader->executable;
     if (asprintf(&beside, "%.*skea-lfc", (int) (base_name(daemon) - daemon), daemon) < 0) {
         beside = NULL;
         return -ENOMEM;
     }
-    return allow_executable(reader->config, access(beside, F_OK) < 0 ? "/usr/sbin/kea-lfc" : beside);
+    return allow_executable(reader, access(beside, F_OK) < 0 ? "/usr/sbin/kea-lfc" : beside, lease_file);
 }
 
 /* ---- */

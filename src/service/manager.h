@@ -50,11 +50,3 @@ int manager_run(struct manager *manager, struct err *err);
 void manager_service_changed(struct manager *manager, struct service *service);
 
 struct service *manager_find(struct manager *manager, const char *name);
-
-/* Opens the runtime directory, making it (mode 0755) where it is missing. -EPERM "NotPermitted" when it belongs
- * to somebody else or others may write to it. Returns a descriptor. */
-int manager_open_runtime_dir(const char *path, bool create, struct err *err);
-
-/* Takes NAME.lock in the runtime directory; for a short while retries against a holder that is about to end.
- * Returns the descriptor that holds it. -EBUSY "Held" with the holder named. */
-int manager_lock_service(int runtime_dir_fd, const char *runtime_dir, const char *service, struct err *err);

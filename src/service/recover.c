@@ -6,10 +6,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/value.h"
 #include "lock/clear.h"
 #include "lock/describe.h"
+#include "service/credentials.h"
 #include "service/terminate.h"
 
 /* A blocked service looks again by itself as well: a holder may let go without ending. */
@@ -23,6 +25,54 @@ struct recovery_watch {
     bool leftover_known; /* a leftover that was reported; else somebody who blocks */
     bool seen;     /* in this round */
 };
+
+/* The user that the daemon runs as; ours when none is configured or none can be found. */
+static uid_t daemon_uid(const struct service_config *config) {
+    _cleanup_credentials_ struct credentials credentials = {0};
+
+    if (credentials_resolve(config, &credentials, NULL) >= 0 && credentials.set_uid)
+        return credentials.uid;
+    return geteuid();
+}
+
+void recovery_host_init(struct recovery_host *host, const struct service_config *config,
+                        const struct service_record *record, int proc_fd, struct event_log *log) {
+    const char *invocation_id = record->invocation_id[0] ? record->invocation_id : NULL;
+
+    *host = (struct recovery_host){
+        .config = config,
+        .known = {.life = PROCESS_UNKNOWN},
+        .leftover =
+            {
+                .service = config->name,
+                .invocation_id = invocation_id,
+                .uid = daemon_uid(config),
+                .helpers = config->orphan_allow,
+            },
+        .log = log,
+        .scope = {.service = config->name, .generation = record->generation, .invocation_id = invocation_id},
+        .proc_fd = proc_fd,
+    };
+}
+
+int recovery_host_init_offline(struct recovery_host *host, const struct service_config *config, int runtime_dir_fd,
+                               int proc_fd, struct event_log *log, struct service_record *record, struct err *err) {
+    _cleanup_close_ int running = -EBADF;
+
+    *record = (struct service_record){0};
+    (void) state_file_read(runtime_dir_fd, config->name, record, NULL);
+    running = state_file_find_main(proc_fd, config->name, record);
+    if (running >= 0)
+        return err_set(err, EBUSY, "Held", "service %s runs already: PID %d, begun by latchd", config->name,
+                       (int) record->main.pid);
+    if (running == -EBADMSG)
+        record->main = (struct process_id){0};
+    recovery_host_init(host, config, record, proc_fd, log);
+    host->known.id = record->main;
+    if (record->main.pid > 0)
+        host->known.life = process_look(proc_fd, &record->main);
+    return 0;
+}
 
 int recovery_init(struct recovery *recovery) {
     *recovery = (struct recovery){.wait_fd = epoll_create1(EPOLL_CLOEXEC)};

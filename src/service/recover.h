@@ -7,6 +7,7 @@
 
 #include "journal/event.h"
 #include "service/recover-plan.h"
+#include "service/state-file.h"
 
 struct recovery_watch;
 
@@ -31,6 +32,16 @@ struct recovery_host {
     bool dry_run;
     bool on_request; /* somebody asked for it: no grace time, and OrphanPolicy= does not hold it back */
 };
+
+/* Everything that follows from the configuration and the record; not a subreaper, and nothing is known of a
+ * running daemon. */
+void recovery_host_init(struct recovery_host *host, const struct service_config *config,
+                        const struct service_record *record, int proc_fd, struct event_log *log);
+
+/* The same for a service without a supervisor, read from its state file. -EBUSY "Held": its daemon runs. *record
+ * has to outlive the host. */
+int recovery_host_init_offline(struct recovery_host *host, const struct service_config *config, int runtime_dir_fd,
+                               int proc_fd, struct event_log *log, struct service_record *record, struct err *err);
 
 int recovery_init(struct recovery *recovery);
 void recovery_done(struct recovery *recovery);

@@ -25,35 +25,11 @@ struct known_main service_known_main(const struct service *service) {
     return known;
 }
 
-/* The user that the daemon runs as; ours when none is configured or none can be found. */
-static uid_t daemon_uid(const struct service_config *config) {
-    _cleanup_credentials_ struct credentials credentials = {0};
-
-    if (credentials_resolve(config, &credentials, NULL) >= 0 && credentials.set_uid)
-        return credentials.uid;
-    return geteuid();
-}
-
-void service_leftover_context(const struct service_config *config, const struct service_record *record,
-                              struct leftover_context *ret) {
-    *ret = (struct leftover_context){
-        .service = config->name,
-        .invocation_id = record->invocation_id[0] ? record->invocation_id : NULL,
-        .uid = daemon_uid(config),
-        .helpers = config->orphan_allow,
-    };
-}
-
 struct recovery_host service_recovery_host(const struct service *service) {
-    struct recovery_host host = {
-        .config = service->config,
-        .known = service_known_main(service),
-        .log = service->manager->log,
-        .scope = service_scope(service),
-        .proc_fd = service->manager->proc_fd,
-    };
+    struct recovery_host host;
 
-    service_leftover_context(service->config, &service->record, &host.leftover);
+    recovery_host_init(&host, service->config, &service->record, service->manager->proc_fd, service->manager->log);
+    host.known = service_known_main(service);
     host.leftover.supervisor = service->manager->subreaper ? getpid() : 0;
     host.leftover.only_service = service->manager->n_services == 1;
     return host;
@@ -358,37 +334,6 @@ int service_watch_main(struct service *service, int pidfd, bool is_child) {
     return r;
 }
 
-/* A process that has our record's identity but not yet the daemon's environment is between the gate and exec:
- * its first latchd died just then. It gets there, or dies, within moments. */
-#define ADOPT_PATIENCE_USEC (2 * USEC_PER_SEC)
-
-static bool carries_record(int proc_fd, const char *service, const struct service_record *record) {
-    _cleanup_free_ char *name = NULL, *invocation_id = NULL;
-
-    return procfs_read_environ(proc_fd, record->main.pid, "LATCHD_SERVICE", &name) >= 0 && strcmp(name, service) == 0 &&
-           procfs_read_environ(proc_fd, record->main.pid, "INVOCATION_ID", &invocation_id) >= 0 &&
-           strcmp(invocation_id, record->invocation_id) == 0;
-}
-
-int service_find_recorded(int proc_fd, const char *service, const struct service_record *record) {
-    uint64_t until = now_usec(CLOCK_BOOTTIME) + ADOPT_PATIENCE_USEC;
-    _cleanup_close_ int pidfd = -EBADF;
-
-    if (record->main.pid == 0)
-        return -ESRCH;
-    pidfd = process_pin_id(proc_fd, &record->main);
-    if (pidfd < 0)
-        return pidfd;
-    while (!carries_record(proc_fd, service, record)) {
-        if (process_pidfd_ended(pidfd))
-            return -ESRCH;
-        if (now_usec(CLOCK_BOOTTIME) > until)
-            return -EBADMSG;
-        (void) usleep(2000);
-    }
-    return TAKE_FD(pidfd);
-}
-
 int service_adopt(struct service *service) {
     struct event_fields fields = {.n = 0};
     _cleanup_err_ struct err err = {0};
@@ -402,7 +347,7 @@ int service_adopt(struct service *service) {
         emit(service, EVENT_STATE_REJECTED, NULL, err_text(&err));
         return 0;
     }
-    pidfd = service_find_recorded(service->manager->proc_fd, service->config->name, &service->record);
+    pidfd = state_file_find_main(service->manager->proc_fd, service->config->name, &service->record);
     if (pidfd == -EBADMSG) {
         if (asprintf(&text,
                      "%s.state names PID %d, which does not carry this service's invocation id: not taken for its "

@@ -68,16 +68,6 @@ struct event_scope service_scope(const struct service *service);
 /* The main process as of now, for inspections. */
 struct known_main service_known_main(const struct service *service);
 
-/* Whether the daemon that a record names runs: the very process, and it carries the service's name and the
- * invocation id. Returns a pidfd; -ESRCH: it is gone; -EBADMSG: a process of that identity runs, but it is not
- * this service's daemon (a forged record). May wait for moments: a daemon on its way to exec has no
- * environment yet. */
-int service_find_recorded(int proc_fd, const char *service, const struct service_record *record);
-
-/* What leftovers are held against, but for what only a supervisor has. Strings are borrowed. */
-void service_leftover_context(const struct service_config *config, const struct service_record *record,
-                              struct leftover_context *ret);
-
 /* For recovery and for a look from outside (Probe, Clear). */
 struct recovery_host service_recovery_host(const struct service *service);
 

@@ -6,7 +6,11 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "base/fd.h"
+#include "base/value.h"
 
 #define STATE_FILE_MAX (64 * 1024)
 #define STATE_FILE_SCHEMA 1
@@ -98,4 +102,35 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
     if (r < 0)
         return err_set(err, EBADMSG, "BadState", "%s in the runtime directory is damaged: not used", name);
     return 0;
+}
+
+/* A process that has the record's identity but not yet the daemon's environment is between the gate and exec: its
+ * latchd died just then. It gets there, or ends, within moments. */
+#define EXEC_PATIENCE_USEC (2 * USEC_PER_SEC)
+
+static bool carries_record(int proc_fd, const char *service, const struct service_record *record) {
+    _cleanup_free_ char *name = NULL, *invocation_id = NULL;
+
+    return procfs_read_environ(proc_fd, record->main.pid, "LATCHD_SERVICE", &name) >= 0 && strcmp(name, service) == 0 &&
+           procfs_read_environ(proc_fd, record->main.pid, "INVOCATION_ID", &invocation_id) >= 0 &&
+           strcmp(invocation_id, record->invocation_id) == 0;
+}
+
+int state_file_find_main(int proc_fd, const char *service, const struct service_record *record) {
+    uint64_t until = now_usec(CLOCK_BOOTTIME) + EXEC_PATIENCE_USEC;
+    _cleanup_close_ int pidfd = -EBADF;
+
+    if (record->main.pid == 0)
+        return -ESRCH;
+    pidfd = process_pin_id(proc_fd, &record->main);
+    if (pidfd < 0)
+        return pidfd;
+    while (!carries_record(proc_fd, service, record)) {
+        if (process_pidfd_ended(pidfd))
+            return -ESRCH;
+        if (now_usec(CLOCK_BOOTTIME) > until)
+            return -EBADMSG;
+        (void) usleep(2000);
+    }
+    return TAKE_FD(pidfd);
 }

@@ -22,3 +22,9 @@ int state_file_write(int runtime_dir_fd, const char *service, const struct servi
 
 /* -ENOENT: there is none. -EBADMSG "BadState": it is not one of ours, or is not owned by root or us. */
 int state_file_read(int runtime_dir_fd, const char *service, struct service_record *ret, struct err *err);
+
+/* Whether the daemon that a record names runs: the very process, and it carries the service's name and the
+ * invocation id. Returns a pidfd that the caller owns; -ESRCH: it is gone, or there is none; -EBADMSG: a process
+ * of that identity runs, but it is not this service's daemon (a forged record). May wait for moments: a daemon on
+ * its way to exec has no environment yet. */
+int state_file_find_main(int proc_fd, const char *service, const struct service_record *record);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/strlist.h"
+#include "cli/report.h"
+#include "cli/supervisor.h"
+#include "cli/table.h"
+
+/* A service whose configuration is broken has a row too. */
+static json_t *status_or_error(const struct cli *cli, const char *service) {
+    _cleanup_err_ struct err err = {0};
+    json_t *status;
+
+    if (supervisor_status(cli, service, false, &status, &err) >= 0)
+        return status;
+    return json_pack("{s:s, s:s, s:s}", "service", service, "state", "unknown", "statusText", err_text(&err));
+}
+
+static int run(struct cli *cli, int argc, char *argv[]) {
+    static const struct option options[] = {CLI_OPTIONS, {0}};
+    static const char *const columns[] = {"SERVICE", "STATE", "PID", "RESTARTS", "DESCRIPTION"};
+    _cleanup_strlist_ char **names = NULL;
+    _cleanup_err_ struct err err = {0};
+    struct table *table;
+    json_t *all = json_array();
+    int c, r;
+
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+        if ((r = cli_option(cli, &command_list, c, optarg)) >= 0)
+            return r;
+    if (optind < argc)
+        return cli_fail_usage(&command_list, "it takes no argument", argv[optind]);
+    if (supervisor_list(cli, &names, &err) < 0)
+        return cli_fail(&err);
+    for (char **name = names; name && *name; name++)
+        json_array_append_new(all, status_or_error(cli, *name));
+    if (cli->json)
+        return cli_print_json(all);
+    table = table_new(cli, columns, ELEMENTSOF(columns));
+    for (size_t i = 0; table && i < json_array_size(all); i++) {
+        json_t *status = json_array_get(all, i);
+        char pid[24] = "-", restarts[24] = "-";
+        const char *cells[ELEMENTSOF(columns)] = {report_text(status, "service"), report_text(status, "state"), pid,
+                                                  restarts, report_text(status, "description")};
+
+        if (json_is_integer(json_object_get(status, "mainPid")))
+            snprintf(pid, sizeof pid, "%lld", (long long) json_integer_value(json_object_get(status, "mainPid")));
+        if (json_is_integer(json_object_get(status, "restarts")))
+            snprintf(restarts, sizeof restarts, "%lld",
+                     (long long) json_integer_value(json_object_get(status, "restarts")));
+        (void) table_add(table, cells);
+    }
+    json_decref(all);
+    return table ? table_print(table) : EXIT_FAILURE;
+}
+
+const struct command command_list = {
+    .name = "list",
+    .arguments = "",
+    .summary = "services and their states, a line each",
+    .run = run,
+};

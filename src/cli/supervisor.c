@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/supervisor.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/strlist.h"
+#include "base/value.h"
+#include "service/inspect.h"
+#include "service/state-file.h"
+
+#define QUICK_USEC (5 * USEC_PER_SEC)
+
+int supervisor_call(const struct cli *cli, const char *service, const char *method, json_t *parameters,
+                    uint64_t timeout_usec, json_t **ret, struct err *err) {
+    _cleanup_varlink_client_ struct varlink_client *client = NULL;
+    _cleanup_free_ char *path = NULL, *full = NULL;
+    uint64_t connect_usec = timeout_usec < QUICK_USEC ? timeout_usec : QUICK_USEC;
+    int r;
+
+    if (strchr(service, '/')) {
+        json_decref(parameters);
+        return err_set(err, EINVAL, "BadName", "%s is a path, and a service's name is wanted", service);
+    }
+    if (!cli->runtime_dir) {
+        json_decref(parameters);
+        return err_set(err, ENOENT, "NotRunning",
+                       "no runtime directory: XDG_RUNTIME_DIR is not set; choose one by --runtime-dir");
+    }
+    if (asprintf(&path, "%s/%s.sock", cli->runtime_dir, service) < 0 ||
+        asprintf(&full, "io.latchd.Supervisor.%s", method) < 0) {
+        json_decref(parameters);
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    }
+    r = varlink_client_connect(AT_FDCWD, path, connect_usec, &client, err);
+    if (r < 0) {
+        json_decref(parameters);
+        if (err->name && strcmp(err->name, "NotRunning") == 0)
+            return err_set(err, -r, "NotRunning", "no supervisor runs for service %s (nobody listens on %s)", service,
+                           path);
+        return r;
+    }
+    return varlink_client_call(client, full, parameters, timeout_usec, ret, NULL, err);
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static void sort_unique(char **names) {
+    size_t n = strlist_length(names), kept = 0;
+
+    if (n == 0)
+        return;
+    qsort(names, n, sizeof *names, compare_names);
+    for (size_t i = 0; i < n; i++) {
+        if (kept > 0 && strcmp(names[kept - 1], names[i]) == 0)
+            free(names[i]);
+        else
+            names[kept++] = names[i];
+    }
+    names[kept] = NULL;
+}
+
+static int add_sockets(const char *runtime_dir, char ***names) {
+    _cleanup_closedir_ DIR *dir = runtime_dir ? opendir(runtime_dir) : NULL;
+    struct dirent *entry;
+
+    while (dir && (entry = readdir(dir))) {
+        size_t length = strlen(entry->d_name);
+
+        if (entry->d_name[0] == '.' || length < 6 || strcmp(entry->d_name + length - 5, ".sock") != 0)
+            continue;
+        if (strlist_append(names, NULL, strndup(entry->d_name, length - 5)) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+int supervisor_list(const struct cli *cli, char ***ret, struct err *err) {
+    struct config_paths paths = options_config_paths(cli->config_dir);
+    _cleanup_strlist_ char **names = NULL, **configured = NULL;
+    int r;
+
+    r = service_config_list(&paths, &configured);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot list the configured services: %m");
+    if (strlist_extend(&names, configured) < 0 || add_sockets(cli->runtime_dir, &names) < 0)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    sort_unique(names);
+    *ret = TAKE_PTR(names);
+    return 0;
+}
+
+int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret, struct err *err) {
+    struct config_paths paths = options_config_paths(cli->config_dir);
+    struct config_problems problems = {0};
+    int r = service_config_load(service, &paths, &problems, ret, err);
+
+    options_print_problems(&problems);
+    if (r == -ENOENT)
+        err->name = "NoService";
+    else if (r < 0 && problems.n > 0)
+        r = err_set(err, EINVAL, "BadConfiguration", "the configuration of service %s has mistakes", service);
+    config_problems_done(&problems);
+    return r;
+}
+
+int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err) {
+    _cleanup_config_ struct service_config *config = NULL;
+    json_t *reply, *first;
+    int r;
+
+    r = supervisor_call(cli, service, "GetStatus", json_pack("{s:b}", "locks", locks), QUICK_USEC, &reply, err);
+    if (r >= 0) {
+        first = json_array_get(json_object_get(reply, "services"), 0);
+        *ret = json_incref(first);
+        json_decref(reply);
+        return first ? 0 : err_set(err, EPROTO, "Failed", "the supervisor of %s answered without a service", service);
+    }
+    if (!err->name || (strcmp(err->name, "NotRunning") != 0 && strcmp(err->name, "BadName") != 0))
+        return r;
+    r = supervisor_load_config(cli, service, &config, err);
+    if (r < 0)
+        return r;
+    *ret = json_pack("{s:s, s:s?, s:s, s:b, s:n, s:n, s:n, s:[], s:[], s:{}}", "service", config->name, "description",
+                     config->description, "state", "stopped", "ready", 0, "statusText", "supervisorPid", "mainPid",
+                     "sockets", "locks", "limits");
+    return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
+}
+
+/* What nobody supervises is looked at from here. */
+static int probe_ourselves(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
+    _cleanup_config_ struct service_config *config = NULL;
+    _cleanup_inspection_ struct inspection inspection = {0};
+    _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
+    struct known_main known = {.life = PROCESS_UNKNOWN};
+    struct service_record record = {0};
+    int r;
+
+    r = supervisor_load_config(cli, service, &config, err);
+    if (r < 0)
+        return r;
+    dir_fd = cli->runtime_dir ? open(cli->runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+    if (dir_fd >= 0 && state_file_read(dir_fd, config->name, &record, NULL) >= 0) {
+        main_fd = state_file_find_main(proc_fd, config->name, &record);
+        if (main_fd != -EBADMSG && record.main.pid > 0)
+            known = (struct known_main){.id = record.main, .life = process_look(proc_fd, &record.main)};
+    }
+    r = service_inspect(config, &known, &inspection, err);
+    if (r < 0)
+        return r;
+    *ret = inspection_to_json(&inspection, config->name);
+    return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
+}
+
+int supervisor_probe(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
+    json_t *reply;
+    int r = supervisor_call(cli, service, "Probe", NULL, QUICK_USEC * 2, &reply, err);
+
+    if (r < 0) {
+        if (!err->name || (strcmp(err->name, "NotRunning") != 0 && strcmp(err->name, "BadName") != 0))
+            return r;
+        return probe_ourselves(cli, service, ret, err);
+    }
+    *ret = json_incref(json_object_get(reply, "locks"));
+    json_decref(reply);
+    return *ret ? 0 : err_set(err, EPROTO, "Failed", "the supervisor of %s answered without locks", service);
+}
