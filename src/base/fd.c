@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 int fd_close(int fd) {
@@ -87,13 +86,11 @@ int fd_write_all(int fd, const void *data, size_t size) {
 int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *data, size_t size) {
     _cleanup_free_ char *temporary = NULL;
     _cleanup_close_ int fd = -EBADF;
-    unsigned long long random;
     int r;
 
-    if (getrandom(&random, sizeof random, 0) != (ssize_t) sizeof random)
-        return -EIO;
-    if (asprintf(&temporary, ".%s.%016llx", name, random) < 0)
+    if (asprintf(&temporary, ".%s.new", name) < 0)
         return -ENOMEM;
+    (void) unlinkat(dir_fd, temporary, 0); /* of a writer that was killed */
     fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0)
         return -errno;

@@ -21,6 +21,17 @@ enum process_life process_life_of_stat(const struct proc_stat *stat) {
     }
 }
 
+bool process_number_is_free(int proc_fd, pid_t pid) {
+    _cleanup_close_ int pidfd = -EBADF;
+    struct proc_stat stat;
+
+    if (procfs_read_stat(proc_fd, pid, &stat) != -ESRCH || !procfs_is_own_namespace(proc_fd))
+        return false;
+    pidfd = pidfd_open(pid, 0);
+    /* A thread's number gives EINVAL, or ENOENT on newer kernels. */
+    return pidfd < 0 && errno == ESRCH;
+}
+
 enum process_life process_look(int proc_fd, const struct process_id *id) {
     struct proc_stat stat;
     char boot_id[37];
@@ -37,7 +48,7 @@ enum process_life process_look(int proc_fd, const struct process_id *id) {
     }
     r = procfs_read_stat(proc_fd, id->pid, &stat);
     if (r == -ESRCH)
-        return PROCESS_GONE;
+        return process_number_is_free(proc_fd, id->pid) ? PROCESS_GONE : PROCESS_UNKNOWN;
     if (r < 0)
         return PROCESS_UNKNOWN;
     if (stat.start_ticks != id->start_ticks)
@@ -58,7 +69,7 @@ int process_pin(int proc_fd, pid_t pid, struct process_id *ret_id) {
     int r;
 
     if (pidfd < 0)
-        return -errno;
+        return errno == ENOENT ? -EINVAL : -errno; /* a thread's: newer kernels say ENOENT */
     r = procfs_read_stat(proc_fd, pid, &stat);
     if (r < 0)
         return r;
@@ -81,6 +92,8 @@ int process_pin_id(int proc_fd, const struct process_id *id) {
     struct process_id now;
     _cleanup_close_ int pidfd = process_pin(proc_fd, id->pid, &now);
 
+    if (pidfd == -EINVAL)
+        return -ESRCH; /* a thread has the number now */
     if (pidfd < 0)
         return pidfd;
     if (!process_id_equal(&now, id))

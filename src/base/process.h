@@ -30,6 +30,10 @@ enum process_life {
 /* What /proc/PID/stat says of life: a zombie thread group leader with living threads is alive. */
 enum process_life process_life_of_stat(const struct proc_stat *stat);
 
+/* True when nobody has that number: neither a process nor a thread. That /proc shows no such entry is no proof by
+ * itself: hidepid= hides other users' processes (proc(5)), so the kernel is asked by pidfd_open(2) as well. */
+bool process_number_is_free(int proc_fd, pid_t pid);
+
 /* Whether the process of that identity lives. Never guesses by kill(pid, 0). */
 enum process_life process_look(int proc_fd, const struct process_id *id);
 

@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,11 +20,30 @@
 
 #define PROC_TEXT_MAX (256 * 1024)
 #define PROC_PID_INIT_INO UINT64_C(0xEFFFFFFC)
+#define PF_KTHREAD 0x00200000U /* include/linux/sched.h */
 
 int procfs_open(void) {
-    int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct statfs facts;
 
-    return fd < 0 ? -errno : fd;
+    if (fd < 0)
+        return -errno;
+    if (fstatfs(fd, &facts) < 0)
+        return -errno;
+    if (facts.f_type != PROC_SUPER_MAGIC)
+        return -ENODEV;
+    return TAKE_FD(fd);
+}
+
+bool procfs_is_own_namespace(int proc_fd) {
+    char self[16], number[16];
+    ssize_t size = readlinkat(proc_fd, "self", self, sizeof self - 1);
+
+    if (size < 0)
+        return false;
+    self[size] = '\0';
+    snprintf(number, sizeof number, "%d", (int) getpid());
+    return strcmp(self, number) == 0;
 }
 
 /* Reads PID/NAME. A process that ends meanwhile shows as ENOENT on open and ESRCH on read. */
@@ -39,6 +60,7 @@ int procfs_parse_stat(const char *text, struct proc_stat *ret) {
     struct proc_stat stat = {0};
     const char *open = strchr(text, '('), *close = strrchr(text, ')');
     uint64_t pid;
+    unsigned flags;
     size_t length;
     char number[16];
 
@@ -59,10 +81,11 @@ int procfs_parse_stat(const char *text, struct proc_stat *ret) {
     /* Fields 3 to 22: state ppid pgrp session tty tpgid flags minflt cminflt majflt cmajflt utime stime
      * cutime cstime priority nice num_threads itrealvalue starttime */
     if (sscanf(close + 1,
-               " %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %u %*d %" SCNu64,
-               &stat.state, &stat.ppid, &stat.pgrp, &stat.session, &stat.threads,
-               &stat.start_ticks) != 6)
+               " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %u %*d %" SCNu64,
+               &stat.state, &stat.ppid, &stat.pgrp, &stat.session, &flags, &stat.threads,
+               &stat.start_ticks) != 7)
         return -EBADMSG;
+    stat.kernel_thread = flags & PF_KTHREAD;
     *ret = stat;
     return 0;
 }
@@ -161,13 +184,13 @@ int procfs_read_cgroup(int proc_fd, pid_t pid, char **ret) {
     if (r < 0)
         return r;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        char *path = strchr(line, ':');
+        static const char systemd[] = ":name=systemd:";
+        char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
 
-        path = path ? strchr(path + 1, ':') : NULL;
         if (!path)
             return -EBADMSG;
         if (strncmp(line, "0::", 3) == 0 ? !found || strcmp(path, ":/") != 0
-                                         : strstr(line, ":name=systemd:") && !found)
+                                         : strncmp(controllers, systemd, sizeof systemd - 1) == 0 && !found)
             found = path + 1;
     }
     if (!found)
@@ -186,8 +209,13 @@ int procfs_read_environ(int proc_fd, pid_t pid, const char *name, char **ret) {
         return r;
     for (const char *p = text; p < text + size; p += strlen(p) + 1)
         if (strncmp(p, name, length) == 0 && p[length] == '=') {
-            *ret = strdup(p + length + 1);
-            return *ret ? 0 : -ENOMEM;
+            char *value = strdup(p + length + 1);
+
+            if (!value)
+                return -ENOMEM;
+            value_make_printable(value);
+            *ret = value;
+            return 0;
         }
     return -ENOENT;
 }

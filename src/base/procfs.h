@@ -12,8 +12,13 @@
 
 #include "base/macro.h"
 
-/* Opens /proc itself. Returns a descriptor that the caller owns. */
+/* Opens /proc itself. Returns a descriptor that the caller owns. -ENODEV: nothing, or something else, is mounted
+ * there, and every process would look dead. */
 int procfs_open(void);
+
+/* Whether the numbers of this proc mount are those that our own system calls take: it shows the PID namespace we
+ * are in, and not one above or below (pid_namespaces(7)). */
+bool procfs_is_own_namespace(int proc_fd);
 
 struct proc_stat {
     pid_t pid, ppid, pgrp, session;
@@ -21,6 +26,7 @@ struct proc_stat {
     char comm[64];          /* as the process calls itself */
     unsigned threads;       /* of the whole thread group */
     uint64_t start_ticks;   /* field 22: clock ticks after boot, CLOCK_BOOTTIME */
+    bool kernel_thread;     /* a thread of the kernel itself */
 };
 
 /* /proc/PID/stat; comm may contain blanks and parentheses: the last ')' ends it. */

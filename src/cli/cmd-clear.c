@@ -109,7 +109,7 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             return r;
     }
     if (optind == argc)
-        return cli_fail_usage(&command_clear, "which service or path?", NULL);
+        return cli_fail_usage(&command_clear, "it wants a service or a path", NULL);
     for (int i = optind; i < argc; i++) {
         r = strchr(argv[i], '/') ? clear_path(cli, argv[i], dry_run) : clear_service(cli, argv[i], dry_run);
         if (r > code)

@@ -46,6 +46,20 @@ static int start_unit(const struct cli *cli, const char *service, bool block) {
     return EXIT_SUCCESS;
 }
 
+static int call(const struct cli *cli, const char *service, const char *method, bool block, uint64_t timeout_usec,
+                struct err *err) {
+    json_t *parameters = json_pack("{s:b}", "block", block), *reply = NULL;
+    int r;
+
+    if (timeout_usec != USEC_INFINITY) {
+        json_object_set_new(parameters, "timeoutUSec", json_integer((json_int_t) timeout_usec));
+        timeout_usec += 5 * USEC_PER_SEC;
+    }
+    r = supervisor_call(cli, service, method, parameters, timeout_usec, &reply, err);
+    json_decref(reply);
+    return r;
+}
+
 static int control(struct cli *cli, const struct command *command, const char *method, int argc, char *argv[]) {
     static const struct option options[] = {
         CLI_OPTIONS, {"no-block", no_argument, NULL, 'n'}, {"timeout", required_argument, NULL, 't'}, {0}};
@@ -63,21 +77,20 @@ static int control(struct cli *cli, const struct command *command, const char *m
             return r;
     }
     if (optind == argc)
-        return cli_fail_usage(command, "which service?", NULL);
+        return cli_fail_usage(command, "it wants a service", NULL);
     for (int i = optind; i < argc; i++) {
         _cleanup_err_ struct err err = {0};
-        json_t *parameters = json_pack("{s:b}", "block", block), *reply = NULL;
         int one = EXIT_SUCCESS;
 
-        if (timeout_usec != USEC_INFINITY)
-            json_object_set_new(parameters, "timeoutUSec", json_integer((json_int_t) timeout_usec));
-        r = supervisor_call(cli, argv[i], method, parameters,
-                            timeout_usec == USEC_INFINITY ? USEC_INFINITY : timeout_usec + 5 * USEC_PER_SEC, &reply,
-                            &err);
-        json_decref(reply);
-        if (r < 0 && err.name && strcmp(err.name, "NotRunning") == 0 && command == &command_start)
+        r = call(cli, argv[i], method, block, timeout_usec, &err);
+        if (r < 0 && err.name && strcmp(err.name, "NotRunning") == 0 && command == &command_start) {
             one = start_unit(cli, argv[i], block);
-        else if (r < 0) {
+            r = 0;
+            err_done(&err);
+            if (one == EXIT_SUCCESS && block) /* the unit is up; the service may be blocked, or have failed */
+                r = call(cli, argv[i], method, block, timeout_usec, &err);
+        }
+        if (r < 0) {
             err_prefix(&err, "cannot %s %s", command->name, argv[i]);
             one = cli_fail(&err);
         }

@@ -24,7 +24,7 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     _cleanup_strlist_ char **names = NULL;
     _cleanup_err_ struct err err = {0};
     struct table *table;
-    json_t *all = json_array();
+    json_t *all;
     int c, r;
 
     while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
@@ -34,6 +34,9 @@ static int run(struct cli *cli, int argc, char *argv[]) {
         return cli_fail_usage(&command_list, "it takes no argument", argv[optind]);
     if (supervisor_list(cli, &names, &err) < 0)
         return cli_fail(&err);
+    if (!names)
+        supervisor_tell_none(cli);
+    all = json_array();
     for (char **name = names; name && *name; name++)
         json_array_append_new(all, status_or_error(cli, *name));
     if (cli->json)

@@ -29,7 +29,7 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     _cleanup_strlist_ char **names = NULL;
     _cleanup_err_ struct err err = {0};
     struct table *table;
-    json_t *all = json_array();
+    json_t *all;
     int c, r, code = EXIT_SUCCESS;
 
     while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
@@ -40,9 +40,12 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             return EXIT_FAILURE;
     if (optind == argc && supervisor_list(cli, &names, &err) < 0)
         return cli_fail(&err);
+    if (!names)
+        supervisor_tell_none(cli);
     table = table_new(cli, columns, ELEMENTSOF(columns));
     if (!table)
         return EXIT_FAILURE;
+    all = json_array();
     for (char **name = names; name && *name; name++) {
         json_t *reports;
 

@@ -13,7 +13,7 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     enum lock_style style = LOCK_STYLE_INVALID;
     _cleanup_free_ struct probe_request *requests = NULL;
     struct lock_facts *facts;
-    json_t *reports = json_array();
+    json_t *reports;
     size_t n;
     int c, r, code = EXIT_SUCCESS;
 
@@ -27,7 +27,7 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             return r;
     }
     if (optind == argc)
-        return cli_fail_usage(&command_probe, "which path?", NULL);
+        return cli_fail_usage(&command_probe, "it wants a path", NULL);
     n = (size_t) (argc - optind);
     requests = calloc(n, sizeof *requests);
     if (!requests)
@@ -37,6 +37,7 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     r = lock_probe(requests, n, &facts);
     if (r < 0)
         return cli_fail(&(struct err){.number = -r});
+    reports = json_array();
     for (size_t i = 0; i < n; i++) {
         struct lock_judgement judgement = lock_judge(&facts[i], NULL);
         json_t *report = lock_report_to_json(&facts[i], NULL, &judgement, NULL);

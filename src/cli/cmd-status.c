@@ -19,10 +19,11 @@ static json_int_t integer(json_t *object, const char *key) {
 
 static void print_moment(json_int_t realtime_usec) {
     uint64_t now = now_usec(CLOCK_REALTIME), then = (uint64_t) realtime_usec;
+    uint64_t passed = now > then ? (now - then) / USEC_PER_SEC * USEC_PER_SEC : 0;
     char when[VALUE_FORMAT_MAX], ago[VALUE_FORMAT_MAX];
 
-    printf("%s; %s ago", value_format_time(then, when),
-           value_format_usec(now > then ? (now - then) / USEC_PER_SEC * USEC_PER_SEC : 0, ago));
+    printf("%s; %s%s", value_format_time(then, when), passed ? value_format_usec(passed, ago) : "just now",
+           passed ? " ago" : "");
 }
 
 static void print_history(json_t *status) {
@@ -83,18 +84,23 @@ static void print_usage(json_t *status) {
     putchar('\n');
 }
 
-/* Its last lines, where there is a journal; where there is none, status has nothing to say about that. */
+/* Its last lines in the journal; where there are none, nothing. */
 static void print_log(const struct cli *cli, const char *service) {
     char unit[300];
     const char *units[] = {unit};
     struct journal_query query = {.service = service, .units = units, .n_units = 1, .lines_set = true,
                                   .lines = LOG_LINES};
     _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *lines = NULL;
+    size_t size = 0;
+    FILE *memory = open_memstream(&lines, &size);
 
+    if (!memory)
+        return;
     snprintf(unit, sizeof unit, "latchd@%s.service", service);
-    putchar('\n');
-    (void) fflush(stdout);
-    (void) journal_show(&query, LOG_FORMAT_SHORT, stdout, cli->color, &err);
+    (void) journal_show(&query, LOG_FORMAT_SHORT, memory, cli->color, &err);
+    if (fclose(memory) == 0 && size > 0)
+        printf("\n%s", lines);
 }
 
 static void print_status(const struct cli *cli, json_t *status) {
@@ -114,8 +120,9 @@ static void print_status(const struct cli *cli, json_t *status) {
     if (text[0])
         printf("    Because: %s\n", text);
     if (json_is_integer(main_pid))
-        printf("   Main PID: %lld (generation %lld, %lld restarts)\n", (long long) json_integer_value(main_pid),
-               (long long) integer(status, "generation"), (long long) integer(status, "restarts"));
+        printf("   Main PID: %lld (generation %lld, %lld restart%s)\n", (long long) json_integer_value(main_pid),
+               (long long) integer(status, "generation"), (long long) integer(status, "restarts"),
+               integer(status, "restarts") == 1 ? "" : "s");
     if (json_is_integer(supervisor))
         printf(" Supervisor: PID %lld%s%s\n", (long long) json_integer_value(supervisor),
                report_text(status, "unit")[0] ? ", unit " : "", report_text(status, "unit"));
@@ -134,7 +141,7 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     static const struct option options[] = {CLI_OPTIONS, {0}};
     _cleanup_strlist_ char **names = NULL;
     _cleanup_err_ struct err err = {0};
-    json_t *all = json_array();
+    json_t *all;
     int c, r, code = EXIT_SUCCESS;
 
     while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
@@ -145,6 +152,9 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             return EXIT_FAILURE;
     if (optind == argc && supervisor_list(cli, &names, &err) < 0)
         return cli_fail(&err);
+    if (!names)
+        supervisor_tell_none(cli);
+    all = json_array();
     for (char **name = names; name && *name; name++) {
         json_t *status;
         int one;
@@ -155,8 +165,11 @@ static int run(struct cli *cli, int argc, char *argv[]) {
                 one = EXIT_LSB_NO_SERVICE;
         } else {
             one = exit_code(status);
-            if (!cli->json)
+            if (!cli->json) {
+                if (json_array_size(all) > 0)
+                    putchar('\n');
                 print_status(cli, status);
+            }
             json_array_append_new(all, status);
         }
         if (one > code)

@@ -147,6 +147,23 @@ static int parse_arguments(int argc, char *argv[], struct invocation *invocation
     return -1;
 }
 
+/* Keys that are read but that nothing acts on. Silence would be a promise. */
+static void tell_unsupported(const struct service_config *config) {
+    const char *name = config->name;
+
+    if (config->type == SERVICE_TYPE_NOTIFY)
+        fprintf(stderr, "latchd: %s: Type=notify is not supported by this version: it counts as ready once it is "
+                        "executed\n", name);
+    if (config->watchdog_usec > 0)
+        fprintf(stderr, "latchd: %s: WatchdogSec= is not supported by this version: nothing watches for WATCHDOG=1\n", name);
+    if (config->exec_reload)
+        fprintf(stderr, "latchd: %s: ExecReload= is not supported by this version: reload sends ReloadSignal=\n", name);
+    for (size_t i = 0; i < config->n_sockets; i++)
+        if (config->sockets[i]->probe_interval_usec > 0)
+            fprintf(stderr, "latchd: %s: [Socket %s]: ProbeIntervalSec= is not supported by this version: it is looked at "
+                            "while starting and when asked\n", name, config->sockets[i]->name);
+}
+
 /* Loads one service; prints what is wrong with it. Returns 0 or an exit code. */
 static int load(const struct invocation *invocation, const char *name, struct service_config **ret) {
     struct config_paths paths = options_config_paths(invocation->config_dir);
@@ -159,9 +176,11 @@ static int load(const struct invocation *invocation, const char *name, struct se
     else
         r = service_config_from_options(invocation->options, invocation->n_options, invocation->command, &problems, ret);
     options_print_problems(&problems);
-    if (r < 0 && (problems.n == 0 || err.message))
+    if (r < 0 && problems.n == 0)
         fprintf(stderr, "latchd: %s\n", err.message ? err.message : strerror(-r));
     config_problems_done(&problems);
+    if (r >= 0)
+        tell_unsupported(*ret);
     return r < 0 ? EXIT_BAD_CONFIG : 0;
 }
 
@@ -203,7 +222,27 @@ static int load_services(const struct invocation *invocation, struct service_con
     return -1;
 }
 
+static void report_started(struct event_log *log, const struct manager *manager, const char *runtime_dir) {
+    struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *names = NULL;
+    size_t size;
+    FILE *out = open_memstream(&names, &size);
+
+    if (!out)
+        return;
+    for (size_t i = 0; i < manager->n_services; i++)
+        fprintf(out, "%s%s", i > 0 ? " " : "", manager->services[i]->config->name);
+    if (fclose(out) != 0)
+        return;
+    event_field_set(&fields, "LATCHD_VERSION", PACKAGE_VERSION);
+    event_field_add(&fields, "LATCHD_SERVICES", "%s", names); /* cut short where there are thousands */
+    event_emit(log, EVENT_SUPERVISOR_STARTED, NULL, fields.fields, fields.n,
+               "latchd " PACKAGE_VERSION " serves %zu service%s in %s", manager->n_services,
+               manager->n_services == 1 ? "" : "s", runtime_dir);
+}
+
 static int run_services(const struct invocation *invocation, struct service_config **configs, size_t n) {
+    const struct event_field stopped = {"LATCHD_REASON", "every service is stopped"};
     _cleanup_err_ struct err err = {0};
     _cleanup_event_log_ struct event_log *log = NULL;
     _cleanup_manager_ struct manager *manager = NULL;
@@ -228,11 +267,10 @@ static int run_services(const struct invocation *invocation, struct service_conf
     }
     if (control_new(manager, &control, &err) < 0)
         return exit_code_of(&err);
-    event_emit(log, EVENT_SUPERVISOR_STARTED, NULL, NULL, 0, "latchd " PACKAGE_VERSION " serves %zu service%s in %s", n,
-               n == 1 ? "" : "s", invocation->runtime_dir);
+    report_started(log, manager, invocation->runtime_dir);
     if (manager_run(manager, &err) < 0)
         return exit_code_of(&err);
-    event_emit(log, EVENT_SUPERVISOR_STOPPED, NULL, NULL, 0, "latchd ends: every service is stopped");
+    event_emit(log, EVENT_SUPERVISOR_STOPPED, NULL, &stopped, 1, "latchd ends: every service is stopped");
     return EXIT_SUCCESS;
 }
 
@@ -257,11 +295,15 @@ static int verb_run(struct invocation *invocation) {
     return code;
 }
 
+/* For a daemon that was killed a moment ago and is still on its way out. */
+#define EXEC_PATIENCE_USEC (2 * USEC_PER_SEC)
+
 /* Recovers under the supervisor's lock, then becomes the daemon; the lock goes with the exec. */
 static int exec_service(const struct invocation *invocation, const struct service_config *config) {
-    _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open(), self = -EBADF;
+    _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open(), self = -EBADF, said = -EBADF;
     _cleanup_event_log_ struct event_log *log = NULL;
     _cleanup_err_ struct err err = {0};
+    struct event_fields fields = {.n = 0};
     struct service_launch *launch = NULL;
     struct service_record record;
     struct recovery recovery;
@@ -273,6 +315,7 @@ static int exec_service(const struct invocation *invocation, const struct servic
         return exit_code_of(&err);
     if (recovery_host_init_offline(&host, config, dir_fd, proc_fd, log, &record, &err) < 0)
         return exit_code_of(&err);
+    host.patience_usec = EXEC_PATIENCE_USEC;
     r = recovery_init(&recovery);
     if (r >= 0)
         r = recovery_run(&recovery, &host, &err);
@@ -293,9 +336,14 @@ static int exec_service(const struct invocation *invocation, const struct servic
         return exit_code_of(&err);
     host.scope.generation = record.generation;
     host.scope.invocation_id = record.invocation_id;
-    event_emit(log, EVENT_SERVICE_STARTING, &host.scope, NULL, 0, "Becoming %s as PID %d", config->exec_start[0],
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) getpid());
+    event_field_set(&fields, "LATCHD_COMMAND", config->exec_start[0]);
+    event_emit(log, EVENT_SERVICE_STARTING, &host.scope, fields.fields, fields.n, "Becoming %s as PID %d", config->exec_start[0],
                (int) getpid());
+    said = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     (void) exec_become(service_launch_plan(launch), &err);
+    if (said >= 0) /* not where the daemon's would have gone: whoever typed it reads this one */
+        (void) dup2(said, STDERR_FILENO);
     service_launch_free(launch);
     return exit_code_of(&err);
 }
@@ -358,7 +406,7 @@ int main(int argc, char *argv[]) {
     open_standard_descriptors();
     code = parse_arguments(argc, argv, &invocation);
     if (code < 0 && invocation.n_words == 0)
-        code = fail_usage("run, exec or check?", NULL);
+        code = fail_usage("it wants one of run, exec and check", NULL);
     for (size_t i = 0; code < 0 && i < ELEMENTSOF(verbs); i++)
         if (strcmp(invocation.words[0], verbs[i].name) == 0) {
             invocation.words++;

@@ -95,6 +95,14 @@ int supervisor_list(const struct cli *cli, char ***ret, struct err *err) {
     return 0;
 }
 
+void supervisor_tell_none(const struct cli *cli) {
+    struct config_paths paths = options_config_paths(cli->config_dir);
+
+    fprintf(stderr, "latchctl: there are no services: no NAME.conf in %s%s%s, and no supervisor in %s\n", paths.admin_dir,
+            paths.vendor_dir ? " or " : "", paths.vendor_dir ? paths.vendor_dir : "",
+            cli->runtime_dir ? cli->runtime_dir : "a runtime directory");
+}
+
 int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret, struct err *err) {
     struct config_paths paths = options_config_paths(cli->config_dir);
     struct config_problems problems = {0};
@@ -109,8 +117,26 @@ int supervisor_load_config(const struct cli *cli, const char *service, struct se
     return r;
 }
 
+/* A daemon may outlive its supervisor. NULL: none does. */
+static char *find_unsupervised(const struct cli *cli, const struct service_config *config) {
+    _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
+    _cleanup_free_ char *daemon_exe = service_find_daemon_exe(config);
+    struct service_record record = {0};
+    char *text;
+
+    dir_fd = cli->runtime_dir ? open(cli->runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+    if (dir_fd < 0 || state_file_read(dir_fd, config->name, &record, NULL) < 0)
+        return NULL;
+    main_fd = state_file_find_main(proc_fd, config->name, &record, daemon_exe);
+    if (main_fd < 0 || asprintf(&text, "no supervisor runs; the daemon was started by latchd and lives as PID %d; latchd "
+                                       "run %s takes it over", (int) record.main.pid, config->name) < 0)
+        return NULL;
+    return text;
+}
+
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err) {
     _cleanup_config_ struct service_config *config = NULL;
+    _cleanup_free_ char *left = NULL;
     json_t *reply, *first;
     int r;
 
@@ -126,8 +152,9 @@ int supervisor_status(const struct cli *cli, const char *service, bool locks, js
     r = supervisor_load_config(cli, service, &config, err);
     if (r < 0)
         return r;
-    *ret = json_pack("{s:s, s:s?, s:s, s:b, s:n, s:n, s:n, s:[], s:[], s:{}}", "service", config->name, "description",
-                     config->description, "state", "stopped", "ready", 0, "statusText", "supervisorPid", "mainPid",
+    left = find_unsupervised(cli, config);
+    *ret = json_pack("{s:s, s:s?, s:s, s:b, s:s?, s:n, s:n, s:[], s:[], s:{}}", "service", config->name, "description",
+                     config->description, "state", "stopped", "ready", 0, "statusText", left, "supervisorPid", "mainPid",
                      "sockets", "locks", "limits");
     return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
 }
@@ -146,11 +173,13 @@ static int probe_ourselves(const struct cli *cli, const char *service, json_t **
         return r;
     dir_fd = cli->runtime_dir ? open(cli->runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
     if (dir_fd >= 0 && state_file_read(dir_fd, config->name, &record, NULL) >= 0) {
-        main_fd = state_file_find_main(proc_fd, config->name, &record);
+        _cleanup_free_ char *daemon_exe = service_find_daemon_exe(config);
+
+        main_fd = state_file_find_main(proc_fd, config->name, &record, daemon_exe);
         if (main_fd != -EBADMSG && record.main.pid > 0)
             known = (struct known_main){.id = record.main, .life = process_look(proc_fd, &record.main)};
     }
-    r = service_inspect(config, &known, &inspection, err);
+    r = service_inspect(config, &known, false, &inspection, err);
     if (r < 0)
         return r;
     *ret = inspection_to_json(&inspection, config->name);

@@ -14,11 +14,15 @@ int supervisor_call(const struct cli *cli, const char *service, const char *meth
  * caller (strlist_free). */
 int supervisor_list(const struct cli *cli, char ***ret, struct err *err);
 
+/* Says on standard error that there is no service at all, and where was looked. */
+void supervisor_tell_none(const struct cli *cli);
+
 /* Loads a configuration. "NoService" (-ENOENT): there is none of that name; "BadConfiguration": its mistakes were
  * printed. */
 int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret, struct err *err);
 
-/* GetStatus of one service, or, without a supervisor, what is known all the same: state "stopped". "NoService" when
+/* GetStatus of one service, or, without a supervisor, what is known all the same: state "stopped", and
+ * statusText tells of a daemon that lives unsupervised. "NoService" when
  * there is neither a supervisor nor a configuration. The caller owns *ret. */
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err);
 

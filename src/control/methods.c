@@ -84,7 +84,7 @@ static json_t *list_holders(const struct service *service) {
     _cleanup_inspection_ struct inspection inspection = {0};
     json_t *holders = json_array();
 
-    if (service_inspect(service->config, &known, &inspection, NULL) < 0)
+    if (service_inspect(service->config, &known, false, &inspection, NULL) < 0)
         return holders;
     for (size_t i = 0; i < inspection.n; i++)
         for (size_t j = 0; inspection.paths[i].judgement.verdict == VERDICT_HELD && j < inspection.facts[i].n_holders;
@@ -93,18 +93,27 @@ static json_t *list_holders(const struct service *service) {
     return holders;
 }
 
-static int answer_blocked(struct control_call *call, const struct service *service) {
-    bool held = service->blocked.name && strcmp(service->blocked.name, "Held") == 0;
+/* An error with what the interface promises beside its message. */
+static int answer_error(struct control_call *call, const struct service *service, const struct err *err) {
+    bool held = err->name && strcmp(err->name, "Held") == 0;
 
-    return control_call_error(call, held ? "Held" : "Blocked", err_text(&service->blocked),
+    return control_call_error(call, err->name ? err->name : "Failed", err_text(err),
                               held ? json_pack("{s:o}", "holders", list_holders(service)) : NULL);
+}
+
+static int answer_blocked(struct control_call *call, const struct service *service) {
+    struct err blocked = service->blocked; /* borrowed */
+
+    if (!blocked.name || strcmp(blocked.name, "Held") != 0)
+        blocked.name = "Blocked";
+    return answer_error(call, service, &blocked);
 }
 
 static int answer_failed(struct control_call *call, const struct service *service) {
     _cleanup_free_ char *text = NULL;
     char how[96];
 
-    if (service->last_exit.failed_to_execute && service->failure.message)
+    if (service->failure.message)
         text = strdup(service->failure.message);
     else if (asprintf(&text, "the daemon of service %s %s; its own messages: latchctl logs %s", service->config->name,
                       exit_status_describe(&service->last_exit, how, sizeof how), service->config->name) < 0)
@@ -116,7 +125,7 @@ static int answer_failed(struct control_call *call, const struct service *servic
 static bool try_answer(struct control_call *call, const struct service *service, enum goal goal,
                        uint64_t restarts_before) {
     if (goal == GOAL_DOWN) {
-        if (service->state != SERVICE_STOPPED && service->state != SERVICE_FAILED)
+        if (!service_is_down(service))
             return false;
         (void) control_call_reply(call, NULL);
         return true;
@@ -184,6 +193,8 @@ static int wait_for(struct endpoint *endpoint, struct control_call *call, enum g
         return 0;
     r = sd_event_add_time_relative(endpoint->control->manager->event, &waiting->timer, CLOCK_BOOTTIME, timeout_usec, 1,
                                    on_timeout, waiting);
+    if (r < 0)
+        end_waiting(waiting);
     return r < 0 ? r : 0;
 }
 
@@ -192,9 +203,9 @@ static void note_request(struct endpoint *endpoint, struct control_call *call) {
     struct event_scope scope = service_scope(endpoint->service);
     struct event_fields fields = {.n = 0};
 
-    event_field_set(&fields, "LATCHD_METHOD", control_call_method(call));
-    event_field_add(&fields, "LATCHD_PEER_PID", "%d", (int) peer->pid);
-    event_field_add(&fields, "LATCHD_PEER_UID", "%u", peer->uid);
+    event_field_set(&fields, "LATCHD_REQUEST", control_call_method(call));
+    event_field_add(&fields, "LATCHD_CLIENT_PID", "%d", (int) peer->pid);
+    event_field_add(&fields, "LATCHD_CLIENT_UID", "%u", peer->uid);
     event_emit(endpoint->control->manager->log, EVENT_CONTROL_REQUEST, &scope, fields.fields, fields.n,
                "%s, asked for by PID %d of uid %u", control_call_method(call), (int) peer->pid, peer->uid);
 }
@@ -207,6 +218,8 @@ static int change(struct endpoint *endpoint, struct control_call *call, json_t *
 
     if (read_waiting(parameters, &block, &timeout_usec, &wrong) < 0)
         return control_call_invalid_parameter(call, wrong);
+    if (endpoint->control->manager->stopping && event != SERVICE_ON_STOP)
+        return control_call_error(call, "Busy", "this latchd is being stopped and begins nothing any more", NULL);
     note_request(endpoint, call);
     service_handle(endpoint->service, event);
     if (!block)
@@ -251,7 +264,7 @@ static int method_probe(struct control_call *call, json_t *parameters, void *use
     _cleanup_err_ struct err err = {0};
 
     (void) parameters;
-    if (service_inspect(endpoint->service->config, &known, &inspection, &err) < 0)
+    if (service_inspect(endpoint->service->config, &known, false, &inspection, &err) < 0)
         return control_call_error_from(call, &err);
     return control_call_reply(
         call, json_pack("{s:o}", "locks", inspection_to_json(&inspection, endpoint->service->config->name)));
@@ -299,7 +312,7 @@ static void clear_step(struct clearing *clearing) {
     if (!service_state_has_main(service->state))
         r = recovery_step(&clearing->recovery, &host, &outcome, &next_usec, NULL, &err);
     if (r < 0 || outcome == RECOVERY_BLOCKED) {
-        (void) control_call_error_from(clearing->call, &err);
+        (void) answer_error(clearing->call, service, &err);
         end_clearing(clearing);
         return;
     }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -136,23 +135,19 @@ static int on_listener(sd_event_source *source, int fd, uint32_t revents, void *
     return 0;
 }
 
-/* Binds a socket in dir_fd under a name that nobody uses, through /proc since bind(2) knows no directories.
- */
-static int bind_somewhere(int fd, int dir_fd, char *name, size_t size) {
-    for (int try = 0; try < 16; try++) {
-        struct sockaddr_un address = {.sun_family = AF_UNIX};
-        unsigned random;
+/* Binds a socket in dir_fd under a temporary name, through /proc since bind(2) knows no directories. The name is
+ * short, as sockaddr_un wants it, and for one NAME.sock always the same: a supervisor that was killed right here left
+ * it, and its successor, who has the service's lock, takes it away. */
+static int bind_temporary(int fd, int dir_fd, const char *socket_name, char *name, size_t size) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    uint32_t hash = 2166136261U; /* FNV-1a */
 
-        if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-            return -errno;
-        (void) snprintf(name, size, ".%08x.sock", random);
-        (void) snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
-        if (bind(fd, (struct sockaddr *) &address, sizeof(address)) == 0)
-            return 0;
-        if (errno != EADDRINUSE)
-            return -errno;
-    }
-    return -EADDRINUSE;
+    for (const char *p = socket_name; *p; p++)
+        hash = (hash ^ (unsigned char) *p) * 16777619U;
+    (void) snprintf(name, size, ".%08x.sock", (unsigned) hash);
+    (void) unlinkat(dir_fd, name, 0);
+    (void) snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+    return bind(fd, (struct sockaddr *) &address, sizeof(address)) < 0 ? -errno : 0;
 }
 
 /* The new socket takes the place of an older socket, and of nothing else. */
@@ -183,7 +178,7 @@ static int make_socket(struct control_server *server) {
     server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (server->fd < 0)
         return -errno;
-    r = bind_somewhere(server->fd, server->dir_fd, temporary, sizeof(temporary));
+    r = bind_temporary(server->fd, server->dir_fd, server->name, temporary, sizeof(temporary));
     if (r < 0)
         return r;
     r = publish(server, temporary);

@@ -91,20 +91,30 @@ static int library_load(struct library *lib, struct err *err) {
     return 0;
 }
 
-/* Whether journal files exist, and whether one of them may not be read. Their directory is listable by
- * everybody (journald makes it 2755); they are for root and the group systemd-journal. */
+static bool is_denied(const char *path) {
+    return faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0 && errno == EACCES;
+}
+
+/* Whether journal files exist, and whether one of them may not be read: they are for root and the group
+ * systemd-journal. So may be the directory of a machine that they are in (tmpfiles.d makes it 2750 or 2755);
+ * journald makes it to put files there. */
 static void look_for_files(bool *ret_exist, bool *ret_restricted) {
     bool exist = false, restricted = false;
-    glob_t found = {0};
+    glob_t found = {0}, machines = {0};
 
     (void) glob("/run/log/journal/*/*.journal", 0, NULL, &found);
     (void) glob("/var/log/journal/*/*.journal", GLOB_APPEND, NULL, &found);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         exist = true;
-        restricted =
-            restricted || (faccessat(AT_FDCWD, found.gl_pathv[i], R_OK, AT_EACCESS) < 0 && errno == EACCES);
+        restricted |= is_denied(found.gl_pathv[i]);
     }
     globfree(&found);
+    (void) glob("/run/log/journal/*", GLOB_ONLYDIR, NULL, &machines);
+    (void) glob("/var/log/journal/*", GLOB_ONLYDIR | GLOB_APPEND, NULL, &machines);
+    for (size_t i = 0; i < machines.gl_pathc; i++)
+        if (is_denied(machines.gl_pathv[i]))
+            exist = restricted = true;
+    globfree(&machines);
     *ret_exist = exist;
     *ret_restricted = restricted;
 }

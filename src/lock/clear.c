@@ -2,9 +2,11 @@
 #include "lock/clear.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -33,97 +35,172 @@ static int judge_again(const struct clear_request *request, struct err *err) {
     return 0;
 }
 
+/* st_ctime is left out: a rename changes it. */
 static bool is_judged_file(const struct lock_facts *facts, const struct stat *st) {
-    return st->st_dev == facts->device && st->st_ino == facts->inode && st->st_uid == facts->uid &&
-           (uint64_t) st->st_size == facts->size_bytes &&
+    return (st->st_mode & S_IFMT) == (facts->mode & S_IFMT) && st->st_dev == facts->device &&
+           st->st_ino == facts->inode && st->st_uid == facts->uid && (uint64_t) st->st_size == facts->size_bytes &&
            (uint64_t) st->st_mtim.tv_sec * USEC_PER_SEC + (uint64_t) st->st_mtim.tv_nsec / NSEC_PER_USEC ==
                facts->modified_usec;
 }
 
-/* Takes an exclusive flock on NAME, and sees that it is still the path's file. Returns the descriptor. */
+/* Takes NAME's locks of every family, and sees that it is still the path's file. Returns the descriptor. */
 static int claim_file(int dir_fd, const char *name, const char *path, struct err *err) {
+    struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET}; /* keeps out whoever locks for writing, and needs
+                                                                       no permission to write */
     _cleanup_close_ int fd = -EBADF;
     struct stat by_fd, by_path;
 
     fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
     if (fd < 0)
         return err_set(err, errno, "Failed", "cannot open %s to clear it: %m", path);
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-        return err_set(err, errno == EWOULDBLOCK ? EBUSY : errno, "Held",
-                       "%s was locked by somebody just now; nothing was removed", path);
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fcntl(fd, F_OFD_SETLK, &whole) < 0) {
+        if (errno == EWOULDBLOCK || errno == EACCES)
+            return err_set(err, EBUSY, "Held", "%s was locked by somebody just now; nothing was removed", path);
+        return err_set(err, errno, "Failed", "cannot lock %s to clear it: %m", path);
+    }
     if (fstat(fd, &by_fd) < 0 || fstatat(dir_fd, name, &by_path, AT_SYMLINK_NOFOLLOW) < 0 ||
         !S_ISREG(by_fd.st_mode) || !stat_same_inode(&by_fd, &by_path))
         return err_set(err, ESTALE, "Changed", "%s was replaced while it was looked at; nothing was removed", path);
     return TAKE_FD(fd);
 }
 
-static int clear_pidfile(const struct clear_request *request, struct err *err) {
-    const struct lock_facts *facts = request->facts;
-    _cleanup_close_ int dir_fd = -EBADF, fd = -EBADF;
-    _cleanup_free_ char *content = NULL;
-    const char *name;
-    struct stat st;
-    int r;
+/* A read lease (fcntl(2), F_SETLEASE): nobody has the file open for writing, and whoever opens it so waits until we have
+ * closed it. Most daemons write their PID file without any lock. Returns 1; 0 where there are no leases. */
+static int take_lease(int fd, const char *path, struct err *err) {
+    /* The signal that tells of a waiting writer: instead of SIGIO, which kills, one that is ignored. */
+    if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+        return 0;
+    if (fcntl(fd, F_SETLEASE, F_RDLCK) == 0)
+        return 1;
+    if (errno == EAGAIN)
+        return err_set(err, EBUSY, "Held", "somebody has %s open for writing; nothing was removed", path);
+    return 0; /* a file system without leases, or neither the file's owner nor CAP_LEASE */
+}
 
-    r = lock_open_parent(facts->path, &dir_fd, &name);
-    if (r < 0)
-        return err_set(err, -r, "Failed", "cannot open the directory of %s: %m", facts->path);
+/* Takes the file away, looks at what was taken, and only then removes it: what came in between is put back. `fd` is
+ * leased, or -EBADF. */
+static int remove_judged(const struct lock_facts *facts, int dir_fd, const char *name, int fd, struct err *err) {
+    unsigned long long random;
+    char aside[32];
+    struct stat st;
+
+    if (getrandom(&random, sizeof random, 0) != (ssize_t) sizeof random)
+        return err_set(err, EIO, "Failed", "cannot draw a random number");
+    snprintf(aside, sizeof aside, ".latchd-%016llx", random);
+    if (renameat2(dir_fd, name, dir_fd, aside, RENAME_NOREPLACE) < 0 &&
+        ((errno != EINVAL && errno != ENOSYS) || renameat(dir_fd, name, dir_fd, aside) < 0)) {
+        if (errno == ENOENT)
+            return err_set(err, ESTALE, "Changed", "%s was removed by somebody else just now", facts->path);
+        return err_set(err, errno, "Failed", "cannot remove %s, whose owner is dead: %m", facts->path);
+    }
+    if (fstatat(dir_fd, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_judged_file(facts, &st) &&
+        (fd < 0 || fcntl(fd, F_GETLEASE) == F_RDLCK) && unlinkat(dir_fd, aside, 0) == 0)
+        return 1;
+    if (renameat2(dir_fd, aside, dir_fd, name, RENAME_NOREPLACE) < 0 &&
+        ((errno != EINVAL && errno != ENOSYS) || linkat(dir_fd, aside, dir_fd, name, 0) < 0 ||
+         unlinkat(dir_fd, aside, 0) < 0))
+        return err_set(err, ESTALE, "Changed",
+                       "%s was replaced twice while it was looked at; one of the files is now %s beside it: see which "
+                       "daemon lives",
+                       facts->path, aside);
+    return err_set(err, ESTALE, "Changed", "%s was replaced or written while it was looked at; nothing was removed",
+                   facts->path);
+}
+
+static int clear_pidfile(const struct clear_request *request, int dir_fd, const char *name, struct err *err) {
+    const struct lock_facts *facts = request->facts;
+    _cleanup_free_ char *content = NULL;
+    _cleanup_close_ int fd = -EBADF;
+    struct stat st;
+    int leased, r;
+
+    if (request->style == LOCK_STYLE_INVALID && !lock_name_tells(facts->path))
+        return err_set(err, EPERM, "NotClearable",
+                       "%s names a dead PID, but its name says neither PID file nor lock: if it is one, remove it by hand",
+                       facts->path);
+    if (request->dry_run)
+        return 1;
     fd = claim_file(dir_fd, name, facts->path, err);
     if (fd < 0)
         return fd;
+    leased = take_lease(fd, facts->path, err);
+    if (leased < 0)
+        return leased;
     /* The same bytes as judged, while we have it. */
     r = fd_read_all(fd, facts->size_bytes, &content, NULL);
     if (r < 0 || fstat(fd, &st) < 0 || !is_judged_file(facts, &st) ||
         lock_parse_pid_content(content) != facts->recorded.pid)
         return err_set(err, ESTALE, "Changed", "%s was written anew while it was looked at; nothing was removed",
                        facts->path);
-    if (!request->dry_run && unlinkat(dir_fd, name, 0) < 0)
-        return err_set(err, errno, "Failed", "cannot remove %s, which names dead PID %d: %m", facts->path,
-                       (int) facts->recorded.pid);
+    return remove_judged(facts, dir_fd, name, leased ? fd : -EBADF, err);
+}
+
+/* Takes the lock that guards the socket. It has to be in nobody's way by itself, for not every lock is an flock. 0: there
+ * is none; 1: taken (not on a dry run), for as long as *ret_fd is open. */
+static int claim_guard(const struct clear_request *request, int dir_fd, const char *name, int *ret_fd,
+                       struct err *err) {
+    _cleanup_free_ char *guard_name = NULL, *guard_path = NULL;
+    struct probe_request probe = {.style = LOCK_STYLE_INVALID};
+    struct lock_judgement judgement;
+    struct lock_facts *guard;
+    int r;
+
+    if (asprintf(&guard_name, "%s.lock", name) < 0 || asprintf(&guard_path, "%s.lock", request->facts->path) < 0)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    probe.path = guard_path;
+    r = lock_probe(&probe, 1, &guard);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot look at %s: %m", guard_path);
+    judgement = lock_judge(guard, request->context);
+    lock_facts_free_array(guard, 1);
+    if (judgement.verdict == VERDICT_ABSENT)
+        return 0;
+    if (judgement.verdict != VERDICT_FREE && judgement.verdict != VERDICT_STALE)
+        return err_set(err, EBUSY, "Held", "%s is guarded by %s, which is %s (%s); nothing was removed",
+                       request->facts->path, guard_path, verdict_to_string(judgement.verdict),
+                       verdict_reason_to_string(judgement.reason));
+    if (request->dry_run)
+        return 1;
+    r = claim_file(dir_fd, guard_name, guard_path, err);
+    if (r < 0)
+        return r;
+    *ret_fd = r;
     return 1;
 }
 
-static int clear_socket(const struct clear_request *request, struct err *err) {
+static int clear_socket(const struct clear_request *request, int dir_fd, const char *name, struct err *err) {
     const struct lock_facts *facts = request->facts;
-    _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), guard = -EBADF;
-    _cleanup_free_ char *guard_name = NULL, *guard_path = NULL;
+    _cleanup_close_ int proc_fd = procfs_open(), guard = -EBADF;
     struct peer_facts peer;
-    const char *name;
-    struct stat st;
     int r;
 
     if (proc_fd < 0)
         return err_set(err, -proc_fd, "Failed", "cannot open /proc: %m");
-    r = lock_open_parent(facts->path, &dir_fd, &name);
+    r = claim_guard(request, dir_fd, name, &guard, err);
     if (r < 0)
-        return err_set(err, -r, "Failed", "cannot open the directory of %s: %m", facts->path);
-    if (asprintf(&guard_name, "%s.lock", name) < 0 || asprintf(&guard_path, "%s.lock", facts->path) < 0)
-        return err_set(err, ENOMEM, "Failed", "out of memory");
-    if (fstatat(dir_fd, guard_name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        guard = claim_file(dir_fd, guard_name, guard_path, err);
-        if (guard < 0)
-            return guard;
-    } else if (!request->service_locked)
+        return r;
+    if (r == 0 && !request->service_locked)
         return err_set(err, EPERM, "NotClearable",
                        "%s is stale, but no lock file guards it and no service of latchd owns it: a daemon that "
                        "starts just now could lose its new socket. See that none does, then remove it by hand",
                        facts->path);
+    if (request->dry_run)
+        return 1;
     r = peer_look(proc_fd, dir_fd, name, &peer);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot connect to %s before clearing it: %m", facts->path);
-    if (peer.answer != PEER_REFUSED || fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-        !S_ISSOCK(st.st_mode) || !is_judged_file(facts, &st))
+    if (peer.answer != PEER_REFUSED)
         return err_set(err, ESTALE, "Changed", "%s came to life while it was looked at; nothing was removed",
                        facts->path);
-    if (!request->dry_run && unlinkat(dir_fd, name, 0) < 0)
-        return err_set(err, errno, "Failed", "cannot remove %s, on which nobody listens: %m", facts->path);
-    return 1;
+    return remove_judged(facts, dir_fd, name, -EBADF, err);
 }
 
 int lock_clear(const struct clear_request *request, struct err *err) {
     const struct lock_facts *facts = request->facts;
     struct lock_judgement judgement = lock_judge(facts, request->context);
     _cleanup_free_ char *summary = NULL;
+    _cleanup_close_ int dir_fd = -EBADF;
+    const char *name;
     int r;
 
     switch (judgement.verdict) {
@@ -143,5 +220,9 @@ int lock_clear(const struct clear_request *request, struct err *err) {
     r = judge_again(request, err);
     if (r < 0)
         return r;
-    return facts->kind == PATH_KIND_SOCKET ? clear_socket(request, err) : clear_pidfile(request, err);
+    r = lock_open_parent(facts->path, &dir_fd, &name);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot open the directory of %s: %m", facts->path);
+    return facts->kind == PATH_KIND_SOCKET ? clear_socket(request, dir_fd, name, err)
+                                           : clear_pidfile(request, dir_fd, name, err);
 }

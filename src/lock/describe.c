@@ -46,37 +46,61 @@ static char *describe_holders(const struct lock_facts *facts) {
     return text;
 }
 
-static char *describe_held(const struct lock_facts *facts, enum verdict_reason reason) {
-    _cleanup_free_ char *holders = describe_holders(facts), *recorded = NULL;
-    const char *who = holders && holders[0] ? holders : NULL;
+/* Who lives, where nobody was seen to hold it: the main process that latchd knows, the recorded one, who listens. */
+static char *describe_living(const struct lock_facts *facts, const struct lock_context *context) {
+    enum process_life life = facts->recorded.process.life;
+    pid_t pid = 0;
+    char *text;
+
+    if (facts->recorded.pid > 0 && (life == PROCESS_ALIVE || life == PROCESS_STOPPED) && !facts->recorded.is_thread)
+        return process_describe(&facts->recorded.process);
+    if (context && (context->main_life == PROCESS_ALIVE || context->main_life == PROCESS_STOPPED))
+        pid = context->main.pid;
+    if (pid <= 0)
+        pid = facts->listener.peer.pid;
+    if (pid <= 0)
+        return strdup("a process that could not be seen");
+    return asprintf(&text, "PID %d", (int) pid) < 0 ? NULL : text;
+}
+
+static char *describe_held(const struct lock_facts *facts, const struct lock_context *context,
+                           enum verdict_reason reason) {
+    _cleanup_free_ char *holders = describe_holders(facts), *living = describe_living(facts, context);
+    const char *who = holders && holders[0] ? holders : living ? living : "a process";
+    bool many = facts->n_holders > 1;
     char *text = NULL;
     int r;
 
-    if (!who && facts->recorded.pid > 0) {
-        recorded = process_describe(&facts->recorded.process);
-        who = recorded;
-    }
-    if (!who)
-        who = "a process that could not be seen";
     switch (reason) {
     case REASON_BUSY:
         r = asprintf(&text, "somebody listens on it, but its queue is full (%u of %u connections wait): %s",
                      facts->listener.queue, facts->listener.backlog, who);
         break;
     case REASON_STOPPED:
-        r = asprintf(&text, "%s has it, and is stopped (it lives: SIGCONT makes it go on)", who);
+        r = asprintf(&text, many ? "%s have it, and are stopped (they live: SIGCONT makes them go on)"
+                                 : "%s has it, and is stopped (it lives: SIGCONT makes it go on)", who);
         break;
     case REASON_UNLOCKED:
-        r = asprintf(&text, "%s has it, and the process that took it lives", who);
+        if (facts->kind == PATH_KIND_PIDFILE && facts->n_holders == 0)
+            r = asprintf(&text, "it names PID %d, which is dead, but its daemon lives: %s", (int) facts->recorded.pid,
+                         living ? living : "a process");
+        else if (facts->n_holders == 0)
+            r = asprintf(&text, "nobody has locked it, but its daemon lives: %s", who);
+        else
+            r = asprintf(&text, "%s %s it, and the process that took it lives", who, many ? "have" : "has");
+        break;
+    case REASON_STORED:
+        r = asprintf(&text, "who took it is dead; %s %s it, and systemd keeps descriptors for its services "
+                            "(FileDescriptorStoreMax=)", who, many ? "have" : "has");
         break;
     case REASON_NOT_LISTENING:
-        r = asprintf(&text, "a socket is bound to it and does not listen (yet): %s", who);
+        r = asprintf(&text, "nobody listens on it (yet), but its owner lives: %s", who);
         break;
     default:
         if (facts->kind == PATH_KIND_PIDFILE && facts->n_holders == 0)
             r = asprintf(&text, "it names %s, which lives", who);
         else
-            r = asprintf(&text, "%s has it and lives", who);
+            r = asprintf(&text, many ? "%s have it and live" : "%s has it and lives", who);
     }
     return r < 0 ? NULL : text;
 }
@@ -115,25 +139,27 @@ static char *describe_stale(const struct lock_facts *facts, enum verdict_reason 
 
 static char *describe_orphaned(const struct lock_facts *facts) {
     _cleanup_free_ char *holders = describe_holders(facts);
-    char owner[64] = "who took it", *text = NULL;
+    char owner[64] = "who took it is dead", *text = NULL;
 
     if (facts->recorded.pid > 0)
-        snprintf(owner, sizeof owner, "PID %d took it", (int) facts->recorded.pid);
-    if (asprintf(&text, "%s and is dead; %s inherited it and keeps it alive", owner, holders ? holders : "a leftover") < 0)
+        snprintf(owner, sizeof owner, "PID %d took it and is dead", (int) facts->recorded.pid);
+    if (asprintf(&text, "%s; %s inherited it and keep%s it alive", owner,
+                 holders ? holders : "a leftover", facts->n_holders > 1 ? "" : "s") < 0)
         return NULL;
     return text;
 }
 
 static char *describe_unknown(const struct lock_facts *facts, enum verdict_reason reason) {
     _cleanup_free_ char *holders = describe_holders(facts), *process = NULL;
-    char *text = NULL;
+    char taker[80] = "who took it is dead, or cannot be seen from here", *text = NULL;
     int r;
 
+    if (facts->recorded.pid > 0)
+        snprintf(taker, sizeof taker, "PID %d took it and is dead", (int) facts->recorded.pid);
     switch (reason) {
     case REASON_LOCKER_DEAD:
-        r = asprintf(&text, "PID %d took it and is dead; %s has it now, and whether that is the dead one's leftover "
-                            "or its master cannot be told",
-                     (int) facts->recorded.pid, holders ? holders : "somebody");
+        r = asprintf(&text, "%s; %s %s it now, and whether that is the dead one's leftover or its master cannot be told",
+                     taker, holders ? holders : "somebody", facts->n_holders > 1 ? "have" : "has");
         break;
     case REASON_INCOMPLETE_SCAN:
         r = asprintf(&text, "somebody holds it, but %u of %u processes could not be read (PID %d first) and none of "
@@ -141,8 +167,20 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
                      facts->unreadable_total, facts->processes,
                      facts->n_unreadable ? (int) facts->unreadable[0] : 0);
         break;
+    case REASON_LOCKER_UNCLEAR:
+        process = process_describe(&facts->recorded.process);
+        r = asprintf(&text, "the kernel names %s as who took it, which does not have it; %s %s it: either it was handed "
+                            "on, or that number was given out again",
+                     process ? process : "a process", holders && holders[0] ? holders : "somebody",
+                     facts->n_holders > 1 ? "have" : "has");
+        break;
     case REASON_OTHER_PID_NAMESPACE:
-        r = asprintf(&text, "somebody holds it, and nobody in this PID namespace does");
+        if (facts->recorded.namesake.pid > 0) {
+            process = process_describe(&facts->recorded.namesake);
+            r = asprintf(&text, "it names PID %d, which is dead here, but %s has that number in a PID namespace of its own",
+                         (int) facts->recorded.pid, process ? process : "a process");
+        } else
+            r = asprintf(&text, "somebody holds it, and nobody in this PID namespace does");
         break;
     case REASON_UNATTRIBUTED:
         r = asprintf(&text, "somebody holds it, and no process shows it in its descriptors (it may be in flight in a "
@@ -164,20 +202,22 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
         break;
     case REASON_MAYBE_DAEMON:
         process = process_describe(&facts->recorded.process);
-        r = asprintf(&text, "it names %s, which looks like its owner but began after the file was written: either the "
+        r = asprintf(&text, "it names %s, which may be its owner but began after the file was written: either the "
                             "number was given out again, or the clock was set",
                      process ? process : "a process");
         break;
     default:
-        r = asprintf(&text, "%s: %s", facts->error_subject ? facts->error_subject : "connecting to it",
-                     strerror(facts->error ? facts->error : facts->listener.peer.error));
+        if (facts->error || facts->listener.peer.error)
+            r = asprintf(&text, "%s: %s", facts->error_subject ? facts->error_subject : "connecting to it",
+                         strerror(facts->error ? facts->error : facts->listener.peer.error));
+        else
+            r = asprintf(&text, "somebody listens on the socket that it guards, and who does cannot be seen");
     }
     return r < 0 ? NULL : text;
 }
 
 char *lock_describe(const struct lock_facts *facts, const struct lock_context *context,
                     const struct lock_judgement *judgement) {
-    (void) context;
     switch (judgement->verdict) {
     case VERDICT_ABSENT:
         return strdup("there is no such file");
@@ -188,7 +228,7 @@ char *lock_describe(const struct lock_facts *facts, const struct lock_context *c
     case VERDICT_ORPHANED:
         return describe_orphaned(facts);
     case VERDICT_HELD:
-        return describe_held(facts, judgement->reason);
+        return describe_held(facts, context, judgement->reason);
     default:
         return describe_unknown(facts, judgement->reason);
     }
@@ -202,7 +242,7 @@ static char *advise_stopping(const struct lock_facts *facts) {
     char unit[128], *text = NULL;
     int r;
 
-    if (!process)
+    if (!process || process->pid == 1) /* nobody wants to be told: kill 1 */
         return strdup("leave it alone");
     cgroup_unit(process->cgroup, unit, sizeof unit);
     if (strstr(unit, ".service"))
@@ -247,6 +287,13 @@ char *lock_advise(const struct lock_facts *facts, const struct lock_context *con
             return strdup("do not remove it; ask on the machine that holds the lock, or keep locks on a local file system");
         case REASON_EMPTY:
             return strdup("look again in a moment");
+        case REASON_LOCKER_DEAD:
+            if (facts->n_holders == 0)
+                return strdup("do not remove it before you know who has it");
+            r = asprintf(&text, "do not remove it; if you know PID %d for a dead daemon's helper: wait until it ends, or "
+                                "kill %d",
+                         (int) facts->holders[0].process.pid, (int) facts->holders[0].process.pid);
+            return r < 0 ? NULL : text;
         default:
             return strdup("do not remove it before you know who has it");
         }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "base/value.h"
 #include "lock/facts.h"
 
 static json_t *text_or_null(const char *text) {
@@ -16,7 +17,7 @@ json_t *process_facts_to_json(const struct process_facts *process) {
     for (size_t i = 0; i < process->n_ancestors; i++)
         json_array_append_new(ancestors, json_pack("{s:i, s:o}", "pid", (int) process->ancestors[i].pid, "exe",
                                                    text_or_null(process->ancestors[i].exe)));
-    return json_pack("{s:i, s:s, s:I, s:I, s:i, s:i, s:i, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}",
+    return json_pack("{s:i, s:s, s:I, s:I, s:i, s:i, s:i, s:b, s:b, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}",
                      "pid", (int) process->pid,
                      "life", process_life_to_string(process->life),
                      "startTicks", (json_int_t) process->start_ticks,
@@ -24,6 +25,8 @@ json_t *process_facts_to_json(const struct process_facts *process) {
                      "ppid", (int) process->ppid,
                      "pgrp", (int) process->pgrp,
                      "session", (int) process->session,
+                     "sessionLeaderGone", process->session_leader_gone,
+                     "kernelThread", process->kernel_thread,
                      "uid", process->uid == (uid_t) -1 ? (json_int_t) -1 : (json_int_t) process->uid,
                      "comm", process->comm,
                      "exe", text_or_null(process->exe),
@@ -69,6 +72,10 @@ static json_t *listener_to_json(const struct listener_facts *listener) {
 json_t *lock_facts_to_json(const struct lock_facts *facts) {
     json_t *json, *families = json_object(), *claims = json_array(), *holders = json_array(),
                   *unreadable = json_array(), *recorded = json_null();
+    _cleanup_free_ char *path = strdup(facts->path ? facts->path : "");
+
+    if (path)
+        value_make_printable(path); /* as a file's name it may be no UTF-8, which JSON wants */
 
     for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
         json_object_set_new(families, lock_family_to_string(f),
@@ -84,12 +91,14 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
     for (size_t i = 0; i < facts->n_unreadable; i++)
         json_array_append_new(unreadable, json_integer(facts->unreadable[i]));
     if (facts->recorded.pid != 0)
-        recorded = json_pack("{s:b, s:b, s:o}", "isThread", facts->recorded.is_thread, "isSelf",
+        recorded = json_pack("{s:b, s:b, s:o, s:o}", "isThread", facts->recorded.is_thread, "isSelf",
                              facts->recorded.is_self, "process",
-                             process_facts_to_json(&facts->recorded.process));
+                             process_facts_to_json(&facts->recorded.process), "namesake",
+                             facts->recorded.namesake.pid ? process_facts_to_json(&facts->recorded.namesake)
+                                                          : json_null());
 
-    json = json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:s}",
-                     "path", facts->path ? facts->path : "",
+    json = json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:s}",
+                     "path", path,
                      "kind", path_kind_to_string(facts->kind),
                      "errno", facts->error,
                      "errorSubject", text_or_null(facts->error_subject),
@@ -99,6 +108,8 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
                      "uid", (json_int_t) facts->uid,
                      "sizeBytes", (json_int_t) facts->size_bytes,
                      "modifiedUSec", (json_int_t) facts->modified_usec,
+                     "changedUSec", (json_int_t) facts->changed_usec,
+                     "bootUSec", (json_int_t) facts->boot_usec,
                      "filesystem", facts->filesystem);
     if (!json)
         goto fail;
@@ -156,6 +167,16 @@ static json_int_t read_integer(struct reader *reader, json_t *object, const char
     return json_integer_value(value);
 }
 
+/* What facts that were recorded by an earlier version lack. */
+static bool read_new_bool(json_t *object, const char *key) {
+    return json_is_true(json_object_get(object, key));
+}
+
+static json_int_t read_new_integer(struct reader *reader, json_t *object, const char *key, json_int_t min,
+                                   json_int_t max) {
+    return json_object_get(object, key) ? read_integer(reader, object, key, min, max) : 0;
+}
+
 static bool read_bool(struct reader *reader, json_t *object, const char *key) {
     json_t *value = json_object_get(object, key);
 
@@ -176,6 +197,16 @@ static char *read_copy(struct reader *reader, json_t *object, const char *key) {
     const char *text = read_string(reader, object, key);
 
     return text ? strdup(text) : NULL;
+}
+
+/* Into an array; what does not fit is cut off, and a character that was cut in two becomes printable. */
+static void read_into(struct reader *reader, json_t *object, const char *key, char *buffer, size_t size) {
+    const char *text = read_string(reader, object, key);
+
+    if (!text)
+        return;
+    strncpy(buffer, text, size - 1);
+    value_make_printable(buffer);
 }
 
 static int read_enum(struct reader *reader, json_t *object, const char *key, int (*from_string)(const char *)) {
@@ -213,7 +244,6 @@ static json_t *read_array(struct reader *reader, json_t *object, const char *key
 
 static void read_process(struct reader *reader, json_t *json, struct process_facts *ret) {
     json_t *ancestors = read_array(reader, json, "ancestors");
-    const char *comm = read_string(reader, json, "comm");
 
     ret->pid = (pid_t) read_integer(reader, json, "pid", 0, INT_MAX);
     ret->life = (enum process_life) read_enum(reader, json, "life", life_of);
@@ -222,9 +252,10 @@ static void read_process(struct reader *reader, json_t *json, struct process_fac
     ret->ppid = (pid_t) read_integer(reader, json, "ppid", 0, INT_MAX);
     ret->pgrp = (pid_t) read_integer(reader, json, "pgrp", -1, INT_MAX);
     ret->session = (pid_t) read_integer(reader, json, "session", -1, INT_MAX);
+    ret->session_leader_gone = read_new_bool(json, "sessionLeaderGone");
+    ret->kernel_thread = read_new_bool(json, "kernelThread");
     ret->uid = (uid_t) read_integer(reader, json, "uid", -1, UINT32_MAX);
-    if (comm)
-        strncpy(ret->comm, comm, sizeof ret->comm - 1);
+    read_into(reader, json, "comm", ret->comm, sizeof ret->comm);
     ret->exe = read_copy(reader, json, "exe");
     ret->cmdline = read_copy(reader, json, "cmdline");
     ret->cgroup = read_copy(reader, json, "cgroup");
@@ -282,7 +313,7 @@ static void read_lists(struct reader *reader, json_t *json, struct lock_facts *f
 
         facts->claims[facts->n_claims++] = (struct claim_facts){
             .family = (enum lock_family) read_enum(reader, claim, "family", family_of),
-            .pid = (pid_t) read_integer(reader, claim, "pid", -1, INT_MAX),
+            .pid = (pid_t) read_integer(reader, claim, "pid", INT_MIN, INT_MAX), /* negative: lockd's */
             .waiting = read_bool(reader, claim, "waiting"),
             .shared = read_bool(reader, claim, "shared"),
         };
@@ -311,14 +342,14 @@ int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_
     text = read_string(&reader, json, "device");
     if (text && sscanf(text, "%u:%u", &device_major, &device_minor) == 2)
         facts.device = makedev(device_major, device_minor);
-    facts.inode = (ino_t) read_integer(&reader, json, "inode", 0, INT64_MAX);
+    facts.inode = (ino_t) read_integer(&reader, json, "inode", INT64_MIN, INT64_MAX);
     facts.mode = (mode_t) read_integer(&reader, json, "mode", 0, 0xffff);
     facts.uid = (uid_t) read_integer(&reader, json, "uid", 0, UINT32_MAX);
     facts.size_bytes = (uint64_t) read_integer(&reader, json, "sizeBytes", 0, INT64_MAX);
     facts.modified_usec = (uint64_t) read_integer(&reader, json, "modifiedUSec", 0, INT64_MAX);
-    text = read_string(&reader, json, "filesystem");
-    if (text)
-        strncpy(facts.filesystem, text, sizeof facts.filesystem - 1);
+    facts.changed_usec = (uint64_t) read_new_integer(&reader, json, "changedUSec", 0, INT64_MAX);
+    facts.boot_usec = (uint64_t) read_new_integer(&reader, json, "bootUSec", 0, INT64_MAX);
+    read_into(&reader, json, "filesystem", facts.filesystem, sizeof facts.filesystem);
     facts.content = read_copy(&reader, json, "content");
     facts.content_read = facts.content != NULL;
     for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
@@ -329,6 +360,8 @@ int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_
         facts.recorded.is_thread = read_bool(&reader, recorded, "isThread");
         facts.recorded.is_self = read_bool(&reader, recorded, "isSelf");
         read_process(&reader, json_object_get(recorded, "process"), &facts.recorded.process);
+        if (json_is_object(json_object_get(recorded, "namesake")))
+            read_process(&reader, json_object_get(recorded, "namesake"), &facts.recorded.namesake);
     }
     read_lists(&reader, json, &facts);
     facts.scanned = read_bool(&reader, json, "scanned");
@@ -339,9 +372,7 @@ int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_
     if (facts.has_socket)
         read_listener(&reader, listener, &facts.listener);
     facts.initial_pid_namespace = read_bool(&reader, json, "initialPidNamespace");
-    text = read_string(&reader, json, "bootId");
-    if (text)
-        strncpy(facts.boot_id, text, sizeof facts.boot_id - 1);
+    read_into(&reader, json, "bootId", facts.boot_id, sizeof facts.boot_id);
     if (!facts.path || !facts.claims || !facts.holders || !facts.unreadable || reader.wrong) {
         *ret_where = reader.wrong ? reader.wrong : "path";
         return -EBADMSG;

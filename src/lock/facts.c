@@ -53,6 +53,7 @@ void lock_facts_done(struct lock_facts *facts) {
     free(facts->content);
     free(facts->claims);
     process_facts_done(&facts->recorded.process);
+    process_facts_done(&facts->recorded.namesake);
     for (size_t i = 0; i < facts->n_holders; i++)
         process_facts_done(&facts->holders[i].process);
     free(facts->holders);
@@ -68,20 +69,38 @@ static bool same_text(const char *a, const char *b) {
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+static bool same_file(const struct lock_facts *a, const struct lock_facts *b) {
+    return a->kind == b->kind && a->error == b->error && a->device == b->device && a->inode == b->inode &&
+           a->uid == b->uid && a->size_bytes == b->size_bytes && a->modified_usec == b->modified_usec &&
+           a->changed_usec == b->changed_usec && same_text(a->content, b->content);
+}
+
+static bool same_recorded(const struct recorded_facts *a, const struct recorded_facts *b) {
+    return a->pid == b->pid && a->is_thread == b->is_thread && a->is_self == b->is_self &&
+           same_process(&a->process, &b->process) && same_process(&a->namesake, &b->namesake);
+}
+
+static bool same_listener(const struct listener_facts *a, const struct listener_facts *b) {
+    return a->found == b->found && a->listening == b->listening && a->inode == b->inode &&
+           a->peer.answer == b->peer.answer && a->peer.error == b->peer.error && a->peer.pid == b->peer.pid &&
+           a->peer.life == b->peer.life;
+}
+
+static bool same_holder(const struct holder_facts *a, const struct holder_facts *b) {
+    return same_process(&a->process, &b->process) && a->fd == b->fd && a->listener == b->listener &&
+           memcmp(a->families, b->families, sizeof a->families) == 0;
+}
+
+/* What waits for a lock, and what could not be read, does not matter. */
 bool lock_facts_same(const struct lock_facts *a, const struct lock_facts *b) {
-    if (a->kind != b->kind || a->error != b->error || a->device != b->device || a->inode != b->inode ||
-        a->size_bytes != b->size_bytes || a->modified_usec != b->modified_usec ||
-        !same_text(a->content, b->content) || memcmp(a->families, b->families, sizeof a->families) != 0 ||
-        a->recorded.pid != b->recorded.pid || !same_process(&a->recorded.process, &b->recorded.process) ||
-        a->n_holders != b->n_holders || a->listener.inode != b->listener.inode ||
-        a->listener.peer.answer != b->listener.peer.answer)
+    if (!same_file(a, b) || !same_recorded(&a->recorded, &b->recorded) || !same_listener(&a->listener, &b->listener) ||
+        memcmp(a->families, b->families, sizeof a->families) != 0 || a->n_holders != b->n_holders)
         return false;
     for (size_t i = 0; i < a->n_holders; i++) {
         size_t j;
 
         for (j = 0; j < b->n_holders; j++)
-            if (same_process(&a->holders[i].process, &b->holders[j].process) &&
-                a->holders[i].fd == b->holders[j].fd)
+            if (same_holder(&a->holders[i], &b->holders[j]))
                 break;
         if (j == b->n_holders)
             return false;

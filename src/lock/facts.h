@@ -57,6 +57,9 @@ struct process_facts {
     uint64_t start_ticks;
     uint64_t start_usec; /* on the wall clock as it was set when this was gathered */
     pid_t ppid, pgrp, session;
+    bool session_leader_gone; /* provably, and it is not the observer's session: what forks twice to become a daemon
+                                 looks so (daemon(7)) */
+    bool kernel_thread;
     uid_t uid; /* (uid_t) -1: could not be read */
     char comm[64];
     char *exe, *cmdline, *cgroup; /* NULL: could not be read */
@@ -87,6 +90,9 @@ struct recorded_facts {
     bool is_thread;               /* the number is a thread's, not a process's */
     bool is_self;                 /* it is the observer's own */
     struct process_facts process; /* life PROCESS_GONE: no such process now */
+    /* One that has that number in a PID namespace below ours, and began early enough to have written the file;
+     * looked for where a PID file's number looks dead here. pid 0: none. */
+    struct process_facts namesake;
 };
 
 struct listener_facts {
@@ -108,10 +114,12 @@ struct lock_facts {
     mode_t mode;
     uid_t uid;
     uint64_t size_bytes, modified_usec;
+    uint64_t changed_usec; /* st_ctime, which nobody can set */
+    uint64_t boot_usec;    /* when this boot began, by the wall clock as it was set when this was gathered */
     char filesystem[32];
 
     bool content_read; /* of a PID file */
-    char *content;     /* its first bytes, printable */
+    char *content;     /* its first bytes, printable; whether a PID stands there: lock_parse_pid_content() */
 
     enum family_state families[LOCK_FAMILY_MAX];
     struct claim_facts *claims;

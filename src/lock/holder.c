@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/value.h"
 #include "lock/snapshot.h"
@@ -32,6 +34,20 @@ static int read_ancestors(int proc_fd, pid_t ppid, struct process_facts *process
     return 0;
 }
 
+/* Gone for good: its number is free, or a zombie's. Our own session is nobody's daemon's, though it may have lost its
+ * leader. */
+static bool is_session_leader_gone(int proc_fd, pid_t session) {
+    struct proc_stat leader;
+    int r;
+
+    if (session <= 0 /* in another PID namespace */ || session == getsid(0))
+        return false;
+    r = procfs_read_stat(proc_fd, session, &leader);
+    if (r >= 0)
+        return process_life_of_stat(&leader) == PROCESS_ZOMBIE;
+    return r == -ESRCH && process_number_is_free(proc_fd, session);
+}
+
 int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret) {
     struct process_facts process = {.pid = pid, .life = PROCESS_GONE, .uid = (uid_t) -1};
     _cleanup_close_ int pidfd = pidfd_open(pid, 0);
@@ -41,6 +57,8 @@ int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret) {
 
     r = procfs_read_stat(proc_fd, pid, &stat);
     if (r == -ESRCH) {
+        if (!process_number_is_free(proc_fd, pid))
+            process.life = PROCESS_UNKNOWN;
         *ret = process;
         return 0;
     }
@@ -55,6 +73,8 @@ int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret) {
     process.ppid = stat.ppid;
     process.pgrp = stat.pgrp;
     process.session = stat.session;
+    process.session_leader_gone = is_session_leader_gone(proc_fd, stat.session);
+    process.kernel_thread = stat.kernel_thread;
     memcpy(process.comm, stat.comm, sizeof process.comm);
     if (procfs_read_status(proc_fd, pid, &status) >= 0)
         process.uid = status.uid;
@@ -108,16 +128,28 @@ struct sweep {
     const struct holder_target *targets;
     size_t n;
     bool threads;
+    bool saw_init; /* every PID namespace has a process 1: where none is shown, hidepid= hides more (proc(5)) */
     unsigned processes, unreadable_total;
     pid_t unreadable[LOCK_UNREADABLE_MAX];
     size_t n_unreadable;
 };
 
-static int add_holder(struct sweep *sweep, const struct holder_target *target, pid_t pid, pid_t tid, int fd,
-                      const bool families[static LOCK_FAMILY_MAX]) {
+/* Only what is needed, and without asking a file server that may be out of reach (statx(2)). */
+static int stat_descriptor(int fd_dir, const char *name, struct stat *ret) {
+    struct statx stx;
+
+    if (statx(fd_dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_INO, &stx) < 0)
+        return -errno;
+    *ret = (struct stat){.st_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor), .st_ino = stx.stx_ino,
+                         .st_mode = stx.stx_mode};
+    return 0;
+}
+
+static int add_holder(struct sweep *sweep, const struct holder_target *target, int fd_dir, const char *name,
+                      pid_t pid, pid_t tid, const bool families[static LOCK_FAMILY_MAX]) {
     struct lock_facts *facts = target->facts;
     struct holder_facts *holder = NULL;
-    int r;
+    int fd = atoi(name), r;
 
     for (size_t i = 0; i < facts->n_holders; i++)
         if (facts->holders[i].process.pid == pid)
@@ -133,7 +165,10 @@ static int add_holder(struct sweep *sweep, const struct holder_target *target, p
         r = process_facts_read(sweep->proc_fd, pid, &holder->process);
         if (r < 0)
             return r;
-        if (holder->process.life == PROCESS_GONE || holder->process.life == PROCESS_ZOMBIE) {
+        /* fd_dir stands for the very process whose descriptor it was (fs/proc/fd.c): while that lives, the number
+         * cannot be somebody else's, and the facts are about it. */
+        if (holder->process.life == PROCESS_GONE || holder->process.life == PROCESS_ZOMBIE ||
+            faccessat(fd_dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
             process_facts_done(&holder->process); /* it let go while we looked */
             return 0;
         }
@@ -153,10 +188,11 @@ static int add_holder(struct sweep *sweep, const struct holder_target *target, p
 /* Looks at one descriptor: `fd_dir` is .../fd, `info_path` the .../fdinfo beside it. */
 static int look_at_descriptor(struct sweep *sweep, int fd_dir, const char *info_path, const char *name, pid_t pid,
                               pid_t tid) {
-    struct stat st;
+    struct stat st = {0};
+    int r = stat_descriptor(fd_dir, name, &st);
 
-    if (fstatat(fd_dir, name, &st, 0) < 0)
-        return errno == ENOENT || errno == ESRCH ? 0 : -errno;
+    if (r < 0)
+        return r == -ENOENT || r == -ESRCH ? 0 : r;
     for (size_t i = 0; i < sweep->n; i++) {
         const struct holder_target *target = &sweep->targets[i];
         bool families[LOCK_FAMILY_MAX] = {false};
@@ -168,7 +204,6 @@ static int look_at_descriptor(struct sweep *sweep, int fd_dir, const char *info_
         if (!target->socket) {
             _cleanup_free_ char *text = NULL;
             char path[64 + NAME_MAX + 2];
-            int r;
 
             snprintf(path, sizeof path, "%s/%s", info_path, name);
             r = fd_read_file_at(sweep->proc_fd, path, FDINFO_MAX, &text, NULL);
@@ -180,7 +215,7 @@ static int look_at_descriptor(struct sweep *sweep, int fd_dir, const char *info_
             if (!families[LOCK_FAMILY_FLOCK] && !families[LOCK_FAMILY_POSIX] && !families[LOCK_FAMILY_OFD])
                 continue; /* it has the file open, but not the lock */
         }
-        int r = add_holder(sweep, target, pid, tid, atoi(name), families);
+        r = add_holder(sweep, target, fd_dir, name, pid, tid, families);
         if (r < 0)
             return r;
     }
@@ -299,7 +334,7 @@ static int publish(const struct sweep *sweep) {
         facts->unreadable_total = sweep->unreadable_total;
         facts->processes = sweep->processes;
         facts->scanned = true;
-        facts->complete = sweep->unreadable_total == 0;
+        facts->complete = sweep->unreadable_total == 0 && sweep->saw_init;
     }
     return 0;
 }
@@ -324,9 +359,44 @@ int holder_sweep(int proc_fd, const struct holder_target *targets, size_t n, boo
 
         if (value_parse_pid(entry->d_name, &pid) < 0)
             continue;
+        sweep.saw_init |= pid == 1;
         r = sweep_process(&sweep, pid);
         if (r < 0)
             return r;
     }
     return publish(&sweep);
+}
+
+int holder_find_namesake(int proc_fd, pid_t pid, uint64_t until_usec, struct process_facts *ret) {
+    _cleanup_closedir_ DIR *dir = NULL;
+    struct dirent *entry;
+    int fd;
+
+    fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    dir = fdopendir(fd);
+    if (!dir) {
+        fd_close(fd);
+        return -ENOMEM;
+    }
+    while ((entry = readdir(dir))) {
+        struct process_facts process;
+        struct proc_status status;
+        pid_t here;
+        int r;
+
+        if (value_parse_pid(entry->d_name, &here) < 0 || procfs_read_status(proc_fd, here, &status) < 0 ||
+            status.ns_depth < 2 || status.ns_pid != pid)
+            continue;
+        r = process_facts_read(proc_fd, here, &process);
+        if (r < 0)
+            return r;
+        if (process.start_usec <= until_usec && process.life != PROCESS_GONE && process.life != PROCESS_ZOMBIE) {
+            *ret = process;
+            return 0;
+        }
+        process_facts_done(&process);
+    }
+    return 0;
 }

@@ -20,6 +20,10 @@ struct holder_target {
  * without it only into those of zombie leaders. Fails only for want of resources. */
 int holder_sweep(int proc_fd, const struct holder_target *targets, size_t n, bool threads);
 
+/* A process that has the number `pid` in a PID namespace below ours (/proc/PID/status, NSpid) and began no later
+ * than `until_usec` on the wall clock. ret->pid stays 0 when there is none. It says nothing of namespaces above. */
+int holder_find_namesake(int proc_fd, pid_t pid, uint64_t until_usec, struct process_facts *ret);
+
 /* Everything worth knowing of one process, pinned while it is read. A process that is gone gives
  * life PROCESS_GONE, not an error. The wall clock's offset makes start_usec. */
 int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret);

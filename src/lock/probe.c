@@ -17,14 +17,20 @@
 #include "socket/unix-diag.h"
 
 #define CONTENT_MAX 4096
+#define FLOCK_TRIES 3
+#define FLOCK_PAUSE_USEC 1000
+/* A file that is older than a process by less than this may still be written by it. */
+#define NAMESAKE_MARGIN_USEC (2 * USEC_PER_SEC)
 
 struct prober {
     int proc_fd;
     bool initial_pid_namespace;
     char boot_id[37];
-    struct lock_snapshot snapshot;
+    struct lock_snapshot snapshot; /* read when first needed */
+    bool snapshot_read;
     int snapshot_error;
-    struct unix_table sockets;
+    struct unix_table sockets; /* likewise */
+    bool sockets_read;
     struct holder_target *targets;
     size_t n_targets;
 };
@@ -89,8 +95,18 @@ static int give_up(struct lock_facts *facts, int error, const char *subject) {
     return facts->error_subject ? 0 : -ENOMEM;
 }
 
+static bool same_claim(const struct claim_facts *a, const struct claim_facts *b) {
+    return a->family == b->family && a->pid == b->pid && a->waiting == b->waiting && a->shared == b->shared;
+}
+
+/* Byte ranges do not matter: each claimant counts once. */
 static int add_claim(struct lock_facts *facts, const struct claim_facts *claim) {
-    struct claim_facts *bigger = reallocarray(facts->claims, facts->n_claims + 1, sizeof *bigger);
+    struct claim_facts *bigger;
+
+    for (size_t i = 0; i < facts->n_claims; i++)
+        if (same_claim(&facts->claims[i], claim))
+            return 0;
+    bigger = reallocarray(facts->claims, facts->n_claims + 1, sizeof *bigger);
 
     if (!bigger)
         return -ENOMEM;
@@ -99,17 +115,29 @@ static int add_claim(struct lock_facts *facts, const struct claim_facts *claim) 
     return 0;
 }
 
+/* Whether a flock could be had: both kinds are tried, for a shared one keeps only exclusive ones out. Another prober may
+ * be trying at the same moment, so what is refused is asked for again. */
+static enum family_state try_flock(int fd) {
+    enum family_state state = FAMILY_UNKNOWN;
+
+    for (unsigned i = 0; i < FLOCK_TRIES && state != FAMILY_FREE; i++) {
+        if (i > 0)
+            (void) usleep(FLOCK_PAUSE_USEC);
+        if (flock(fd, LOCK_SH | LOCK_NB) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            state = FAMILY_FREE;
+        else
+            state = errno == EWOULDBLOCK ? FAMILY_HELD : FAMILY_UNKNOWN;
+        (void) flock(fd, LOCK_UN);
+    }
+    return state;
+}
+
 /* Asks the kernel itself, through `fd`, about what the list may hide. */
 static void try_families(struct lock_facts *facts, int fd) {
     struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
-    if (facts->families[LOCK_FAMILY_FLOCK] != FAMILY_HELD) {
-        if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
-            (void) flock(fd, LOCK_UN);
-            facts->families[LOCK_FAMILY_FLOCK] = FAMILY_FREE;
-        } else
-            facts->families[LOCK_FAMILY_FLOCK] = errno == EWOULDBLOCK ? FAMILY_HELD : FAMILY_UNKNOWN;
-    }
+    if (facts->families[LOCK_FAMILY_FLOCK] != FAMILY_HELD)
+        facts->families[LOCK_FAMILY_FLOCK] = try_flock(fd);
     /* fcntl(2): an OFD query conflicts with POSIX locks of everybody, our own process included, and with
      * other descriptions' OFD locks; l_pid is -1 for the latter. It takes nothing. */
     if (fcntl(fd, F_OFD_GETLK, &range) < 0)
@@ -122,18 +150,35 @@ static void try_families(struct lock_facts *facts, int fd) {
         facts->families[range.l_pid == -1 ? LOCK_FAMILY_OFD : LOCK_FAMILY_POSIX] = FAMILY_HELD;
 }
 
-/* Fills families and claims of a regular file. `fd` is readable, or -EBADF. */
-static int gather_families(struct prober *prober, struct lock_facts *facts, dev_t superblock, int fd) {
-    /* In the initial PID namespace the list is whole: a missing row means that there is no lock. */
-    bool list_is_whole = prober->initial_pid_namespace && prober->snapshot_error == 0;
-
+static bool any_family(const struct lock_facts *facts, enum family_state state) {
     for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
-        facts->families[f] = list_is_whole ? FAMILY_FREE : FAMILY_UNKNOWN;
+        if (facts->families[f] == state)
+            return true;
+    return false;
+}
+
+static void set_families(struct lock_facts *facts, enum family_state state) {
+    for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
+        facts->families[f] = state;
+}
+
+/* What /proc/locks says of the file. *ret_whole: it says all there is to say, so that a missing row means that there is
+ * no lock. It does so in the initial PID namespace, and where the file's device is known. */
+static int gather_claims(struct prober *prober, struct lock_facts *facts, const struct mount_facts *mount,
+                         bool *ret_whole) {
+    if (!prober->snapshot_read) {
+        prober->snapshot_error = lock_snapshot_read(prober->proc_fd, &prober->snapshot);
+        if (is_scarcity(prober->snapshot_error))
+            return prober->snapshot_error;
+        prober->snapshot_read = true;
+    }
+    *ret_whole = prober->initial_pid_namespace && prober->snapshot_error == 0 && mount->type[0];
+    set_families(facts, *ret_whole ? FAMILY_FREE : FAMILY_UNKNOWN);
     for (size_t i = 0; i < prober->snapshot.n; i++) {
         const struct lock_row *row = &prober->snapshot.rows[i];
         int r;
 
-        if (row->inode != facts->inode || (row->device != superblock && row->device != facts->device))
+        if (row->inode != facts->inode || (row->device != mount->device && row->device != facts->device))
             continue;
         if (!row->claim.waiting)
             facts->families[row->claim.family] = FAMILY_HELD;
@@ -141,16 +186,26 @@ static int gather_families(struct prober *prober, struct lock_facts *facts, dev_
         if (r < 0)
             return r;
     }
-    if (!list_is_whole && fd >= 0)
-        try_families(facts, fd);
     return 0;
 }
 
-static bool any_family(const struct lock_facts *facts, enum family_state state) {
-    for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
-        if (facts->families[f] == state)
+/* fcntl(2): a process loses its POSIX locks on a file when it closes any descriptor of it. */
+static bool is_posix_locked_by_us(const struct lock_facts *facts) {
+    for (size_t i = 0; i < facts->n_claims; i++)
+        if (facts->claims[i].family == LOCK_FAMILY_POSIX && facts->claims[i].pid == getpid() &&
+            !facts->claims[i].waiting)
             return true;
     return false;
+}
+
+/* Opens the file anew through the pinned descriptor: no race with a rename, no O_CREAT (fs.protected_regular). */
+static int open_for_reading(int path_fd) {
+    char self[64];
+    int fd;
+
+    snprintf(self, sizeof self, "/proc/self/fd/%d", path_fd);
+    fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 static int add_target(struct prober *prober, struct lock_facts *facts, bool socket, dev_t device, ino_t inode) {
@@ -170,6 +225,13 @@ static int gather_listener(struct prober *prober, struct lock_facts *facts, int 
     struct mount_facts mount = {.device = st->st_dev};
 
     facts->has_socket = true;
+    if (!prober->sockets_read) {
+        int r = unix_table_read(&prober->sockets);
+
+        if (is_scarcity(r))
+            return r;
+        prober->sockets_read = true; /* without it, connect(2) still tells */
+    }
     (void) mount_of_fd(prober->proc_fd, fd, &mount);
     socket = unix_table_find(&prober->sockets, mount.device, st->st_ino);
     if (!socket)
@@ -218,44 +280,71 @@ static int gather_content(struct lock_facts *facts, int fd) {
     return 0;
 }
 
-static bool name_is_pidfile(const char *name) {
-    size_t length = strlen(name);
+bool lock_name_tells(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 
-    return length > 4 && strcmp(name + length - 4, ".pid") == 0;
+    return strcasestr(name, "pid") || strcasestr(name, "lock");
 }
 
-static int gather_regular(struct prober *prober, struct lock_facts *facts, enum lock_style style, int dir_fd,
-                          const char *name, int path_fd) {
+/* Any text file may begin with a number. It is a PID file when somebody says so, when its name ends like one's, when
+ * nothing but a PID stands in it, or when its name speaks of a lock or a PID and a PID stands first. */
+static enum path_kind kind_of_regular(const struct lock_facts *facts, enum lock_style style, const char *name) {
+    size_t length = strlen(name);
+
+    if (style == LOCK_STYLE_PIDFILE)
+        return PATH_KIND_PIDFILE;
+    if (style != LOCK_STYLE_INVALID)
+        return PATH_KIND_LOCK;
+    if (length > 4 && strcmp(name + length - 4, ".pid") == 0)
+        return PATH_KIND_PIDFILE;
+    if (!facts->content || lock_parse_pid_content(facts->content) == 0)
+        return PATH_KIND_LOCK;
+    return lock_name_tells(name) || !facts->content[strspn(facts->content, " 0123456789")] ? PATH_KIND_PIDFILE
+                                                                                          : PATH_KIND_LOCK;
+}
+
+static int gather_regular(struct prober *prober, struct lock_facts *facts, const struct probe_request *request,
+                          int dir_fd, const char *name, int path_fd) {
     struct mount_facts mount = {.device = facts->device};
     _cleanup_close_ int fd = -EBADF;
-    char self[64];
+    bool whole = false;
     int r;
 
+    facts->kind = kind_of_regular(facts, request->style, name);
     if (mount_of_fd(prober->proc_fd, path_fd, &mount) >= 0)
         memcpy(facts->filesystem, mount.type, sizeof facts->filesystem);
     if (mount_type_is_remote(facts->filesystem))
         return 0; /* a look may hang, and its answer would not be the whole truth */
-    /* Opened anew through the pinned descriptor: no race with a rename, no O_CREAT (fs.protected_regular). */
-    snprintf(self, sizeof self, "/proc/self/fd/%d", path_fd);
-    fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 && is_scarcity(-errno))
-        return -errno;
-    r = gather_families(prober, facts, mount.device, fd);
-    if (r < 0)
-        return r;
 
-    facts->kind = PATH_KIND_LOCK;
-    if (style == LOCK_STYLE_PIDFILE || (style == LOCK_STYLE_INVALID && name_is_pidfile(name)))
-        facts->kind = PATH_KIND_PIDFILE;
-    if (fd < 0) {
+    set_families(facts, FAMILY_UNKNOWN);
+    if (request->may_try) {
+        fd = open_for_reading(path_fd);
+        if (is_scarcity(fd))
+            return fd;
+        if (fd >= 0)
+            try_families(facts, fd);
+    }
+    if (any_family(facts, FAMILY_HELD) || any_family(facts, FAMILY_UNKNOWN)) {
+        r = gather_claims(prober, facts, &mount, &whole);
+        if (r < 0)
+            return r;
+    }
+    if (fd < 0 && !is_posix_locked_by_us(facts)) {
+        fd = open_for_reading(path_fd);
+        if (is_scarcity(fd))
+            return fd;
+    }
+    if (fd >= 0 && any_family(facts, FAMILY_UNKNOWN))
+        try_families(facts, fd);
+
+    if (fd < 0 && !is_posix_locked_by_us(facts)) {
         if (facts->kind == PATH_KIND_PIDFILE || any_family(facts, FAMILY_UNKNOWN))
             return give_up(facts, -EACCES, "opening it for reading");
-    } else if (facts->size_bytes > 0 || facts->kind == PATH_KIND_PIDFILE) {
+    } else if (fd >= 0 && (facts->size_bytes > 0 || facts->kind == PATH_KIND_PIDFILE)) {
         r = gather_content(facts, fd);
         if (r < 0)
             return r;
-        if (style == LOCK_STYLE_INVALID && facts->content && lock_parse_pid_content(facts->content) > 0)
-            facts->kind = PATH_KIND_PIDFILE;
+        facts->kind = kind_of_regular(facts, request->style, name);
     }
     if (any_family(facts, FAMILY_HELD)) {
         r = add_target(prober, facts, false, facts->device, facts->inode);
@@ -277,6 +366,7 @@ static int gather_path(struct prober *prober, const struct probe_request *reques
     facts->kind = PATH_KIND_ABSENT;
     facts->complete = true;
     facts->initial_pid_namespace = prober->initial_pid_namespace;
+    facts->boot_usec = procfs_ticks_to_realtime_usec(0);
     memcpy(facts->boot_id, prober->boot_id, sizeof facts->boot_id);
 
     r = lock_open_parent(request->path, &dir_fd, &name);
@@ -299,6 +389,8 @@ static int gather_path(struct prober *prober, const struct probe_request *reques
     facts->size_bytes = (uint64_t) st.st_size;
     facts->modified_usec =
         (uint64_t) st.st_mtim.tv_sec * USEC_PER_SEC + (uint64_t) st.st_mtim.tv_nsec / NSEC_PER_USEC;
+    facts->changed_usec =
+        (uint64_t) st.st_ctim.tv_sec * USEC_PER_SEC + (uint64_t) st.st_ctim.tv_nsec / NSEC_PER_USEC;
     if (S_ISSOCK(st.st_mode)) {
         facts->kind = PATH_KIND_SOCKET;
         r = gather_listener(prober, facts, fd, &st);
@@ -307,7 +399,7 @@ static int gather_path(struct prober *prober, const struct probe_request *reques
         return peer_look(prober->proc_fd, dir_fd, name, &facts->listener.peer);
     }
     if (S_ISREG(st.st_mode))
-        return gather_regular(prober, facts, request->style, dir_fd, name, fd);
+        return gather_regular(prober, facts, request, dir_fd, name, fd);
     return 0;
 }
 
@@ -326,48 +418,80 @@ static bool is_unattributed(const struct lock_facts *facts) {
     return true;
 }
 
+static bool holds_lock(const struct lock_facts *facts, pid_t pid) {
+    for (size_t i = 0; i < facts->n_holders; i++)
+        if (facts->holders[i].process.pid == pid)
+            for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
+                if (facts->holders[i].families[f])
+                    return true;
+    return false;
+}
+
+/* The one that the kernel names; where it names several, one that has a lock still. */
+static pid_t find_claimant(const struct lock_facts *facts) {
+    pid_t first = 0;
+
+    for (size_t i = 0; i < facts->n_claims; i++) {
+        const struct claim_facts *claim = &facts->claims[i];
+
+        if (claim->waiting || claim->pid <= 0)
+            continue;
+        if (holds_lock(facts, claim->pid))
+            return claim->pid;
+        if (first == 0)
+            first = claim->pid;
+    }
+    return first;
+}
+
+/* A PID file's process that could have written it: it lives, and began before. */
+static bool is_recorded_alive(const struct lock_facts *facts) {
+    const struct recorded_facts *recorded = &facts->recorded;
+
+    return !recorded->is_thread && !recorded->is_self &&
+           (recorded->process.life == PROCESS_ALIVE || recorded->process.life == PROCESS_STOPPED) &&
+           recorded->process.start_usec <= facts->modified_usec;
+}
+
 static int gather_recorded(struct prober *prober, struct lock_facts *facts) {
     struct recorded_facts *recorded = &facts->recorded;
     struct proc_status status;
     int r;
 
-    if (facts->kind == PATH_KIND_PIDFILE && facts->content)
-        recorded->pid = lock_parse_pid_content(facts->content);
-    for (size_t i = 0; i < facts->n_claims && recorded->pid == 0; i++)
-        if (!facts->claims[i].waiting && facts->claims[i].pid > 0)
-            recorded->pid = facts->claims[i].pid;
     if (facts->kind == PATH_KIND_SOCKET)
         recorded->pid = facts->listener.peer.pid;
+    else if (facts->kind == PATH_KIND_PIDFILE && facts->content)
+        recorded->pid = lock_parse_pid_content(facts->content);
+    if (recorded->pid == 0)
+        recorded->pid = find_claimant(facts);
     if (recorded->pid <= 0) {
         recorded->pid = 0;
         return 0;
     }
-    recorded->is_self = recorded->pid == getpid();
+    recorded->is_self = recorded->pid == getpid() && procfs_is_own_namespace(prober->proc_fd);
     r = process_facts_read(prober->proc_fd, recorded->pid, &recorded->process);
     if (r < 0)
         return r;
     if (recorded->process.life != PROCESS_GONE &&
         procfs_read_status(prober->proc_fd, recorded->pid, &status) >= 0)
         recorded->is_thread = status.tgid != recorded->pid;
-    return 0;
+    if (facts->kind != PATH_KIND_PIDFILE || is_held(facts) || is_recorded_alive(facts))
+        return 0;
+    return holder_find_namesake(prober->proc_fd, recorded->pid, facts->modified_usec + NAMESAKE_MARGIN_USEC,
+                                &recorded->namesake);
 }
 
-static bool holds_lock(const struct lock_facts *facts, pid_t pid) {
-    for (size_t i = 0; i < facts->n_holders; i++)
-        if (facts->holders[i].process.pid == pid)
-            return true;
-    return false;
-}
-
-/* Who listens on the guarded socket is asked only when the lock's own record does not name a living holder. */
+/* Who listens on the guarded socket is asked only when the lock's own record does not name a living owner. */
 static int gather_guarded_peer(struct prober *prober, struct lock_facts *facts) {
     _cleanup_close_ int dir_fd = -EBADF;
     char socket_name[NAME_MAX + 1];
     const char *name;
     int r;
 
-    if (facts->kind == PATH_KIND_SOCKET || !facts->has_socket || !is_held(facts) ||
-        (facts->recorded.pid > 0 && holds_lock(facts, facts->recorded.pid)))
+    if (facts->kind == PATH_KIND_SOCKET || !facts->has_socket || facts->error != 0)
+        return 0;
+    if (is_held(facts) ? holds_lock(facts, facts->recorded.pid)
+                       : facts->kind == PATH_KIND_PIDFILE && is_recorded_alive(facts))
         return 0;
     r = lock_open_parent(facts->path, &dir_fd, &name);
     if (r < 0)
@@ -377,18 +501,12 @@ static int gather_guarded_peer(struct prober *prober, struct lock_facts *facts) 
 }
 
 static int prober_open(struct prober *prober) {
-    int r;
-
     prober->proc_fd = procfs_open();
     if (prober->proc_fd < 0)
         return prober->proc_fd;
     prober->initial_pid_namespace = procfs_in_initial_pid_namespace(prober->proc_fd);
     (void) procfs_read_boot_id(prober->proc_fd, prober->boot_id);
-    prober->snapshot_error = lock_snapshot_read(prober->proc_fd, &prober->snapshot);
-    if (is_scarcity(prober->snapshot_error))
-        return prober->snapshot_error;
-    r = unix_table_read(&prober->sockets);
-    return is_scarcity(r) ? r : 0; /* without it, connect(2) still tells */
+    return 0;
 }
 
 static int sweep(struct prober *prober, struct lock_facts *facts, size_t n) {

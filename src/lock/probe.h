@@ -2,15 +2,20 @@
 #pragma once
 
 /* Gathers facts. Creates nothing, follows no link at the end of a path, never blocks. A lock is tried only
- * where /proc/locks cannot answer (another than the initial PID namespace hides rows): then flock(2) is
- * taken shared, non-blocking, and dropped at once. A connection is made only to a socket whose owner is in
- * question, and closed at once. */
+ * where /proc/locks cannot answer (another than the initial PID namespace hides rows), or where the caller
+ * permits it: then flock(2) is taken, non-blocking, and dropped at once. A connection is made only to a socket whose
+ * owner is in question, and closed at once. A file that this process has locked by fcntl(2) F_SETLK is not opened,
+ * for closing it would drop the lock. */
 
 #include "lock/facts.h"
 
 struct probe_request {
     const char *path;
     enum lock_style style; /* LOCK_STYLE_INVALID: told from the file itself */
+    bool may_try;          /* try the lock first. Each opening of /proc/locks waits for an RCU grace period
+                              (percpu_down_write() in fs/locks.c, locks_start()), some ten milliseconds: too long
+                              between a crash and a restart. Not for a lock that others may be taking just now, nor for one
+                              that this process has by fcntl(2) F_SETLK */
 };
 
 /* Gathers the facts of n paths with one sweep over /proc. *ret is an array of n, each to be released by
@@ -22,6 +27,9 @@ void lock_facts_free_array(struct lock_facts *facts, size_t n);
 
 /* Opens the directory of `path` and names the file in it. The path itself is never followed. */
 int lock_open_parent(const char *path, int *ret_dir_fd, const char **ret_name);
+
+/* True when the file's name speaks of a lock or a PID. */
+bool lock_name_tells(const char *path);
 
 /* Reads a PID as daemons write it: digits first, the line ending or a blank behind them. 0: none; the
  * content is empty or something else. */

@@ -8,25 +8,33 @@
 
 #include "base/fd.h"
 
+#define ROW_MAX 512
 #define PROC_LOCKS_MAX (64 * 1024 * 1024)
+#define PIECE_BYTES 3072 /* of a page of 4096, some room for the longest row */
 
 void lock_snapshot_done(struct lock_snapshot *snapshot) {
     free(snapshot->rows);
     *snapshot = (struct lock_snapshot){0};
 }
 
-int lock_row_parse(const char *line, struct lock_row *ret) {
+int lock_row_parse(const char *row_text, struct lock_row *ret) {
     static const struct {
         const char *name;
         enum lock_family family;
     } families[] = {{"FLOCK", LOCK_FAMILY_FLOCK}, {"POSIX", LOCK_FAMILY_POSIX}, {"OFDLCK", LOCK_FAMILY_OFD}};
     struct lock_row row = {0};
-    char sort[16], access[16];
+    char text[ROW_MAX], sort[16], access[16];
+    const char *line = text;
     unsigned device_major, device_minor;
     uint64_t inode;
     int used = 0;
-    size_t i;
+    size_t length = strcspn(row_text, "\n"), i;
 
+    /* A copy, for sscanf(3) would go on behind the line, and measures the whole text each time. */
+    if (length >= sizeof text)
+        return -EBADMSG;
+    memcpy(text, row_text, length);
+    text[length] = '\0';
     if (sscanf(line, " %*d:%n", &used) != 0 || used == 0)
         return -EBADMSG;
     line += used;
@@ -35,6 +43,9 @@ int lock_row_parse(const char *line, struct lock_row *ret) {
         row.claim.waiting = true;
         line += 2;
     }
+    used = 0;
+    if (sscanf(line, " %*15s %*15s %*15s %*d %n", &used) == 0 && used > 0 && strncmp(line + used, "<none>", 6) == 0)
+        return 0; /* of no file (lock_get_status()) */
     if (sscanf(line, " %15s %*15s %15s %d %x:%x:%" SCNu64, sort, access, &row.claim.pid, &device_major,
                &device_minor, &inode) != 6)
         return -EBADMSG;
@@ -51,9 +62,19 @@ int lock_row_parse(const char *line, struct lock_row *ret) {
     return 1;
 }
 
-int lock_snapshot_parse(const char *text, struct lock_snapshot *ret) {
-    _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};
+static int add_row(struct lock_snapshot *snapshot, const struct lock_row *row) {
+    if ((snapshot->n & (snapshot->n - 1)) == 0) { /* grows at each power of two */
+        struct lock_row *bigger = reallocarray(snapshot->rows, snapshot->n ? snapshot->n * 2 : 1, sizeof *snapshot->rows);
 
+        if (!bigger)
+            return -ENOMEM;
+        snapshot->rows = bigger;
+    }
+    snapshot->rows[snapshot->n++] = *row;
+    return 0;
+}
+
+static int add_rows(struct lock_snapshot *snapshot, const char *text) {
     while (*text) {
         const char *end = strchrnul(text, '\n');
         struct lock_row row;
@@ -62,28 +83,47 @@ int lock_snapshot_parse(const char *text, struct lock_snapshot *ret) {
         if (r < 0)
             return r;
         if (r > 0) {
-            if ((snapshot.n & (snapshot.n - 1)) == 0) { /* grows at each power of two */
-                struct lock_row *bigger =
-                    reallocarray(snapshot.rows, snapshot.n ? snapshot.n * 2 : 1, sizeof *snapshot.rows);
-
-                if (!bigger)
-                    return -ENOMEM;
-                snapshot.rows = bigger;
-            }
-            snapshot.rows[snapshot.n++] = row;
+            r = add_row(snapshot, &row);
+            if (r < 0)
+                return r;
         }
         text = *end ? end + 1 : end;
     }
+    return 0;
+}
+
+int lock_snapshot_parse(const char *text, struct lock_snapshot *ret) {
+    _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};
+    int r = add_rows(&snapshot, text);
+
+    if (r < 0)
+        return r;
     *ret = snapshot;
     snapshot = (struct lock_snapshot){0};
     return 0;
 }
 
 int lock_snapshot_read(int proc_fd, struct lock_snapshot *ret) {
-    _cleanup_free_ char *text = NULL;
-    int r = fd_read_file_at(proc_fd, "locks", PROC_LOCKS_MAX, &text, NULL);
+    _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};
 
-    return r < 0 ? r : lock_snapshot_parse(text, ret);
+    /* The kernel hands the list out in pieces of a page and counts rows in between (seq_file.rst): when a lock is
+     * dropped meanwhile, the row at the seam is passed over. So a list that is longer is read twice: what either
+     * reading shows is there. */
+    for (unsigned i = 0; i < 2; i++) {
+        _cleanup_free_ char *text = NULL;
+        size_t size;
+        int r = fd_read_file_at(proc_fd, "locks", PROC_LOCKS_MAX, &text, &size);
+
+        if (r >= 0)
+            r = add_rows(&snapshot, text);
+        if (r < 0)
+            return r;
+        if (size <= PIECE_BYTES)
+            break;
+    }
+    *ret = snapshot;
+    snapshot = (struct lock_snapshot){0};
+    return 0;
 }
 
 void lock_fdinfo_families(const char *fdinfo, bool ret_families[static LOCK_FAMILY_MAX]) {

@@ -25,7 +25,8 @@ enum verdict_reason {
     REASON_BUSY,          /* its accept queue is full */
     REASON_STOPPED,       /* SIGSTOP or a debugger */
     REASON_UNLOCKED,      /* the daemon lives, though it does not hold the lock itself */
-    REASON_NOT_LISTENING, /* a socket is bound to the path, but does not listen */
+    REASON_NOT_LISTENING, /* a socket is bound to the path, or its daemon lives, but nobody listens */
+    REASON_STORED,        /* init keeps it (systemd's file descriptor store) for a service whose process is dead */
     /* stale */
     REASON_DEAD,
     REASON_ZOMBIE,
@@ -37,6 +38,8 @@ enum verdict_reason {
     REASON_LEFTOVER,
     /* unknown */
     REASON_LOCKER_DEAD,         /* who took the lock is dead; whether who holds it is its leftover cannot be told */
+    REASON_LOCKER_UNCLEAR,      /* the number of who took the lock is a living process's that does not hold it: it
+                                   handed the lock on, or it got the number later */
     REASON_INCOMPLETE_SCAN,     /* held, holder not found, and not every process could be read */
     REASON_OTHER_PID_NAMESPACE, /* held, holder not found, and we see a part of the processes only */
     REASON_UNATTRIBUTED,        /* held, holder not found anywhere */
@@ -44,8 +47,8 @@ enum verdict_reason {
     REASON_NETWORK_FILESYSTEM,
     REASON_NOT_A_LOCK,
     REASON_EMPTY,        /* a PID file without a PID: crashed, or between create and write */
-    REASON_MAYBE_DAEMON, /* begun after the file was written, yet it looks like the daemon: the clock may have
-                            been set */
+    REASON_MAYBE_DAEMON, /* begun after the file was written, yet it may be the daemon: the clock was set, or may
+                            have been */
     REASON_UNCLEAR,      /* connect(2) gave an error that says nothing about life */
     REASON_MAX,
     REASON_INVALID = -EINVAL,
@@ -83,7 +86,7 @@ struct lock_judgement lock_judge(const struct lock_facts *facts, const struct lo
 enum holder_role lock_holder_role(const struct lock_facts *facts, const struct lock_context *context,
                                   const struct lock_judgement *judgement, size_t holder);
 
-/* True when the process, or one above it, runs the service's daemon. */
+/* True when the process, or one above it, runs the service's daemon, or a script of that name. */
 bool lock_process_is_under_daemon(const struct process_facts *process, const char *daemon_exe);
 
 /* `latchctl probe`'s exit code for a verdict: 0 absent or free, 3 stale, 4 orphaned, 5 held, 6 unknown. */

@@ -124,6 +124,22 @@ static int check_environment_files(struct config_builder *builder) {
     return r;
 }
 
+static int check_working_directory(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    struct stat st;
+
+    if (!config->working_directory)
+        return 0;
+    if (stat(config->working_directory, &st) >= 0) {
+        if (S_ISDIR(st.st_mode))
+            return 0;
+        errno = ENOTDIR;
+    } else if (errno != ENOENT && errno != ENOTDIR)
+        return 0; /* the daemon's user may see more than we do, and a network's file system may come back */
+    return config_builder_problem_at(builder, config, "WorkingDirectory", "WorkingDirectory=%s: %s",
+                                     config->working_directory, strerror(errno));
+}
+
 static int check_times(struct config_builder *builder) {
     struct service_config *config = builder->config;
 
@@ -188,6 +204,27 @@ static int check_sockets(struct config_builder *builder) {
     return r;
 }
 
+/* Keys of the full contract that nothing acts on yet: to take them in silence would be to promise it. */
+static int refuse_unsupported(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    int r = 0;
+
+    if (config->type == SERVICE_TYPE_NOTIFY)
+        r = config_builder_problem_at(builder, config, "Type",
+                                      "Type=notify is not supported by this version; use Type=socket or simple");
+    if (r >= 0 && config->watchdog_usec > 0)
+        r = config_builder_problem_at(builder, config, "WatchdogSec",
+                                      "WatchdogSec= is not supported by this version; leave it out");
+    if (r >= 0 && config->exec_reload)
+        r = config_builder_problem_at(builder, config, "ExecReload",
+                                      "ExecReload= is not supported by this version; use ReloadSignal=");
+    for (size_t i = 0; i < config->n_sockets && r >= 0; i++)
+        if (config->sockets[i]->probe_interval_usec > 0)
+            r = config_builder_problem_at(builder, config->sockets[i], "ProbeIntervalSec",
+                                          "ProbeIntervalSec= is not supported by this version; leave it out");
+    return r;
+}
+
 int config_builder_finish(struct config_builder *builder) {
     struct service_config *config = builder->config;
     int r = complete_sockets(config);
@@ -199,6 +236,8 @@ int config_builder_finish(struct config_builder *builder) {
     if (r >= 0)
         r = check_accounts(builder);
     if (r >= 0)
+        r = check_working_directory(builder);
+    if (r >= 0)
         r = check_environment_files(builder);
     if (r >= 0)
         r = check_times(builder);
@@ -207,5 +246,6 @@ int config_builder_finish(struct config_builder *builder) {
     r = kind_read(config, builder->problems);
     if (r < 0 && r != -EINVAL) /* its mistakes are among the problems */
         return r;
-    return check_sockets(builder);
+    r = check_sockets(builder);
+    return r < 0 || builder->problems->n > 0 ? r : refuse_unsupported(builder);
 }

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define EXEC_FIRST_PASSED 3
@@ -135,15 +136,16 @@ static void report(int channel_fd, int stage, int error, int detail) {
 }
 
 /* Ignored signals and the mask survive execve(2), and a daemon that finds SIGPIPE ignored or SIGTERM blocked
- * behaves unlike itself. glibc keeps two signals to itself and answers EINVAL, as the kernel does for KILL
- * and STOP: these stay as they are. */
+ * behaves unlike itself. The bare system call: glibc's sigaction() refuses the two signals it keeps to itself (32 and
+ * 33), and its own posix_spawn() hands exactly these down ignored. Zeros are SIG_DFL, no flags and an empty mask in
+ * every architecture's struct. KILL and STOP give EINVAL and stay as they are. */
 static int reset_signals(struct exec_context *context) {
-    const struct sigaction action = {.sa_handler = SIG_DFL};
+    const unsigned long action[16] = {0};
     sigset_t none;
 
     (void) context;
     for (int i = 1; i < NSIG; i++)
-        (void) sigaction(i, &action, NULL);
+        (void) syscall(SYS_rt_sigaction, i, action, NULL, (size_t) NSIG / 8);
     sigemptyset(&none);
     return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
 }

@@ -15,7 +15,7 @@ void inspection_done(struct inspection *inspection) {
     *inspection = (struct inspection){0};
 }
 
-static char *find_daemon_exe(const struct service_config *config) {
+char *service_find_daemon_exe(const struct service_config *config) {
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH"), *found = NULL;
 
     if (!config->exec_start || !config->exec_start[0])
@@ -101,8 +101,8 @@ static void judge_paths(const struct service_config *config, const struct known_
     }
 }
 
-int service_inspect(const struct service_config *config, const struct known_main *known, struct inspection *ret,
-                    struct err *err) {
+int service_inspect(const struct service_config *config, const struct known_main *known, bool starting,
+                    struct inspection *ret, struct err *err) {
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_free_ struct probe_request *requests = NULL;
     int r;
@@ -114,11 +114,12 @@ int service_inspect(const struct service_config *config, const struct known_main
     if (!requests)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     for (size_t i = 0; i < inspection.n; i++)
-        requests[i] = (struct probe_request){.path = inspection.paths[i].path, .style = inspection.paths[i].style};
+        requests[i] = (struct probe_request){.path = inspection.paths[i].path, .style = inspection.paths[i].style,
+                                            .may_try = starting};
     r = lock_probe(requests, inspection.n, &inspection.facts);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look at the locks of service %s: %m", config->name);
-    inspection.daemon_exe = find_daemon_exe(config);
+    inspection.daemon_exe = service_find_daemon_exe(config);
     judge_paths(config, known, &inspection);
     *ret = inspection;
     inspection = (struct inspection){0};

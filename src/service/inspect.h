@@ -41,9 +41,13 @@ struct inspection {
 #define _cleanup_inspection_ _cleanup_(inspection_done)
 void inspection_done(struct inspection *inspection);
 
-/* -errno for want of resources. The configuration has to outlive the inspection. */
-int service_inspect(const struct service_config *config, const struct known_main *known, struct inspection *ret,
-                    struct err *err);
+/* The daemon's executable as /proc/PID/exe shows it, to be freed; NULL when it cannot be resolved. */
+char *service_find_daemon_exe(const struct service_config *config);
+
+/* -errno for want of resources. The configuration has to outlive the inspection. `starting`: the caller holds the
+ * service's own lock and its daemon is not running, so that locks may be tried (struct probe_request). */
+int service_inspect(const struct service_config *config, const struct known_main *known, bool starting,
+                    struct inspection *ret, struct err *err);
 
 /* As lock_report_to_json(), an array with a report for each path. */
 json_t *inspection_to_json(const struct inspection *inspection, const char *service);

@@ -8,7 +8,7 @@
  *   configuration file as -c has it, without its directories and its last extension ("kea.conf.new" gives
  *   "kea.conf"; a name like ".conf", of which nothing is left, Kea refuses);
  * - with leases in files a DHCP server runs kea-lfc now and then, $KEA_LFC_EXECUTABLE or the one it was
- *   installed with, and hands it all of its descriptors. */
+ *   installed with, and hands it all of its descriptors; kea-lfc's own PID file is LEASEFILE.pid. */
 
 #include "service/kind.h"
 
@@ -404,6 +404,14 @@ static int read_sockets(struct reader *reader) {
 
 /* ---- the PID file ---- */
 
+/* The administrator's own section for that file, if there is one. */
+static struct lock_config *find_lock(const struct service_config *config, const char *path) {
+    for (size_t i = 0; i < config->n_locks; i++)
+        if (config->locks[i]->path && same_place(config->locks[i]->path, path))
+            return config->locks[i];
+    return NULL;
+}
+
 static bool is_directory(const char *path) {
     struct stat st;
 
@@ -484,9 +492,8 @@ static int read_pidfile(struct reader *reader) {
     if (r < 0)
         return r;
 
-    for (size_t i = 0; i < config->n_locks; i++)
-        if (config->locks[i]->path && same_place(config->locks[i]->path, path))
-            return 0;
+    if (find_lock(config, path))
+        return 0;
     choose_name(config, "pidfile", sizeof(name), name);
     lock = service_config_add_lock(config, name);
     if (!lock)
@@ -531,28 +538,39 @@ static int keeps_lease_file(struct reader *reader, bool *ret, const char **ret_n
  * while the lease file cleanup is in progress"; Memfile_LeaseMgr::loadLeasesFromFiles()), and it goes by
  * kill(pid, 0): a number that was given out again is in the way for good. */
 static int guard_lease_file(struct reader *reader, const char *helper, const char *lease_file) {
-    _cleanup_free_ char *file = NULL, *path = NULL;
+    _cleanup_free_ char *file = NULL, *path = NULL, *from_environment = NULL;
+    const char *directory = json_string_value(json_object_get(reader->section, "data-directory"));
     struct lock_config *lock;
     char name[32];
     int r;
 
-    if (!lease_file || !*lease_file) {
-        if (asprintf(&file, "/var/lib/kea/kea-leases%c.csv.pid", reader->daemon->lease_family) < 0)
-            file = NULL;
-    } else if (asprintf(&file, "%s.pid", lease_file) < 0)
+    if (!directory) /* of Kea 3 */
+        directory = from_environment = service_config_getenv(reader->config, "KEA_DHCP_DATA_DIR");
+    if (lease_file && *lease_file)
+        r = asprintf(&file, "%s.pid", lease_file);
+    else
+        r = asprintf(&file, "%s/kea-leases%c.csv.pid", directory && *directory ? directory : "/var/lib/kea",
+                     reader->daemon->lease_family);
+    if (r < 0) {
         file = NULL;
-    if (!file)
         return -ENOMEM;
+    }
+    if (has_odd_bytes(file))
+        return 0;
     r = resolve(reader, file, &path);
     if (r < 0)
         return r == -ENOENT ? 0 : r; /* relative to a directory that is not known */
-    choose_name(reader->config, "lfc", sizeof(name), name);
-    lock = service_config_add_lock(reader->config, name);
-    if (!lock)
-        return -ENOMEM;
-    lock->style = LOCK_STYLE_PIDFILE;
-    lock->path = TAKE_PTR(path);
-    lock->helper = strdup(helper);
+    lock = find_lock(reader->config, path);
+    if (!lock) {
+        choose_name(reader->config, "lfc", sizeof(name), name);
+        lock = service_config_add_lock(reader->config, name);
+        if (!lock)
+            return -ENOMEM;
+        lock->style = LOCK_STYLE_PIDFILE;
+        lock->path = TAKE_PTR(path);
+    }
+    if (!lock->helper)
+        lock->helper = strdup(helper);
     return lock->helper ? 0 : -ENOMEM;
 }
 

@@ -22,7 +22,7 @@ struct service *manager_find(struct manager *manager, const char *name) {
 
 static bool all_stopped(const struct manager *manager) {
     for (size_t i = 0; i < manager->n_services; i++)
-        if (manager->services[i]->state != SERVICE_STOPPED && manager->services[i]->state != SERVICE_FAILED)
+        if (!service_is_down(manager->services[i]))
             return false;
     return true;
 }
@@ -78,24 +78,54 @@ static int on_child_signal(sd_event_source *source, const struct signalfd_siginf
     }
 }
 
-/* Tells systemd once every service has got as far as it can get for now. */
+/* Which of several services an administrator has to hear of first. */
+static int urgency(enum service_state state) {
+    static const int urgencies[SERVICE_STATE_MAX] = {
+        [SERVICE_RUNNING] = 0,  [SERVICE_RELOADING] = 1, [SERVICE_STOPPED] = 2,
+        [SERVICE_STOPPING] = 3, [SERVICE_STARTING] = 4,  [SERVICE_RECOVERING] = 5,
+        [SERVICE_BACKOFF] = 6,  [SERVICE_FAILED] = 7,    [SERVICE_BLOCKED] = 8,
+    };
+
+    return urgencies[state];
+}
+
+/* One line for `systemctl status`: "running", "blocked: /run/kea/sock.lock is in the way ...". What is in it
+ * may come from other processes, and a line break would begin another assignment (sd_notify(3)). */
+static char *status_line(const struct manager *manager, const struct service *service) {
+    bool alone = manager->n_services == 1;
+    const char *why = service->blocked.message;
+    char how[96], *line;
+
+    if (!why && (service->state == SERVICE_BACKOFF || service->state == SERVICE_FAILED))
+        why = service->failure.message ? service->failure.message
+                                       : exit_status_describe(&service->last_exit, how, sizeof how);
+    if (asprintf(&line, "%s%s%s%s%s", alone ? "" : service->config->name, alone ? "" : ": ",
+                 service_state_to_string(service->state), why ? ": " : "", why ? why : "") < 0)
+        return NULL;
+    value_make_printable(line);
+    return line;
+}
+
+/* Tells systemd how things stand, and that it may go on once every service has got as far as it can get for
+ * now. */
 static void announce(struct manager *manager) {
     const struct service *worst = NULL;
+    _cleanup_free_ char *line = NULL;
+    bool settled = true;
 
     for (size_t i = 0; i < manager->n_services; i++) {
         const struct service *service = manager->services[i];
 
         if (service->state == SERVICE_STARTING || service->state == SERVICE_RECOVERING)
-            return;
-        if (!worst || service->state == SERVICE_BLOCKED)
+            settled = false;
+        if (!worst || urgency(service->state) > urgency(worst->state))
             worst = service;
     }
     if (!worst)
         return;
-    (void) sd_notifyf(0, "%sSTATUS=%s: %s%s%s", manager->announced ? "" : "READY=1\n", worst->config->name,
-                      service_state_to_string(worst->state), worst->blocked.message ? ": " : "",
-                      worst->blocked.message ? worst->blocked.message : "");
-    manager->announced = true;
+    line = status_line(manager, worst);
+    (void) sd_notifyf(0, "%sSTATUS=%s", settled && !manager->announced ? "READY=1\n" : "", line ? line : "");
+    manager->announced |= settled;
 }
 
 static int on_post(sd_event_source *source, void *userdata) {
@@ -132,6 +162,7 @@ static int add_signal(struct manager *manager, size_t slot, int signal, sd_event
 
 int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret, struct err *err) {
     struct manager *manager = calloc(1, sizeof *manager);
+    siginfo_t child;
     int r;
 
     if (!manager)
@@ -144,6 +175,13 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
         manager_free(manager);
         return err_set(err, -r, "Failed", "cannot open /proc: %m");
     }
+    r = recovery_check_proc(manager->proc_fd, err);
+    if (r < 0) {
+        manager_free(manager);
+        return r;
+    }
+    /* A shell may have begun something and then executed us: that is nobody's leftover (wait(2): ECHILD). */
+    manager->had_children = waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0;
     /* Leftovers of our daemons become our children and stay attributable (prctl(2)). */
     manager->subreaper = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
     (void) signal(SIGPIPE, SIG_IGN);
@@ -182,9 +220,10 @@ struct manager *manager_free(struct manager *manager) {
     return NULL;
 }
 
-int manager_add(struct manager *manager, const char *runtime_dir, struct service_config *config, struct service **ret,
-                struct err *err) {
-    _cleanup_close_ int lock_fd = runtime_dir_lock_service(manager->runtime_dir_fd, runtime_dir, config->name, err);
+int manager_add(struct manager *manager, const char *runtime_dir, struct service_config *config,
+                struct service **ret, struct err *err) {
+    _cleanup_close_ int lock_fd =
+        runtime_dir_lock_service(manager->runtime_dir_fd, runtime_dir, config->name, err);
     struct service **bigger;
     int r;
 

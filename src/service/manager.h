@@ -19,6 +19,7 @@ struct manager {
     size_t n_services;
     sd_event_source *signals[5];
     bool subreaper;           /* leftovers of our services become our children */
+    bool had_children;        /* when we began: not all of our children come from our services */
     bool stopping;            /* SIGTERM: stop everything, then leave the loop */
     bool announced;           /* READY=1 went to systemd */
     bool changed;             /* some service's state did, since the last round of the loop */

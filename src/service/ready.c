@@ -79,6 +79,15 @@ static int content(struct ready_probe *probe) {
     return 0;
 }
 
+/* Only what ends like JSON is worth a parser's time, lest a byte at a time costs a look at everything for each. */
+static bool may_be_whole(const struct ready_probe *probe) {
+    size_t size = probe->answer_size;
+
+    while (size > 0 && strchr(" \t\r\n", probe->answer[size - 1]))
+        size--;
+    return size > 0 && (probe->answer[size - 1] == '}' || probe->answer[size - 1] == ']');
+}
+
 /* Reads until the end; Kea closes the connection behind its answer. */
 static int read_answer(struct ready_probe *probe) {
     for (;;) {
@@ -96,7 +105,7 @@ static int read_answer(struct ready_probe *probe) {
         if (n > 0) {
             probe->answer_size += (size_t) n;
             /* Done as soon as it is whole, in case the other side keeps the connection. */
-            if (!ready_kea_answer_is_good(probe->answer, probe->answer_size))
+            if (!may_be_whole(probe) || !ready_kea_answer_is_good(probe->answer, probe->answer_size))
                 continue;
             return content(probe);
         }

@@ -32,19 +32,20 @@ enum leftover_proof leftover_prove(const struct process_facts *process, const st
                                    uid_t lock_owner) {
     bool has_user = process->uid != (uid_t) -1 && (process->uid == context->uid || process->uid == lock_owner);
 
-    if (process->pid <= 1 || process->pid == context->supervisor)
+    if (process->pid <= 1 || process->pid == context->supervisor || process->pid == context->self)
         return PROOF_NONE;
-    /* Init is everybody's ancestor: as PID 1 of a container only the service's name tells. */
+    /* Init is everybody's ancestor: as PID 1 of a container only the service's name tells. Nor is a process ours that
+     * carries another service's name: a latchd within the service may have begun it. */
     if (context->supervisor > 0)
         for (size_t i = 0; i < process->n_ancestors; i++)
             if (process->ancestors[i].pid == context->supervisor &&
-                ((context->only_service && context->supervisor != 1) ||
+                ((context->only_service && context->supervisor != 1 && !process->service) ||
                  same_text(process->service, context->service)))
                 return PROOF_DESCENDANT;
     if (has_user && same_text(process->service, context->service) &&
         same_text(process->invocation_id, context->invocation_id))
         return PROOF_INVOCATION;
-    if (has_user && !(context->daemon_exe && lock_process_is_under_daemon(process, context->daemon_exe)))
+    if (has_user && context->daemon_exe && !lock_process_is_under_daemon(process, context->daemon_exe))
         for (char *const *helper = context->helpers; helper && *helper; helper++)
             if (same_text(process->exe, *helper))
                 return PROOF_HELPER;
@@ -78,6 +79,10 @@ static const struct leftover_watch *find_watch(const struct leftover_watch *watc
     return NULL;
 }
 
+static uint64_t add_saturated(uint64_t a, uint64_t b) {
+    return a > USEC_INFINITY - b ? USEC_INFINITY : a + b;
+}
+
 /* Grace time, SIGTERM, time to obey, SIGKILL, then its end. */
 static void next_step(const struct service_config *config, const struct leftover_watch *watch, uint64_t now,
                       struct recover_action *action) {
@@ -91,12 +96,12 @@ static void next_step(const struct service_config *config, const struct leftover
         if (now - seen >= config->orphan_grace_usec)
             action->step = RECOVER_TERMINATE;
         else
-            action->until_usec = seen + config->orphan_grace_usec;
+            action->until_usec = add_saturated(seen, config->orphan_grace_usec);
     } else if (config->orphan_kill_usec != USEC_INFINITY) {
         if (now - watch->terminated_usec >= config->orphan_kill_usec)
             action->step = RECOVER_KILL;
         else
-            action->until_usec = watch->terminated_usec + config->orphan_kill_usec;
+            action->until_usec = add_saturated(watch->terminated_usec, config->orphan_kill_usec);
     }
 }
 
@@ -119,17 +124,51 @@ static int plan_blocked(struct planner *planner, size_t path, ssize_t holder) {
     return add_action(planner->plan, &action);
 }
 
+/* Whether the plan already has a signal for that process. */
+static bool is_signalled(const struct planner *planner, const struct process_facts *process) {
+    for (size_t i = 0; i < planner->plan->n; i++) {
+        const struct recover_action *action = &planner->plan->actions[i];
+        const struct process_facts *other = recover_action_process(planner->inspection, action);
+
+        if ((action->step == RECOVER_TERMINATE || action->step == RECOVER_KILL) && other &&
+            other->pid == process->pid && other->start_ticks == process->start_ticks)
+            return true;
+    }
+    return false;
+}
+
+/* A helper at work has its daemon above it, whatever that daemon's executable is (a wrapper's, an older one): it holds
+ * what the helper inherited. */
+static bool has_living_daemon(const struct planner *planner, const struct lock_facts *facts,
+                              const struct process_facts *process) {
+    for (size_t i = 0; i < process->n_ancestors; i++)
+        for (size_t j = 0; j < facts->n_holders; j++)
+            if (facts->holders[j].process.pid == process->ancestors[i].pid &&
+                leftover_prove(&facts->holders[j].process, planner->context, facts->uid) == PROOF_NONE)
+                return true;
+    return false;
+}
+
 /* One leftover process: what is proven is waited for or ended, what is not is in the way. */
 static int plan_leftover(struct planner *planner, size_t path, ssize_t holder, bool *ret_proven) {
     struct recover_action action = {.path = path, .holder = holder};
     const struct lock_facts *facts = &planner->inspection->facts[path];
     const struct process_facts *process = recover_action_process(planner->inspection, &action);
+    const struct leftover_watch *watch = find_watch(planner->watches, planner->n_watches, process);
 
     action.proof = leftover_prove(process, planner->context, facts->uid);
+    if (action.proof == PROOF_NONE && watch)
+        action.proof = watch->proof;
+    if (action.proof == PROOF_HELPER && has_living_daemon(planner, facts, process))
+        action.proof = PROOF_NONE;
     *ret_proven = action.proof != PROOF_NONE && planner->config->orphan_policy != ORPHAN_FAIL;
     if (!*ret_proven)
         return 0;
-    next_step(planner->config, find_watch(planner->watches, planner->n_watches, process), planner->now, &action);
+    next_step(planner->config, watch, planner->now, &action);
+    if (action.step != RECOVER_WAIT && is_signalled(planner, process)) {
+        action.step = RECOVER_WAIT; /* once a round, though it holds two things */
+        action.until_usec = USEC_INFINITY;
+    }
     planner->working = true;
     return add_action(planner->plan, &action);
 }
@@ -154,14 +193,22 @@ static int plan_orphaned(struct planner *planner, size_t path) {
     return any ? 0 : plan_blocked(planner, path, unproven);
 }
 
+/* The helper was told of its PID file on its command line: a process that only has the number was not. */
+static bool names_pidfile(const struct process_facts *process, const char *path) {
+    const char *slash = strrchr(path, '/');
+
+    return process->cmdline && strstr(process->cmdline, slash ? slash + 1 : path);
+}
+
 /* A helper's PID file names a living process. It is in the way of the daemon's start. It is a leftover when
  * the daemon that began it is gone: then it was given to another parent, init or a subreaper like us. */
 static int plan_helper(struct planner *planner, size_t path) {
     const struct process_facts *process = &planner->inspection->facts[path].recorded.process;
-    bool proven = false;
+    bool proven = false, orphan = process->ppid == 1 || (planner->context->supervisor > 0 &&
+                                                         process->ppid == planner->context->supervisor);
     int r;
 
-    if (process->ppid == 1 || (planner->context->supervisor > 0 && process->ppid == planner->context->supervisor)) {
+    if (orphan && names_pidfile(process, planner->inspection->paths[path].path)) {
         r = plan_leftover(planner, path, -1, &proven);
         if (r < 0)
             return r;

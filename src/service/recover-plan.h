@@ -22,21 +22,24 @@ STRTAB_DECLARE(leftover_proof, enum leftover_proof);
 struct leftover_context {
     const char *service;
     const char *invocation_id; /* of the generation that is gone; NULL: not known */
+    pid_t self;                /* whoever asks is nobody's leftover */
     pid_t supervisor;          /* this latchd, when it is a child subreaper; 0: it is not */
-    bool only_service;         /* this latchd serves no other */
-    uid_t uid;                 /* that the daemon runs as */
-    const char *daemon_exe;
+    bool only_service;         /* all of this latchd's children come from this service: it serves no other, and had
+                                  none when it began */
+    uid_t uid;                 /* that the daemon runs as; (uid_t) -1: not known */
+    const char *daemon_exe;    /* NULL: not known; then no helper can be told from one that is at work */
     char *const *helpers;      /* OrphanAllow=, NULL-terminated; may be NULL */
 };
 
-/* lock_owner: the uid of the lock file's owner, who is the service's user as well; (uid_t) -1: not to be
- * trusted. */
+/* lock_owner: the uid of the lock file's owner, who is the service's user as well (a wrapper may have changed to it);
+ * (uid_t) -1: none. */
 enum leftover_proof leftover_prove(const struct process_facts *process, const struct leftover_context *context,
                                    uid_t lock_owner);
 
 /* A leftover that is being waited for. Times on CLOCK_BOOTTIME; 0: not yet. */
 struct leftover_watch {
     struct process_id id;
+    enum leftover_proof proof; /* what it was proven by: on its way out a process has no executable any more */
     uint64_t seen_usec;
     uint64_t terminated_usec;
     uint64_t killed_usec;

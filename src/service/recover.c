@@ -18,6 +18,7 @@
 #define BLOCKED_FIRST_USEC (500 * USEC_PER_MSEC)
 #define BLOCKED_MOST_USEC (5 * USEC_PER_SEC)
 #define ACTIONS_MAX 64
+#define AGAIN_USEC (10 * USEC_PER_MSEC)
 
 struct recovery_watch {
     struct leftover_watch leftover;
@@ -26,13 +27,13 @@ struct recovery_watch {
     bool seen;     /* in this round */
 };
 
-/* The user that the daemon runs as; ours when none is configured or none can be found. */
+/* The user that the daemon runs as: ours when none is configured, (uid_t) -1 when who it is cannot be told. */
 static uid_t daemon_uid(const struct service_config *config) {
     _cleanup_credentials_ struct credentials credentials = {0};
 
     if (credentials_resolve(config, &credentials, NULL) >= 0 && credentials.set_uid)
         return credentials.uid;
-    return geteuid();
+    return config->user ? (uid_t) -1 : geteuid();
 }
 
 void recovery_host_init(struct recovery_host *host, const struct service_config *config,
@@ -46,6 +47,7 @@ void recovery_host_init(struct recovery_host *host, const struct service_config 
             {
                 .service = config->name,
                 .invocation_id = invocation_id,
+                .self = getpid(),
                 .uid = daemon_uid(config),
                 .helpers = config->orphan_allow,
             },
@@ -55,16 +57,43 @@ void recovery_host_init(struct recovery_host *host, const struct service_config 
     };
 }
 
+int recovery_check_proc(int proc_fd, struct err *err) {
+    struct proc_status status;
+    char self[32], ours[32];
+    ssize_t n = readlinkat(proc_fd, "self", self, sizeof self - 1);
+    int r = 0;
+
+    snprintf(ours, sizeof ours, "%d", (int) getpid());
+    self[n > 0 ? n : 0] = '\0';
+    if (strcmp(self, ours) == 0)
+        r = procfs_read_status(proc_fd, getpid(), &status);
+    if (strcmp(self, ours) != 0 || r < 0 || status.ns_depth != 1)
+        return err_set(err, EXDEV, "Failed",
+                       "/proc belongs to another PID namespace, so that nothing can be told of any process: mount it "
+                       "anew (mount -t proc proc /proc)");
+    return 0;
+}
+
 int recovery_host_init_offline(struct recovery_host *host, const struct service_config *config, int runtime_dir_fd,
                                int proc_fd, struct event_log *log, struct service_record *record, struct err *err) {
+    _cleanup_free_ char *daemon_exe = service_find_daemon_exe(config);
     _cleanup_close_ int running = -EBADF;
+    int r = recovery_check_proc(proc_fd, err);
 
+    if (r < 0)
+        return r;
     *record = (struct service_record){0};
-    (void) state_file_read(runtime_dir_fd, config->name, record, NULL);
-    running = state_file_find_main(proc_fd, config->name, record);
+    r = state_file_read(runtime_dir_fd, config->name, record, err);
+    if (r < 0 && r != -ENOENT && r != -EBADMSG)
+        return r;
+    err_done(err);
+    running = state_file_find_main(proc_fd, config->name, record, daemon_exe);
     if (running >= 0)
         return err_set(err, EBUSY, "Held", "service %s runs already: PID %d, begun by latchd", config->name,
                        (int) record->main.pid);
+    if (running < 0 && running != -ESRCH && running != -EBADMSG)
+        return err_set(err, -running, "Failed", "cannot tell whether PID %d still is the daemon of service %s: %m",
+                       (int) record->main.pid, config->name);
     if (running == -EBADMSG)
         record->main = (struct process_id){0};
     recovery_host_init(host, config, record, proc_fd, log);
@@ -108,8 +137,8 @@ void recovery_done(struct recovery *recovery) {
     recovery->watches = NULL;
 }
 
-/* Finds or adds the watch on a process; NULL when it is gone already (or there is no memory: then the round's
- * timer does it). */
+/* Finds or adds the watch on a process; NULL when it is gone already, or for want of resources: then the clock
+ * does it. */
 static struct recovery_watch *watch_process(struct recovery *recovery, const struct recovery_host *host,
                                             const struct process_facts *process) {
     struct process_id id = {.pid = process->pid, .start_ticks = process->start_ticks};
@@ -140,15 +169,40 @@ static void add_lock_fields(struct event_fields *fields, const struct inspection
                             const struct process_facts *process) {
     const struct inspected *inspected = &inspection->paths[path];
 
-    event_field_set(fields, "LATCHD_LOCK", inspected->path);
     event_field_set(fields, "LATCHD_VERDICT", verdict_to_string(inspected->judgement.verdict));
     event_field_set(fields, "LATCHD_REASON", verdict_reason_to_string(inspected->judgement.reason));
     if (inspection->facts[path].recorded.pid > 0)
         event_field_add(fields, "LATCHD_RECORDED_PID", "%d", (int) inspection->facts[path].recorded.pid);
     if (process) {
+        char comm[sizeof process->comm];
+
+        memcpy(comm, process->comm, sizeof comm);
+        value_make_printable(comm);
         event_field_add(fields, "LATCHD_HOLDER_PID", "%d", (int) process->pid);
-        event_field_set(fields, "LATCHD_HOLDER_EXE", process->exe);
+        event_field_add(fields, "LATCHD_HOLDER_COMM", "%s", comm);
     }
+}
+
+/* All that was done, as the journal was told of it piece by piece, and how long it took. */
+static void add_story_fields(struct event_fields *fields, const struct recovery *recovery) {
+    _cleanup_free_ char *story = NULL;
+    char took[VALUE_FORMAT_MAX];
+    size_t i, size;
+    json_t *action;
+    FILE *out = open_memstream(&story, &size);
+
+    if (!out)
+        return;
+    json_array_foreach(recovery->actions, i, action)
+        fprintf(out, "%s%s", i > 0 ? "; " : "", json_string_value(json_object_get(action, "text")));
+    if (fclose(out) == 0)
+        event_field_add(fields, "LATCHD_ACTIONS", "%s", story);
+    event_field_add(fields, "LATCHD_DURATION", "%s",
+                    value_format_usec(now_usec(CLOCK_REALTIME) - recovery->started_usec, took));
+}
+
+static bool event_is_about_lock(enum event_id event) {
+    return event == EVENT_LOCK_ORPHANED || event == EVENT_ORPHAN_TERMINATED || event == EVENT_ORPHAN_KILLED;
 }
 
 /* Remembers for status and tells the journal, in the same words. */
@@ -156,9 +210,14 @@ static void report(struct recovery *recovery, const struct recovery_host *host, 
                    const struct inspection *inspection, const struct recover_action *action, const char *text) {
     const struct process_facts *process = recover_action_process(inspection, action);
     struct event_fields fields = {.n = 0};
+    char timeout[VALUE_FORMAT_MAX];
     json_t *entry;
 
+    event_field_set(&fields, event_is_about_lock(event) ? "LATCHD_LOCK" : "LATCHD_PATH",
+                    inspection->paths[action->path].path);
     add_lock_fields(&fields, inspection, action->path, process);
+    if (event == EVENT_ORPHAN_KILLED)
+        event_field_add(&fields, "LATCHD_TIMEOUT", "%s", value_format_usec(host->config->orphan_kill_usec, timeout));
     if (action->proof != PROOF_NONE)
         event_field_set(&fields, "LATCHD_PROOF", leftover_proof_to_string(action->proof));
     event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
@@ -182,6 +241,17 @@ static char *summary_of(const struct inspection *inspection, size_t path) {
     return lock_describe(&inspection->facts[path], &inspected->context, &inspected->judgement);
 }
 
+/* What could not be carried out, once for each new reason. */
+static void report_refused(struct recovery *recovery, const struct recovery_host *host,
+                           const struct inspection *inspection, const struct recover_action *action,
+                           const struct err *err) {
+    if (recovery->blocked_by && strcmp(recovery->blocked_by, err_text(err)) == 0)
+        return;
+    report(recovery, host, EVENT_CLEAR_REFUSED, inspection, action, err_text(err));
+    free(recovery->blocked_by);
+    recovery->blocked_by = strdup(err_text(err));
+}
+
 static int carry_out_clear(struct recovery *recovery, const struct recovery_host *host,
                            const struct inspection *inspection, const struct recover_action *action,
                            struct err *err) {
@@ -196,12 +266,10 @@ static int carry_out_clear(struct recovery *recovery, const struct recovery_host
     };
     int r = lock_clear(&request, err);
 
+    if (r == -ESTALE)
+        return r; /* somebody was at it just now: no more than a reason to look again */
     if (r < 0) {
-        if (!recovery->blocked_by || strcmp(recovery->blocked_by, err_text(err)) != 0) {
-            report(recovery, host, EVENT_CLEAR_REFUSED, inspection, action, err_text(err));
-            free(recovery->blocked_by);
-            recovery->blocked_by = strdup(err_text(err));
-        }
+        report_refused(recovery, host, inspection, action, err);
         return r;
     }
     if (asprintf(&text, "%s %s: %s", host->dry_run ? "Would remove" : "Removed", inspected->path,
@@ -211,9 +279,9 @@ static int carry_out_clear(struct recovery *recovery, const struct recovery_host
     return 0;
 }
 
-static void carry_out_signal(struct recovery *recovery, const struct recovery_host *host,
-                             const struct inspection *inspection, const struct recover_action *action,
-                             struct recovery_watch *watch) {
+static int carry_out_signal(struct recovery *recovery, const struct recovery_host *host,
+                            const struct inspection *inspection, const struct recover_action *action,
+                            struct recovery_watch *watch, struct err *err) {
     const struct process_facts *process = recover_action_process(inspection, action);
     _cleanup_free_ char *who = process_describe(process), *text = NULL;
     bool kill = action->step == RECOVER_KILL;
@@ -221,20 +289,24 @@ static void carry_out_signal(struct recovery *recovery, const struct recovery_ho
 
     r = host->dry_run ? 0 : terminate_signal(watch->pidfd, kill ? SIGKILL : SIGTERM);
     if (r == -ESRCH)
-        return; /* it has ended in the meantime */
+        return 0; /* it has ended in the meantime */
+    if (r < 0) {
+        r = err_set(err, -r, r == -EPERM ? "NotPermitted" : "Failed",
+                    "cannot send %s to %s, a leftover that keeps %s: %m; end it by hand, as root",
+                    kill ? "SIGKILL" : "SIGTERM", who ? who : "a leftover", inspection->paths[action->path].path);
+        report_refused(recovery, host, inspection, action, err);
+        return r;
+    }
     if (kill)
         watch->leftover.killed_usec = now_usec(CLOCK_BOOTTIME);
     else
         watch->leftover.terminated_usec = now_usec(CLOCK_BOOTTIME);
-    if (r < 0 ? asprintf(&text, "Cannot send %s to %s, a leftover that keeps %s: %s", kill ? "SIGKILL" : "SIGTERM",
-                         who ? who : "a leftover", inspection->paths[action->path].path, strerror(-r)) < 0
-              : asprintf(&text, "%s %s to %s, which a dead %s left and which keeps %s (proof: %s)",
-                         host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM",
-                         who ? who : "a leftover", host->config->name, inspection->paths[action->path].path,
-                         leftover_proof_to_string(action->proof)) < 0)
-        return;
-    report(recovery, host, r < 0 ? EVENT_CLEAR_REFUSED : kill ? EVENT_ORPHAN_KILLED : EVENT_ORPHAN_TERMINATED,
-           inspection, action, text);
+    if (asprintf(&text, "%s %s to %s, which a dead %s left and which keeps %s (proof: %s)",
+                 host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM", who ? who : "a leftover",
+                 host->config->name, inspection->paths[action->path].path,
+                 leftover_proof_to_string(action->proof)) >= 0)
+        report(recovery, host, kill ? EVENT_ORPHAN_KILLED : EVENT_ORPHAN_TERMINATED, inspection, action, text);
+    return 0;
 }
 
 /* The first time a leftover is met, the administrator hears of it. */
@@ -271,19 +343,19 @@ static int carry_out(struct recovery *recovery, const struct recovery_host *host
     watch = watch_process(recovery, host, process);
     if (action->step == RECOVER_BLOCKED)
         return 0;
-    if (!watch) { /* gone since: look again at once */
-        *next_usec = now_usec(CLOCK_BOOTTIME);
+    if (!watch) { /* gone since: look again, but do not spin where it is descriptors or memory that we want for */
+        *next_usec = now_usec(CLOCK_BOOTTIME) + AGAIN_USEC;
         return 0;
     }
+    watch->leftover.proof = action->proof;
     report_leftover(recovery, host, inspection, action, watch);
     if (action->step == RECOVER_WAIT) {
         if (action->until_usec < *next_usec)
             *next_usec = action->until_usec;
         return 0;
     }
-    carry_out_signal(recovery, host, inspection, action, watch);
-    *next_usec = now_usec(CLOCK_BOOTTIME) + 10 * USEC_PER_MSEC;
-    return 0;
+    *next_usec = now_usec(CLOCK_BOOTTIME) + AGAIN_USEC;
+    return carry_out_signal(recovery, host, inspection, action, watch, err);
 }
 
 /* The first thing that blocks, in words, and once in the journal for each new one. */
@@ -315,7 +387,7 @@ static void report_blocked(struct recovery *recovery, const struct recovery_host
                  advice ? advice : "") < 0)
         return;
     err_set(err, EBUSY, verdict == VERDICT_HELD ? "Held" : "Blocked", "%s", text);
-    if (recovery->blocked_by && strcmp(recovery->blocked_by, text) == 0)
+    if (host->stopping || (recovery->blocked_by && strcmp(recovery->blocked_by, text) == 0))
         return;
     free(recovery->blocked_by);
     recovery->blocked_by = strdup(text);
@@ -338,16 +410,18 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host, e
     _cleanup_free_ struct leftover_watch *watches = copy_watches(recovery);
     struct leftover_context leftover = host->leftover;
     struct service_config config = *host->config; /* shallow: for the policy alone */
+    struct recovery_host effective = *host;
     uint64_t next_usec = USEC_INFINITY;
     bool refused = false;
     int r;
 
     if (!watches)
         return err_set(err, ENOMEM, "Failed", "out of memory");
-    r = service_inspect(host->config, &host->known, &inspection, err);
+    r = service_inspect(host->config, &host->known, true, &inspection, err);
     if (r < 0)
         return r;
     leftover.daemon_exe = inspection.daemon_exe;
+    effective.config = &config;
     if (host->on_request) {
         config.orphan_policy = ORPHAN_TERMINATE;
         config.orphan_grace_usec = 0;
@@ -360,10 +434,12 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host, e
     for (size_t i = 0; i < recovery->n_watches; i++)
         recovery->watches[i].seen = false;
     for (size_t i = 0; i < plan.n; i++) {
-        r = carry_out(recovery, host, &inspection, &plan.actions[i], &next_usec, err);
+        r = carry_out(recovery, &effective, &inspection, &plan.actions[i], &next_usec, err);
         if (r == -ENOMEM)
             return r;
-        if (r < 0) { /* what could not be cleared is in the way, and is looked at anew in a while */
+        if (r == -ESTALE)
+            next_usec = now_usec(CLOCK_BOOTTIME) + AGAIN_USEC;
+        else if (r < 0) { /* what could not be cleared is in the way, and is looked at anew in a while */
             refused = true;
             plan.outcome = RECOVERY_BLOCKED;
         } else if (plan.actions[i].step == RECOVER_CLEAR)
@@ -379,9 +455,13 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host, e
             report_blocked(recovery, host, &inspection, &plan, err);
         next_usec = now_usec(CLOCK_BOOTTIME) + (pause < BLOCKED_MOST_USEC ? pause : BLOCKED_MOST_USEC);
     }
-    if (plan.outcome == RECOVERY_CLEAR && recovery->actions && !host->dry_run)
-        event_emit(host->log, recovery->blocked_by ? EVENT_UNBLOCKED : EVENT_RECOVERY_DONE, &host->scope, NULL, 0,
-                   "The way is free for %s", host->config->name);
+    if (plan.outcome == RECOVERY_CLEAR && recovery->actions && !host->dry_run && !host->stopping) {
+        struct event_fields fields = {.n = 0};
+
+        add_story_fields(&fields, recovery);
+        event_emit(host->log, recovery->blocked_by ? EVENT_UNBLOCKED : EVENT_RECOVERY_DONE, &host->scope,
+                   fields.fields, fields.n, "The way is free for %s", host->config->name);
+    }
     if (plan.outcome != RECOVERY_BLOCKED) {
         free(recovery->blocked_by);
         recovery->blocked_by = NULL;
@@ -397,6 +477,8 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host, e
 }
 
 int recovery_run(struct recovery *recovery, const struct recovery_host *host, struct err *err) {
+    uint64_t patient_until_usec = now_usec(CLOCK_BOOTTIME) + host->patience_usec;
+
     for (;;) {
         struct pollfd wait = {.fd = recovery->wait_fd, .events = POLLIN};
         struct timespec timeout = {0};
@@ -409,9 +491,13 @@ int recovery_run(struct recovery *recovery, const struct recovery_host *host, st
             return r;
         if (outcome == RECOVERY_CLEAR || (outcome == RECOVERY_WORKING && host->dry_run))
             return 0;
-        if (outcome == RECOVERY_BLOCKED)
-            return -EBUSY;
         now = now_usec(CLOCK_BOOTTIME);
+        if (outcome == RECOVERY_BLOCKED) {
+            if (now >= patient_until_usec)
+                return -EBUSY;
+            if (next_usec > patient_until_usec)
+                next_usec = patient_until_usec;
+        }
         if (next_usec <= now)
             continue;
         timeout.tv_sec = (time_t) ((next_usec - now) / USEC_PER_SEC);

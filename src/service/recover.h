@@ -30,6 +30,9 @@ struct recovery_host {
     struct event_scope scope;
     int proc_fd;
     bool dry_run;
+    bool stopping;   /* nothing is to be started: that somebody is in the way is not reported */
+    uint64_t patience_usec; /* of recovery_run(): whoever blocks may be about to end; killed, a large process takes a
+                             * while to die */
     bool on_request; /* somebody asked for it: no grace time, and OrphanPolicy= does not hold it back */
 };
 
@@ -42,6 +45,9 @@ void recovery_host_init(struct recovery_host *host, const struct service_config 
  * has to outlive the host. */
 int recovery_host_init_offline(struct recovery_host *host, const struct service_config *config, int runtime_dir_fd,
                                int proc_fd, struct event_log *log, struct service_record *record, struct err *err);
+
+/* Process numbers mean nothing in the /proc of another PID namespace: -EXDEV "Failed" where that is mounted. */
+int recovery_check_proc(int proc_fd, struct err *err);
 
 int recovery_init(struct recovery *recovery);
 void recovery_done(struct recovery *recovery);

@@ -6,6 +6,9 @@
 
 #include "base/value.h"
 
+/* RestartSec=0 means the first restart at once, not a daemon that fails at once started without end. */
+#define FIRST_DELAY_USEC (10 * USEC_PER_MSEC)
+
 bool exit_status_is_clean(const struct exit_status *status) {
     if (!status->known || status->failed_to_execute)
         return false;
@@ -52,8 +55,10 @@ uint64_t restart_delay(const struct service_config *config, struct restart_histo
         history->in_a_row = 0;
     if (most < delay)
         most = delay;
-    for (unsigned i = 0; i < history->in_a_row && delay > 0 && delay < most; i++)
-        delay = delay > most / 2 ? most : delay * 2;
+    for (unsigned i = 0; i < history->in_a_row && delay < most; i++)
+        delay = delay == 0         ? (most < FIRST_DELAY_USEC ? most : FIRST_DELAY_USEC)
+                : delay > most / 2 ? most
+                                   : delay * 2;
     if (history->in_a_row < UINT32_MAX)
         history->in_a_row++;
 
@@ -65,7 +70,8 @@ uint64_t restart_delay(const struct service_config *config, struct restart_histo
         history->in_window = 0;
     }
     if (++history->in_window >= config->start_limit_burst) {
-        uint64_t rest = history->window_start_usec + config->start_limit_interval_usec - now_usec_;
+        uint64_t interval = config->start_limit_interval_usec,
+                 rest = interval == USEC_INFINITY ? USEC_INFINITY : interval - (now_usec_ - history->window_start_usec);
 
         *ret_limited = true;
         history->in_window = 0;

@@ -63,12 +63,15 @@ int runtime_dir_lock_service(int runtime_dir_fd, const char *runtime_dir, const 
 
     if (snprintf(name, sizeof name, "%s.lock", service) >= (int) sizeof name)
         return err_set(err, ENAMETOOLONG, "Failed", "the service's name is too long: %s", service);
-    fd = openat(runtime_dir_fd, name, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+    /* Whoever may open it may lock it, and would keep us out: it is for us alone. */
+    fd = openat(runtime_dir_fd, name, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
     if (fd < 0)
         return err_set(err, errno, errno == EACCES ? "NotPermitted" : "Failed", "cannot open %s/%s: %m", runtime_dir,
                        name);
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0))
         return err_set(err, EPERM, "NotPermitted", "%s/%s is not a regular file of ours: remove it", runtime_dir, name);
+    if ((st.st_mode & 0077) && st.st_uid == geteuid() && fchmod(fd, 0600) < 0)
+        return err_set(err, errno, "Failed", "cannot take the rights of others on %s/%s away: %m", runtime_dir, name);
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return err_set(err, errno, "Failed", "cannot lock %s/%s: %m", runtime_dir, name);

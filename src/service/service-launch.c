@@ -171,10 +171,19 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
 
 static void report_failure(struct service *service, const struct err *err) {
     struct event_scope scope = service_scope(service);
+    struct event_fields fields = {.n = 0};
 
-    event_emit(service->manager->log, EVENT_EXEC_FAILED, &scope, NULL, 0, "%s", err_text(err));
+    event_field_set(&fields, "LATCHD_COMMAND", service->config->exec_start[0]);
+    event_field_add(&fields, "ERRNO", "%d", err->number);
+    event_emit(service->manager->log, EVENT_EXEC_FAILED, &scope, fields.fields, fields.n, "%s", err_text(err));
     err_done(&service->failure);
     (void) err_set(&service->failure, err->number ? err->number : EIO, err->name, "%s", err_text(err));
+}
+
+void service_launch_abandon(struct service *service) {
+    service->launch_source = sd_event_source_disable_unref(service->launch_source);
+    service_launch_free(service->launch);
+    service->launch = NULL;
 }
 
 int service_launch_finish(struct service *service) {
@@ -185,8 +194,7 @@ int service_launch_finish(struct service *service) {
     r = spawn_read_status(&service->launch->spawn, &service->launch->plan, &err);
     if (r < 0)
         report_failure(service, &err);
-    service_launch_free(service->launch);
-    service->launch = NULL;
+    service_launch_abandon(service);
     return r;
 }
 
@@ -204,7 +212,7 @@ static int on_channel(sd_event_source *source, int fd, uint32_t events, void *us
     if (r == -EAGAIN)
         return sd_event_source_set_enabled(service->launch_source, SD_EVENT_ON);
     service->launch_source = sd_event_source_disable_unref(service->launch_source);
-    if (r < 0) {
+    if (r < 0 && !service->stop_wanted) { /* else it is our own doing */
         report_failure(service, &err);
         service->launch_failed = true; /* the child is about to end: what follows, follows then */
     }
@@ -238,12 +246,15 @@ static int release(struct service *service, struct err *err) {
 }
 
 void service_spawn(struct service *service) {
+    struct event_fields fields = {.n = 0};
     struct event_scope scope;
     _cleanup_err_ struct err err = {0};
     int r;
 
     service->record.generation++;
     service->launch_failed = false;
+    service->main_since_usec = 0; /* it has not run until it is spawned */
+    err_done(&service->failure);
     r = service_new_invocation_id(service->record.invocation_id);
     if (r < 0)
         r = err_set(&err, -r, "Failed", "cannot make an invocation id: %m");
@@ -258,16 +269,16 @@ void service_spawn(struct service *service) {
     }
     if (r < 0) {
         report_failure(service, &err);
-        service->launch_source = sd_event_source_disable_unref(service->launch_source);
-        service_launch_free(service->launch); /* closes the gate: a child that waits there ends */
-        service->launch = NULL;
+        service_launch_abandon(service); /* closes the gate: a child that waits there ends */
         service->launch_failed = true;
         if (service->main_pidfd < 0)
             service_could_not_launch(service);
         return; /* else its end, which is near, leads on */
     }
     scope = service_scope(service);
-    event_emit(service->manager->log, EVENT_SERVICE_STARTING, &scope, NULL, 0, "Starting %s as PID %d",
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_field_set(&fields, "LATCHD_COMMAND", service->config->exec_start[0]);
+    event_emit(service->manager->log, EVENT_SERVICE_STARTING, &scope, fields.fields, fields.n, "Starting %s as PID %d",
                service->config->exec_start[0], (int) service->record.main.pid);
     (void) service_arm_timer(service, service->config->timeout_start_usec);
 }

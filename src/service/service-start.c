@@ -24,7 +24,10 @@ static void verify_limits(struct service *service) {
         rlimits_format(service->limits.of[mismatches[i].resource].soft, service->limits.of[mismatches[i].resource].hard,
                        wanted);
         rlimits_format(mismatches[i].soft, mismatches[i].hard, real);
+        event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
         event_field_set(&fields, "LATCHD_LIMIT", name);
+        event_field_set(&fields, "LATCHD_CONFIGURED", wanted);
+        event_field_set(&fields, "LATCHD_EFFECTIVE", real);
         event_emit(service->manager->log, EVENT_LIMIT_MISMATCH, &scope, fields.fields, fields.n,
                    "Limit%s=%s was set, but PID %d runs with %s", name, wanted, (int) service->record.main.pid, real);
     }
@@ -37,7 +40,7 @@ static void verify_locks(struct service *service) {
     struct event_scope scope = service_scope(service);
     _cleanup_inspection_ struct inspection inspection = {0};
 
-    if (service_inspect(service->config, &known, &inspection, NULL) < 0)
+    if (service_inspect(service->config, &known, false, &inspection, NULL) < 0)
         return;
     for (size_t i = 0; i < inspection.n; i++) {
         const struct inspected *inspected = &inspection.paths[i];
@@ -53,7 +56,8 @@ static void verify_locks(struct service *service) {
         if (has_it)
             continue;
         summary = lock_describe(&inspection.facts[i], &inspected->context, &inspected->judgement);
-        event_field_set(&fields, "LATCHD_LOCK", inspected->path);
+        event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+        event_field_set(&fields, "LATCHD_PATH", inspected->path);
         event_field_set(&fields, "LATCHD_VERDICT", verdict_to_string(inspected->judgement.verdict));
         event_field_set(&fields, "LATCHD_REASON", verdict_reason_to_string(inspected->judgement.reason));
         event_emit(service->manager->log, EVENT_VERIFY_FAILED, &scope, fields.fields, fields.n,
@@ -70,11 +74,12 @@ static void become_ready(struct service *service) {
     struct event_fields fields = {.n = 0};
     char took[VALUE_FORMAT_MAX];
 
+    value_format_usec(now_usec(CLOCK_BOOTTIME) - service->main_since_usec, took);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_field_set(&fields, "LATCHD_DURATION", took);
     event_emit(service->manager->log, EVENT_SERVICE_READY, &scope, fields.fields, fields.n,
                reloading ? "Ready again after the reload: PID %d" : "Ready: PID %d, after %s",
-               (int) service->record.main.pid,
-               value_format_usec(now_usec(CLOCK_BOOTTIME) - service->main_since_usec, took));
+               (int) service->record.main.pid, took);
     if (!reloading)
         verify_locks(service);
     service_handle(service, SERVICE_ON_READY);

@@ -31,7 +31,7 @@ struct recovery_host service_recovery_host(const struct service *service) {
     recovery_host_init(&host, service->config, &service->record, service->manager->proc_fd, service->manager->log);
     host.known = service_known_main(service);
     host.leftover.supervisor = service->manager->subreaper ? getpid() : 0;
-    host.leftover.only_service = service->manager->n_services == 1;
+    host.leftover.only_service = service->manager->n_services == 1 && !service->manager->had_children;
     return host;
 }
 
@@ -89,17 +89,71 @@ static void keep_last_recovery(struct service *service) {
                                        service->recovery.actions);
 }
 
+bool service_is_down(const struct service *service) {
+    return (service->state == SERVICE_STOPPED || service->state == SERVICE_FAILED) && !service->sweeping;
+}
+
+/* Wakes up when somebody that the recovery waits for has ended, and by the clock at next_usec. */
+static void await_recovery(struct service *service, uint64_t next_usec) {
+    uint64_t now = now_usec(CLOCK_BOOTTIME);
+
+    if (!service->recovery_source &&
+        sd_event_add_io(service->manager->event, &service->recovery_source, service->recovery.wait_fd, EPOLLIN,
+                        on_recovery_wakeup, service) < 0 &&
+        next_usec == USEC_INFINITY)
+        next_usec = now + USEC_PER_SEC; /* nothing will wake us: look again by the clock */
+    if (next_usec != USEC_INFINITY)
+        next_usec = next_usec > now ? next_usec - now : 0;
+    (void) service_arm_timer(service, next_usec);
+}
+
+/* A stop on request is done when what the daemon left has gone as well: it would hold the locks, in the way of a
+ * daemon that somebody starts by hand or from another unit. Policy and proofs are those of a start; who is not
+ * proven to be ours is left alone, and is in nobody's way for now. */
+static void sweep(struct service *service) {
+    struct recovery_host host = service_recovery_host(service);
+    _cleanup_err_ struct err err = {0};
+    enum recover_outcome outcome;
+    uint64_t next_usec;
+    int r;
+
+    host.stopping = true;
+    r = recovery_step(&service->recovery, &host, &outcome, &next_usec, NULL, &err);
+    if (r >= 0 && outcome == RECOVERY_WORKING && now_usec(CLOCK_BOOTTIME) < service->sweep_until_usec) {
+        await_recovery(service, next_usec < service->sweep_until_usec ? next_usec : service->sweep_until_usec);
+        return;
+    }
+    service->sweeping = false;
+    keep_last_recovery(service);
+    stop_recovery(service);
+    (void) service_arm_timer(service, USEC_INFINITY);
+    manager_service_changed(service->manager, service);
+}
+
+static void begin_sweep(struct service *service) {
+    uint64_t now = now_usec(CLOCK_BOOTTIME);
+
+    if (__builtin_add_overflow(now, service->config->timeout_stop_usec, &service->sweep_until_usec))
+        service->sweep_until_usec = USEC_INFINITY;
+    sweep(service);
+}
+
 /* One round of recovery, and what follows from it. */
 static void recover(struct service *service) {
     struct recovery_host host = service_recovery_host(service);
     _cleanup_err_ struct err err = {0};
     enum recover_outcome outcome;
-    uint64_t next_usec, now;
+    uint64_t next_usec;
     int r;
 
     r = recovery_step(&service->recovery, &host, &outcome, &next_usec, NULL, &err);
     if (r < 0) {
-        emit(service, EVENT_BLOCKED, NULL, err_text(&err));
+        struct event_fields fields = {.n = 0};
+
+        event_field_set(&fields, "LATCHD_PATH", "(not looked at)");
+        event_field_set(&fields, "LATCHD_VERDICT", verdict_to_string(VERDICT_UNKNOWN));
+        event_field_set(&fields, "LATCHD_REASON", err_text(&err));
+        emit(service, EVENT_BLOCKED, &fields, err_text(&err));
         outcome = RECOVERY_BLOCKED;
         next_usec = now_usec(CLOCK_BOOTTIME) + USEC_PER_SEC;
     }
@@ -109,21 +163,13 @@ static void recover(struct service *service) {
         service_handle(service, SERVICE_ON_WAY_CLEAR);
         return;
     }
-    if (!service->recovery_source &&
-        sd_event_add_io(service->manager->event, &service->recovery_source, service->recovery.wait_fd, EPOLLIN,
-                        on_recovery_wakeup, service) < 0 &&
-        next_usec == USEC_INFINITY)
-        next_usec = now_usec(CLOCK_BOOTTIME) + USEC_PER_SEC; /* nothing will wake us: look again by the clock */
-    service_handle(service, outcome == RECOVERY_BLOCKED ? SERVICE_ON_WAY_BLOCKED : SERVICE_ON_WAY_WAITS);
-    if (outcome == RECOVERY_BLOCKED) {
+    if (outcome == RECOVERY_BLOCKED) { /* before the state changes: who hears of that wants to know why */
         err_done(&service->blocked);
         service->blocked = err;
         err = (struct err){0};
     }
-    now = now_usec(CLOCK_BOOTTIME);
-    if (next_usec != USEC_INFINITY)
-        next_usec = next_usec > now ? next_usec - now : 0;
-    (void) service_arm_timer(service, next_usec);
+    service_handle(service, outcome == RECOVERY_BLOCKED ? SERVICE_ON_WAY_BLOCKED : SERVICE_ON_WAY_WAITS);
+    await_recovery(service, next_usec);
 }
 
 /* After SIGKILL too there is a timer: a process in an uninterruptible sleep is told of again and again. */
@@ -138,13 +184,13 @@ static void terminate_main(struct service *service, bool force) {
     service_end_probes(service);
     value_format_signal(number, signal, sizeof signal);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
-    event_field_add(&fields, "LATCHD_SIGNAL", "SIG%s", signal);
-    if (force)
+    if (force) {
+        event_field_add(&fields, "LATCHD_TIMEOUT", "%s", value_format_usec(service->config->timeout_stop_usec, waited));
         r = asprintf(&text, "PID %d did not end within %s of SIG%s: sending SIGKILL", (int) service->record.main.pid,
-                     value_format_usec(service->config->timeout_stop_usec, waited),
-                     value_format_signal(service->config->kill_signal, signal, sizeof signal));
-    else
+                     waited, value_format_signal(service->config->kill_signal, signal, sizeof signal));
+    } else
         r = asprintf(&text, "Stopping PID %d with SIG%s", (int) service->record.main.pid, signal);
+    event_field_add(&fields, "LATCHD_SIGNAL", "SIG%s", signal); /* the one that it did not obey */
     if (r >= 0)
         emit(service, force ? EVENT_STOP_TIMEOUT : EVENT_SERVICE_STOPPING, &fields, text);
     (void) terminate_signal(service->main_pidfd, number);
@@ -162,21 +208,22 @@ static void reload_main(struct service *service) {
 
 static void back_off(struct service *service) {
     uint64_t now = now_usec(CLOCK_BOOTTIME), ran = service->main_since_usec ? now - service->main_since_usec : 0;
+    struct event_fields fields = {.n = 0};
     _cleanup_free_ char *text = NULL;
-    char delay_text[VALUE_FORMAT_MAX];
+    char delay_text[VALUE_FORMAT_MAX], how[96];
     bool limited;
     uint64_t delay = restart_delay(service->config, &service->history, now, ran, &limited);
 
-    service->record.restarts++;
     value_format_usec(delay, delay_text);
+    event_field_set(&fields, "LATCHD_DELAY", delay_text);
+    event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
+    event_field_add(&fields, "LATCHD_REASON", "it %s%s", exit_status_describe(&service->last_exit, how, sizeof how),
+                    limited ? ", too often for StartLimitBurst=" : "");
     if (limited ? asprintf(&text, "Started too often (StartLimitBurst=%u): starting again in %s",
                            service->config->start_limit_burst, delay_text) >= 0
                 : asprintf(&text, "Starting again in %s", delay_text) >= 0)
-        emit(service, EVENT_SERVICE_RESTART_SCHEDULED, NULL, text);
-    if (delay == 0)
-        service_handle(service, SERVICE_ON_TIMEOUT);
-    else
-        (void) service_arm_timer(service, delay);
+        emit(service, EVENT_SERVICE_RESTART_SCHEDULED, &fields, text);
+    (void) service_arm_timer(service, delay); /* be it 0: not from in here, where a start that fails comes back */
 }
 
 /* What the tables call "nothing" still may mean that a timer or a probe has served its time. */
@@ -196,23 +243,48 @@ static void enter(struct service *service, enum service_state before) {
 void service_handle(struct service *service, enum service_event event) {
     enum service_state before = service->state;
     struct service_transition transition = service_next(before, event);
+    uint64_t since_usec = service->state_since_usec;
+    bool sweeps;
 
+    if (service->manager->stopping && (event == SERVICE_ON_START || event == SERVICE_ON_RESTART))
+        return; /* latchd is about to end, and would not without this */
+    if (service->sweeping && event == SERVICE_ON_TIMEOUT) {
+        sweep(service);
+        return;
+    }
     if (before == SERVICE_STARTING && event == SERVICE_ON_TIMEOUT) {
+        struct event_fields fields = {.n = 0};
         char waited[VALUE_FORMAT_MAX];
         _cleanup_free_ char *text = NULL;
 
-        if (asprintf(&text, "Not ready after %s (TimeoutStartSec=): stopping it",
-                     value_format_usec(service->config->timeout_start_usec, waited)) >= 0)
-            emit(service, EVENT_READY_TIMEOUT, NULL, text);
-        service->start_again = service->config->restart != RESTART_NO;
+        event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+        event_field_set(&fields, "LATCHD_TIMEOUT", value_format_usec(service->config->timeout_start_usec, waited));
+        if (asprintf(&text, "Not ready after %s (TimeoutStartSec=): stopping it", waited) >= 0)
+            emit(service, EVENT_READY_TIMEOUT, &fields, text);
+        err_done(&service->failure);
+        (void) err_set(&service->failure, ETIMEDOUT, "Timeout", "it was not ready within %s (TimeoutStartSec=)",
+                       value_format_usec(service->config->timeout_start_usec, waited));
+        service->start_timed_out = true;
     }
+    if (before == SERVICE_STOPPING && (event == SERVICE_ON_START || event == SERVICE_ON_RESTART || event == SERVICE_ON_STOP))
+        service->start_timed_out = false; /* what follows its end has been asked for anew */
+    if (transition.action == SERVICE_DO_BACK_OFF)
+        service->record.restarts++; /* before the state changes: whoever waits for the start goes by it */
     if (event == SERVICE_ON_RESTART && transition.next == SERVICE_STOPPING)
         service->start_again = true;
     if (event == SERVICE_ON_STOP)
         service->start_again = false;
+    sweeps = (event == SERVICE_ON_STOP || event == SERVICE_ON_EXIT_WANTED) && !service->start_again &&
+             !service->sweeping && (transition.next == SERVICE_STOPPED || transition.next == SERVICE_FAILED);
+    if (sweeps)
+        service->sweeping = true;
     set_state(service, transition.next);
     switch (transition.action) {
     case SERVICE_DO_RECOVER:
+        if (service->sweeping) { /* what it did not get to, the start does */
+            service->sweeping = false;
+            stop_recovery(service);
+        }
         (void) service_arm_timer(service, USEC_INFINITY);
         recover(service);
         break;
@@ -244,6 +316,10 @@ void service_handle(struct service *service, enum service_event event) {
     }
     if (service->state == transition.next)
         enter(service, before);
+    if (before == SERVICE_BLOCKED && event == SERVICE_ON_TIMEOUT && service->state == SERVICE_BLOCKED)
+        service->state_since_usec = since_usec; /* it looked again, and is no step further */
+    if (sweeps && service->sweeping)
+        begin_sweep(service);
 }
 
 /* Reaps, if it is ours to reap. */
@@ -257,16 +333,28 @@ static void read_exit_status(struct service *service, struct exit_status *ret) {
     *ret = (struct exit_status){.known = true, .code = info.si_code, .status = info.si_status};
 }
 
+static void add_exit_fields(const struct exit_status *exit, struct event_fields *fields) {
+    event_field_set(fields, "LATCHD_EXIT_CODE",
+                    exit->failed_to_execute     ? "not-executed"
+                    : !exit->known              ? "unknown"
+                    : exit->code == CLD_EXITED  ? "exited"
+                    : exit->code == CLD_DUMPED  ? "dumped"
+                                                : "killed");
+    if (exit->known)
+        event_field_add(fields, "LATCHD_EXIT_STATUS", "%d", exit->status);
+    else
+        event_field_set(fields, "LATCHD_EXIT_STATUS", "unknown");
+}
+
 static void report_exit(struct service *service, bool wanted) {
     struct event_fields fields = {.n = 0};
     _cleanup_free_ char *text = NULL;
-    char how[96];
+    char how[96], ran[VALUE_FORMAT_MAX];
 
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
-    if (service->last_exit.known) {
-        event_field_add(&fields, "LATCHD_EXIT_CODE", "%d", service->last_exit.code);
-        event_field_add(&fields, "LATCHD_EXIT_STATUS", "%d", service->last_exit.status);
-    }
+    event_field_set(&fields, "LATCHD_DURATION",
+                    value_format_usec(now_usec(CLOCK_BOOTTIME) - service->main_since_usec, ran));
+    add_exit_fields(&service->last_exit, &fields);
     if (asprintf(&text, "PID %d %s", (int) service->record.main.pid,
                  exit_status_describe(&service->last_exit, how, sizeof how)) < 0)
         return;
@@ -275,6 +363,8 @@ static void report_exit(struct service *service, bool wanted) {
 
 /* The daemon is gone, or never came to be: which event is that? */
 static enum service_event judge_exit(const struct service *service) {
+    if (service->start_timed_out) /* stopped by us, but a failure whatever its exit status says */
+        return service->config->restart == RESTART_NO ? SERVICE_ON_EXIT_FAILED : SERVICE_ON_EXIT_AGAIN;
     if (service->stop_wanted)
         return SERVICE_ON_EXIT_WANTED;
     if (restart_wanted(service->config->restart, &service->last_exit))
@@ -287,6 +377,8 @@ void service_main_exited(struct service *service) {
 
     service->last_exit = (struct exit_status){0};
     read_exit_status(service, &service->last_exit);
+    if (service->launch && service->stop_wanted)
+        service_launch_abandon(service); /* that it did not come to be is our own doing */
     if (service->launch_failed || (service->launch && service_launch_finish(service) < 0))
         service->last_exit.failed_to_execute = true;
     service->last_exit_usec = now_usec(CLOCK_REALTIME);
@@ -298,15 +390,23 @@ void service_main_exited(struct service *service) {
     service_end_probes(service);
     service->main_source = sd_event_source_disable_unref(service->main_source);
     service->main_pidfd = fd_close(service->main_pidfd);
-    service->stop_wanted = false;
+    service->stop_wanted = service->start_timed_out = false;
     (void) service_arm_timer(service, USEC_INFINITY);
     service_exit_decided(service, event);
 }
 
 void service_exit_decided(struct service *service, enum service_event event) {
-    if (event == SERVICE_ON_EXIT_FAILED)
-        emit(service, EVENT_SERVICE_FAILED, NULL,
+    if (event == SERVICE_ON_EXIT_FAILED) {
+        struct event_fields fields = {.n = 0};
+        char how[96];
+
+        event_field_add(&fields, "LATCHD_REASON", "it %s, and Restart= leaves it down then",
+                        exit_status_describe(&service->last_exit, how, sizeof how));
+        event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
+        add_exit_fields(&service->last_exit, &fields);
+        emit(service, EVENT_SERVICE_FAILED, &fields,
              "Failed, and Restart= leaves it down; once mended: latchctl start");
+    }
     service_handle(service, event);
 }
 
@@ -334,30 +434,38 @@ int service_watch_main(struct service *service, int pidfd, bool is_child) {
     return r;
 }
 
+static void reject_state(struct service *service, const char *reason) {
+    struct event_fields fields = {.n = 0};
+
+    event_field_add(&fields, "LATCHD_STATE_FILE", "%s.state", service->config->name);
+    event_field_set(&fields, "LATCHD_REASON", reason);
+    emit(service, EVENT_STATE_REJECTED, &fields, reason);
+}
+
 int service_adopt(struct service *service) {
+    _cleanup_free_ char *daemon_exe = service_find_daemon_exe(service->config), *text = NULL;
     struct event_fields fields = {.n = 0};
     _cleanup_err_ struct err err = {0};
-    _cleanup_free_ char *text = NULL;
     int r, pidfd;
 
     r = state_file_read(service->manager->runtime_dir_fd, service->config->name, &service->record, &err);
     if (r == -ENOENT)
         return 0;
     if (r < 0) {
-        emit(service, EVENT_STATE_REJECTED, NULL, err_text(&err));
-        return 0;
+        reject_state(service, err_text(&err));
+        return r == -EBADMSG ? 0 : r;
     }
-    pidfd = state_file_find_main(service->manager->proc_fd, service->config->name, &service->record);
+    pidfd = state_file_find_main(service->manager->proc_fd, service->config->name, &service->record, daemon_exe);
     if (pidfd == -EBADMSG) {
         if (asprintf(&text,
                      "%s.state names PID %d, which does not carry this service's invocation id: not taken for its "
                      "daemon",
                      service->config->name, (int) service->record.main.pid) >= 0)
-            emit(service, EVENT_STATE_REJECTED, NULL, text);
+            reject_state(service, text);
         service->record.main = (struct process_id){0};
     }
     if (pidfd < 0)
-        return 0;
+        return pidfd == -ESRCH || pidfd == -EBADMSG ? 0 : pidfd;
     r = service_watch_main(service, pidfd, false);
     if (r < 0)
         return r;

@@ -23,6 +23,7 @@ struct service {
     uint64_t state_since_usec; /* CLOCK_REALTIME */
     bool start_again;          /* when it has stopped */
     bool stop_wanted;          /* its end will be our doing */
+    bool start_timed_out;      /* it is being stopped since it did not become ready: a failure */
     struct service_record record; /* as in NAME.state; record.main.pid 0: no daemon */
     uint64_t main_since_usec;     /* CLOCK_BOOTTIME */
     int main_pidfd;               /* -EBADF: no daemon */
@@ -34,6 +35,8 @@ struct service {
 
     struct recovery recovery;
     sd_event_source *recovery_source; /* recovery.wait_fd */
+    bool sweeping;                    /* stopped on request; what the daemon left is being ended */
+    uint64_t sweep_until_usec;        /* CLOCK_BOOTTIME */
     struct err blocked;               /* who is in the way, while SERVICE_BLOCKED */
     json_t *last_recovery;            /* {atUSec, actions}, NULL: never anything was in the way */
 
@@ -59,6 +62,9 @@ int service_adopt(struct service *service);
 /* Something happens: looks it up in the table and carries out the action. */
 void service_handle(struct service *service, enum service_event event);
 
+/* Down, with nothing of the daemon left that is being waited for. */
+bool service_is_down(const struct service *service);
+
 /* The main process has ended (its pidfd says so): reaps it, decides, goes on. */
 void service_main_exited(struct service *service);
 
@@ -83,6 +89,9 @@ void service_spawn(struct service *service);
 
 /* Reads what the child reported, tells the journal of a failure (then -errno), and lets go of the launch. */
 int service_launch_finish(struct service *service);
+
+/* Lets go of it without a look. */
+void service_launch_abandon(struct service *service);
 
 /* Environment, limits, rights and output for one generation. For `latchd exec` too, which has no service: with
  * new_session false the plan is one for exec_become(). The launch owns what the plan points to. */

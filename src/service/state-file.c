@@ -51,19 +51,26 @@ int state_file_write(int runtime_dir_fd, const char *service, const struct servi
     return 0;
 }
 
-static int parse(const char *text, const char *service, struct service_record *ret) {
-    struct service_record record = {0};
-    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    json_int_t generation, start_ticks, since, restarts;
-    const char *name, *invocation_id, *boot_id;
-    int schema, pid, r = -EBADMSG;
+/* An id of 32 hexadecimal digits or none; a boot id only where a process is named by it. */
+static bool ids_are_sane(const char *invocation_id, json_int_t pid, const char *boot_id) {
+    size_t length = strlen(invocation_id);
 
-    if (json && json_unpack(json, "{s:i, s:s, s:I, s:s, s:i, s:I, s:s, s:I, s:I}", "schema", &schema, "service", &name,
+    return (length == 0 || length == 32) && strspn(invocation_id, "0123456789abcdef") == length &&
+           (strlen(boot_id) == 36 || (pid == 0 && !*boot_id));
+}
+
+static int parse(const char *text, size_t size, const char *service, struct service_record *ret) {
+    struct service_record record = {0};
+    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    json_int_t schema, pid, generation, start_ticks, since, restarts;
+    const char *name, *invocation_id, *boot_id;
+    int r = -EBADMSG;
+
+    if (json && json_unpack(json, "{s:I, s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I}", "schema", &schema, "service", &name,
                             "generation", &generation, "invocationId", &invocation_id, "mainPid", &pid, "startTicks",
                             &start_ticks, "bootId", &boot_id, "sinceUSec", &since, "restarts", &restarts) == 0 &&
-        schema == STATE_FILE_SCHEMA && strcmp(name, service) == 0 && pid >= 0 && start_ticks >= 0 &&
-        generation >= 0 && since >= 0 && restarts >= 0 && strlen(invocation_id) < sizeof record.invocation_id &&
-        strlen(boot_id) < sizeof record.main.boot_id) {
+        schema == STATE_FILE_SCHEMA && strcmp(name, service) == 0 && pid >= 0 && pid <= INT_MAX && start_ticks >= 0 &&
+        generation >= 0 && since >= 0 && restarts >= 0 && ids_are_sane(invocation_id, pid, boot_id)) {
         record.generation = (uint64_t) generation;
         record.since_usec = (uint64_t) since;
         record.restarts = (uint64_t) restarts;
@@ -82,7 +89,8 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
     _cleanup_close_ int fd = -EBADF;
     _cleanup_free_ char *text = NULL;
     char name[NAME_MAX + 1];
-    struct stat st;
+    struct stat st = {.st_uid = (uid_t) -1};
+    size_t size;
     int r;
 
     r = file_name(service, name, sizeof name);
@@ -92,13 +100,15 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
     if (fd < 0 && errno == ENOENT)
         return -ENOENT;
     if (fd < 0)
-        return err_set(err, errno, "BadState", "cannot read %s in the runtime directory: %m", name);
+        return err_set(err, errno == ELOOP ? EBADMSG : errno, "BadState",
+                       "cannot read %s in the runtime directory: %s", name, strerror(errno));
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (st.st_uid != 0 && st.st_uid != geteuid()))
         return err_set(err, EBADMSG, "BadState",
-                       "%s in the runtime directory is not ours (it is owned by uid %u): not used", name, st.st_uid);
-    r = fd_read_all(fd, STATE_FILE_MAX, &text, NULL);
+                       "%s in the runtime directory is no regular file of ours (it is owned by uid %u): not used", name,
+                       st.st_uid);
+    r = fd_read_all(fd, STATE_FILE_MAX, &text, &size);
     if (r >= 0)
-        r = parse(text, service, ret);
+        r = parse(text, size, service, ret);
     if (r < 0)
         return err_set(err, EBADMSG, "BadState", "%s in the runtime directory is damaged: not used", name);
     return 0;
@@ -108,29 +118,62 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
  * latchd died just then. It gets there, or ends, within moments. */
 #define EXEC_PATIENCE_USEC (2 * USEC_PER_SEC)
 
-static bool carries_record(int proc_fd, const char *service, const struct service_record *record) {
+/* 0: it carries the record's marks; -ENOENT: no marks at all; -EBADMSG: others; else they cannot be read. */
+static int look_for_marks(int proc_fd, const char *service, const struct service_record *record) {
     _cleanup_free_ char *name = NULL, *invocation_id = NULL;
+    int r;
 
-    return procfs_read_environ(proc_fd, record->main.pid, "LATCHD_SERVICE", &name) >= 0 && strcmp(name, service) == 0 &&
-           procfs_read_environ(proc_fd, record->main.pid, "INVOCATION_ID", &invocation_id) >= 0 &&
-           strcmp(invocation_id, record->invocation_id) == 0;
+    r = procfs_read_environ(proc_fd, record->main.pid, "LATCHD_SERVICE", &name);
+    if (r < 0)
+        return r;
+    r = procfs_read_environ(proc_fd, record->main.pid, "INVOCATION_ID", &invocation_id);
+    if (r < 0)
+        return r == -ENOENT ? -EBADMSG : r;
+    return strcmp(name, service) == 0 && strcmp(invocation_id, record->invocation_id) == 0 ? 0 : -EBADMSG;
 }
 
-int state_file_find_main(int proc_fd, const char *service, const struct service_record *record) {
-    uint64_t until = now_usec(CLOCK_BOOTTIME) + EXEC_PATIENCE_USEC;
-    _cleanup_close_ int pidfd = -EBADF;
+static bool runs(int proc_fd, pid_t pid, const char *exe) {
+    _cleanup_free_ char *its = NULL;
 
-    if (record->main.pid == 0)
+    return exe && procfs_read_exe(proc_fd, pid, &its) >= 0 && strcmp(its, exe) == 0;
+}
+
+/* Whether it still is the copy of latchd that fork(2) made. Whoever asks may be latchctl, or a latchd that was
+ * installed meanwhile elsewhere. */
+static bool runs_latchd(int proc_fd, pid_t pid) {
+    _cleanup_free_ char *its = NULL;
+    const char *name;
+
+    if (procfs_read_exe(proc_fd, pid, &its) < 0)
+        return false;
+    name = strrchr(its, '/');
+    return name && strcmp(name + 1, "latchd") == 0;
+}
+
+int state_file_find_main(int proc_fd, const char *service, const struct service_record *record,
+                         const char *daemon_exe) {
+    uint64_t until = now_usec(CLOCK_BOOTTIME) + EXEC_PATIENCE_USEC;
+    pid_t pid = record->main.pid;
+    _cleanup_close_ int pidfd = -EBADF;
+    int r;
+
+    if (pid == 0)
         return -ESRCH;
+    if (pid == 1)
+        return -EBADMSG; /* init is nobody's daemon, and may hide its environment */
     pidfd = process_pin_id(proc_fd, &record->main);
     if (pidfd < 0)
         return pidfd;
-    while (!carries_record(proc_fd, service, record)) {
+    for (;;) {
+        r = look_for_marks(proc_fd, service, record);
         if (process_pidfd_ended(pidfd))
             return -ESRCH;
+        if (r == 0 || r == -EACCES || r == -EPERM || (r == -ENOENT && runs(proc_fd, pid, daemon_exe)))
+            return TAKE_FD(pidfd);
+        if (r != -ENOENT && r != -EBADMSG && r != -ESRCH)
+            return r;
         if (now_usec(CLOCK_BOOTTIME) > until)
-            return -EBADMSG;
+            return runs_latchd(proc_fd, pid) ? TAKE_FD(pidfd) : -EBADMSG;
         (void) usleep(2000);
     }
-    return TAKE_FD(pidfd);
 }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "service/status.h"
 
-#include <stdio.h>
-#include <string.h>
+#include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/value.h"
@@ -101,6 +104,64 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
     return array;
 }
 
+struct relation {
+    pid_t pid, parent;
+    bool counted;
+};
+
+static int read_relations(int proc_fd, struct relation **ret, size_t *ret_n) {
+    _cleanup_free_ struct relation *relations = NULL;
+    _cleanup_closedir_ DIR *dir = NULL;
+    size_t n = 0, room = 0;
+    struct dirent *entry;
+    int fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        int error = errno;
+        fd_close(fd);
+        return -error;
+    }
+    while ((entry = readdir(dir))) {
+        struct proc_stat stat;
+        pid_t pid = (pid_t) strtol(entry->d_name, NULL, 10);
+
+        if (pid <= 0 || procfs_read_stat(proc_fd, pid, &stat) < 0)
+            continue;
+        if (n == room) {
+            struct relation *bigger = reallocarray(relations, room = 2 * room + 64, sizeof *bigger);
+            if (!bigger)
+                return -ENOMEM;
+            relations = bigger;
+        }
+        relations[n++] = (struct relation){.pid = stat.pid, .parent = stat.ppid};
+    }
+    *ret = TAKE_PTR(relations);
+    *ret_n = n;
+    return 0;
+}
+
+/* The main process and all that descends from it. */
+static json_t *count_processes(int proc_fd, pid_t main_pid) {
+    _cleanup_free_ struct relation *relations = NULL;
+    _cleanup_free_ pid_t *family = NULL;
+    size_t n = 0, counted = 1;
+
+    if (read_relations(proc_fd, &relations, &n) < 0)
+        return json_null();
+    family = calloc(n + 1, sizeof *family);
+    if (!family)
+        return json_null();
+    family[0] = main_pid;
+    for (size_t i = 0; i < counted; i++)
+        for (size_t j = 0; j < n; j++)
+            if (relations[j].parent == family[i] && !relations[j].counted) {
+                relations[j].counted = true;
+                family[counted++] = relations[j].pid;
+            }
+    return json_integer((json_int_t) counted);
+}
+
 /* The daemon's own figures, from its /proc/PID/stat and statm. */
 static void add_usage(json_t *json, const struct service *service) {
     _cleanup_free_ char *stat = NULL, *statm = NULL;
@@ -120,10 +181,14 @@ static void add_usage(json_t *json, const struct service *service) {
 }
 
 static json_t *status_text(const struct service *service) {
+    json_t *actions = service->recovery.actions;
+
+    if (service->state == SERVICE_RECOVERING && json_array_size(actions) > 0)
+        return json_incref(json_object_get(json_array_get(actions, json_array_size(actions) - 1), "text"));
     if (service->state == SERVICE_BLOCKED)
         return text_or_null(service->blocked.message);
     if (service->state == SERVICE_FAILED || service->state == SERVICE_BACKOFF)
-        return text_or_null(service->last_exit.failed_to_execute ? service->failure.message : NULL);
+        return text_or_null(service->failure.message);
     return json_null();
 }
 
@@ -134,7 +199,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_free_ char *cgroup = NULL;
     char unit[128] = "";
-    bool inspected = inspect && service_inspect(config, &known, &inspection, NULL) >= 0;
+    bool inspected = inspect && service_inspect(config, &known, false, &inspection, NULL) >= 0;
     json_t *json;
 
     if (procfs_read_cgroup(service->manager->proc_fd, getpid(), &cgroup) >= 0)
@@ -157,7 +222,14 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
                      "sockets", sockets_to_json(service, inspected ? &inspection : NULL),
                      "locks", inspected ? inspection_to_json(&inspection, config->name) : json_array(),
                      "limits", limits_to_json(service, has_main));
-    if (json && has_main)
+    if (!json)
+        return NULL;
+    json_object_set_new(json, "processes", has_main && inspect
+                                               ? count_processes(service->manager->proc_fd, service->record.main.pid)
+                                               : json_null());
+    json_object_set_new(json, "memoryBytes", json_null());
+    json_object_set_new(json, "cpuUSec", json_null());
+    if (has_main)
         add_usage(json, service);
     return json;
 }

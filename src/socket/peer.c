@@ -18,15 +18,12 @@ static const char *const peer_answer_names[PEER_ANSWER_MAX] = {
 };
 STRTAB_DEFINE(peer_answer, enum peer_answer, peer_answer_names, PEER_ANSWER_INVALID)
 
-int peer_connect(int dir_fd, const char *name) {
+/* Through a descriptor of the file itself (O_PATH will do) every path fits into sun_path. */
+static int connect_file(int file_fd) {
     _cleanup_close_ int fd = -EBADF;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int n;
 
-    /* A path through the directory's descriptor fits into sun_path however long the directory's name is. */
-    n = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir_fd, name);
-    if (n < 0 || (size_t) n >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
+    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", file_fd);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return -errno;
@@ -35,20 +32,26 @@ int peer_connect(int dir_fd, const char *name) {
     return TAKE_FD(fd);
 }
 
-int peer_connect_path(const char *path) {
-    _cleanup_close_ int dir_fd = -EBADF;
-    const char *slash = strrchr(path, '/');
-    _cleanup_free_ char *dir = NULL;
+int peer_connect(int dir_fd, const char *name) {
+    _cleanup_close_ int file_fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
 
-    if (!slash)
-        return -EINVAL;
-    dir = slash == path ? strdup("/") : strndup(path, (size_t) (slash - path));
-    if (!dir)
-        return -ENOMEM;
-    dir_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir_fd < 0)
+    if (file_fd < 0)
         return -errno;
-    return peer_connect(dir_fd, slash + 1);
+    if (fstat(file_fd, &st) < 0)
+        return -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -ENOTSOCK; /* connect(2) would say ECONNREFUSED, as if a listener had died */
+    return connect_file(file_fd);
+}
+
+int peer_connect_path(const char *path) {
+    _cleanup_close_ int file_fd = -EBADF;
+
+    if (path[0] != '/')
+        return -EINVAL;
+    file_fd = open(path, O_PATH | O_CLOEXEC);
+    return file_fd < 0 ? -errno : connect_file(file_fd);
 }
 
 /* The pid behind a pidfd; its fdinfo says -1 once the process has been reaped (fs/pidfs.c). */
@@ -79,7 +82,7 @@ static enum process_life life_of_listener(int proc_fd, int fd, pid_t pid) {
             return PROCESS_UNKNOWN;
         r = procfs_read_stat(proc_fd, pid, &stat);
         if (r == -ESRCH)
-            return PROCESS_GONE;
+            return process_number_is_free(proc_fd, pid) ? PROCESS_GONE : PROCESS_UNKNOWN;
         if (r >= 0 && process_life_of_stat(&stat) == PROCESS_ZOMBIE)
             return PROCESS_ZOMBIE;
         return PROCESS_UNKNOWN;

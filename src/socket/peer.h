@@ -33,8 +33,8 @@ struct peer_facts {
 int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret);
 
 /* Starts a non-blocking connection to dir_fd/name: returns a connected descriptor, or -errno of connect(2):
- * a unix socket's connect never is "in progress". */
+ * a unix socket's connect never is "in progress". -ENOTSOCK: the file is no socket; a link is not followed. */
 int peer_connect(int dir_fd, const char *name);
 
-/* The same for an absolute path. */
+/* The same for an absolute path, which may be a link. */
 int peer_connect_path(const char *path);

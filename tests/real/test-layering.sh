@@ -31,6 +31,7 @@ remove lock/clear.c: the one place that removes the lock of another
 remove base/fd.c: its own temporary file, which it renames into place
 remove control/server.c: its own control socket, under its own lock
 execute service/exec-child.c: the one place that becomes another program
+execute cli/cmd-control.c: systemctl starts a service that no supervisor runs
 fork service/spawn.c: the one place that makes processes
 exit service/exec-child.c: the child ends itself when it could not become the daemon
 exit cli/*: programs exit

@@ -87,6 +87,7 @@ static inline void setup(void) {
     unsetenv("KEA_PIDFILE_DIR");
     unsetenv("KEA_LFC_EXECUTABLE");
     unsetenv("KEA_CONTROL_SOCKET_DIR");
+    unsetenv("KEA_DHCP_DATA_DIR");
     strcpy(scratch, "/tmp/test-kind-kea-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(scratch));
     config = calloc(1, sizeof(*config));
@@ -164,11 +165,28 @@ static inline void assert_socket(size_t i, const char *name, const char *listen)
     ck_assert_int_eq(config->sockets[i]->lock.style, LOCK_STYLE_FLOCK);
 }
 
+/* The daemon's own comes first; what follows is a helper's. */
 static inline void assert_pidfile(const char *path) {
-    ck_assert_uint_eq(config->n_locks, 1);
+    ck_assert_uint_ge(config->n_locks, 1);
+    ck_assert_uint_le(config->n_locks, 2);
     ck_assert_str_eq(config->locks[0]->name, "pidfile");
     ck_assert_int_eq(config->locks[0]->style, LOCK_STYLE_PIDFILE);
+    ck_assert_ptr_null(config->locks[0]->helper);
     assert_text(config->locks[0]->path, path);
+    if (config->n_locks == 2)
+        ck_assert_ptr_nonnull(config->locks[1]->helper);
+}
+
+/* The last lock is kea-lfc's PID file. */
+static inline void assert_helper_pidfile(const char *name, const char *path, const char *helper) {
+    const struct lock_config *lock;
+
+    ck_assert_uint_gt(config->n_locks, 0);
+    lock = config->locks[config->n_locks - 1];
+    ck_assert_str_eq(lock->name, name);
+    ck_assert_int_eq(lock->style, LOCK_STYLE_PIDFILE);
+    assert_text(lock->path, path);
+    assert_text(lock->helper, helper);
 }
 
 static inline size_t n_orphans(void) {

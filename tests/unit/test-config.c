@@ -47,12 +47,12 @@ static const struct {
     {"Kind", "generic", NULL},
     {"ConfigFile", "/etc/%n.json", "/etc/x.json"},
     {"ExecStart", "/bin/echo \"a b\" $X ${Y} %% %n", "/bin/echo \"a b\" $X ${Y} %% x"},
-    {"ExecReload", "/bin/kill -HUP $MAINPID", NULL},
+    {"ExecReload", NULL, NULL}, /* refused: test-config-mistakes.c */
     {"ReloadSignal", "USR1", "SIGUSR1"},
     {"KillSignal", "RTMIN+3", NULL},
     {"TimeoutStartSec", "1min 30s", "90s"},
     {"TimeoutStopSec", "0", "infinity"},
-    {"Type", "notify", NULL},
+    {"Type", "simple", NULL},
     {"Restart", "on-abnormal", NULL},
     {"RestartSec", "1500us", NULL},
     {"RestartMaxDelaySec", "2min", NULL},
@@ -74,7 +74,7 @@ static const struct {
     {"StandardOutput", "append:/var/log/%n.log", "append:/var/log/x.log"},
     {"StandardError", "null", NULL},
     {"SyslogIdentifier", "me", NULL},
-    {"WatchdogSec", "10s", NULL},
+    {"WatchdogSec", NULL, NULL},
     {"LimitCPU", "1min:infinity", "60:infinity"},
     {"LimitFSIZE", "1G", "1073741824"},
     {"LimitDATA", "infinity", NULL},
@@ -107,7 +107,7 @@ static const struct {
     {"LockFile", "/run/lock/%n.lock", "/run/lock/x.lock"},
     {"LockStyle", "posix", NULL},
     {"Probe", "kea", NULL},
-    {"ProbeIntervalSec", "1min", NULL},
+    {"ProbeIntervalSec", NULL, NULL},
     {"ProbeTimeoutSec", "250ms", NULL},
 };
 
@@ -147,6 +147,8 @@ START_TEST(test_every_key) {
                             *reset = NULL, *base = NULL;
 
         ck_assert(*key->help && strlen(key->help) < 90);
+        if (!samples[i].value)
+            continue;
         ck_assert_int_ge(
             asprintf(&base, "[Service]\n%s%s%s%s", is_start ? "" : RUN, headers[key->section],
                      key->section == CONFIG_SECTION_SOCKET && !is_listen ? "ListenStream=@s\n" : "",
@@ -180,7 +182,7 @@ END_TEST
 START_TEST(test_values) {
     load_good("[Service]\n" RUN
               "Type=simple\nStandardOutput=file:/o\nRestartSec=60s\nLimitNOFILE=5\nLimitCPU=1500ms\n"
-              "TimeoutStartSec=infinity\nWatchdogSec=infinity\nNice=+3\nOOMScoreAdjust=0\n"
+              "TimeoutStartSec=infinity\nWatchdogSec=0\nNice=+3\nOOMScoreAdjust=0\n"
               "[Socket a]\nListenStream=/run/a\n[Lock p]\nLockFile=/p.pid\nLockStyle=pidfile\n"
               "[Socket b]\nListenStream=@b\n[Socket c]\nListenStream=[::1]:80\nLockFile=/c\nLockFile=none\n"
               "[Socket a]\nProbe=none\n");

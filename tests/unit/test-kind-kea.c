@@ -62,6 +62,9 @@ START_TEST(test_fixtures) {
     assert_pidfile(pidfile);
     ck_assert_int_eq(config->type, fixtures[i].type);
     ck_assert_uint_eq(n_orphans(), fixtures[i].leases);
+    ck_assert_uint_eq(config->n_locks, 1 + (size_t) fixtures[i].leases);
+    if (fixtures[i].leases)
+        assert_helper_pidfile("lfc", "/var/lib/kea/kea-leases4.csv.pid", config->orphan_allow[0]);
 }
 END_TEST
 
@@ -272,7 +275,8 @@ START_TEST(test_own_sections_win) {
     ck_assert_ptr_null(mine->lock.path);
     ck_assert_uint_eq(mine->probe_interval_usec, 7);
     assert_socket(2, "control2", "@/run/a");
-    ck_assert_uint_eq(config->n_locks, 1);
+    ck_assert_uint_eq(config->n_locks, 2); /* and that of kea-lfc */
+    ck_assert_ptr_null(pidfile->helper);
     assert_text(pidfile->path, "@/var-run/kea.kea-dhcp4.pid");
     ck_assert_int_eq(pidfile->style, LOCK_STYLE_NONE);
     ck_assert_int_eq(config->type, SERVICE_TYPE_NOTIFY);
@@ -291,8 +295,9 @@ START_TEST(test_own_section_is_completed) {
     ck_assert_uint_eq(config->n_sockets, 1);
     assert_text(mine->lock.path, "@/s.lock");
     ck_assert_int_eq(mine->probe, SOCKET_PROBE_KEA);
-    ck_assert_uint_eq(config->n_locks, 2);
+    ck_assert_uint_eq(config->n_locks, 3);
     ck_assert_str_eq(config->locks[1]->name, "pidfile2");
+    ck_assert_str_eq(config->locks[2]->name, "lfc");
 }
 END_TEST
 
@@ -353,8 +358,71 @@ START_TEST(test_helper_needed) {
     set_environment("KEA_LFC_EXECUTABLE=@/my-lfc", NULL);
     assert_read();
     ck_assert_uint_eq(n_orphans(), databases[_i].leases);
-    if (databases[_i].leases)
+    ck_assert_uint_eq(config->n_locks, 1 + (size_t) databases[_i].leases);
+    if (databases[_i].leases) {
         assert_text(config->orphan_allow[0], "@/my-lfc");
+        assert_helper_pidfile("lfc", strstr(databases[_i].text, "Dhcp6") ? "/var/lib/kea/kea-leases6.csv.pid"
+                                                                         : "/var/lib/kea/kea-leases4.csv.pid",
+                              "@/my-lfc");
+    }
+}
+END_TEST
+
+/* Where kea-lfc's PID file is: beside the lease file. */
+#define LEASES(section, name) "{ \"" section "\": { \"lease-database\": { \"type\": \"memfile\"" name " } } }"
+
+static const struct {
+    const char *text, *variable, *working_directory, *expected; /* NULL: that cannot be told */
+} lease_files[] = {
+    {LEASES("Dhcp4", ""), NULL, NULL, "/var/lib/kea/kea-leases4.csv.pid"},
+    {LEASES("Dhcp6", ""), NULL, "@", "/var/lib/kea/kea-leases6.csv.pid"},
+    {LEASES("Dhcp4", ", \"name\": \"\""), NULL, NULL, "/var/lib/kea/kea-leases4.csv.pid"},
+    {LEASES("Dhcp4", ", \"name\": \"/srv/a.csv\""), NULL, NULL, "/srv/a.csv.pid"},
+    {LEASES("Dhcp4", ", \"name\": \"/srv/a.csv\""), "KEA_DHCP_DATA_DIR=/srv/b", NULL, "/srv/a.csv.pid"},
+    {LEASES("Dhcp4", ", \"name\": \"a.csv\""), NULL, "@", "@/a.csv.pid"},
+    {LEASES("Dhcp4", ", \"name\": \"a.csv\""), NULL, NULL, NULL},
+    {LEASES("Dhcp4", ", \"name\": \"/srv/\xff.csv\""), NULL, NULL, NULL},
+    {LEASES("Dhcp4", ""), "KEA_DHCP_DATA_DIR=/srv/b", NULL, "/srv/b/kea-leases4.csv.pid"},
+    {LEASES("Dhcp4", ""), "KEA_DHCP_DATA_DIR=", NULL, "/var/lib/kea/kea-leases4.csv.pid"},
+    {"{ \"Dhcp6\": { \"data-directory\": \"/srv/c\" } }", NULL, NULL, "/srv/c/kea-leases6.csv.pid"},
+    {"{ \"Dhcp6\": { \"data-directory\": \"c\" } }", NULL, "@", "@/c/kea-leases6.csv.pid"},
+};
+
+START_TEST(test_helper_pidfile) {
+    write_file("@/kea.conf", lease_files[_i].text);
+    config->config_file = expand("@/kea.conf");
+    if (lease_files[_i].working_directory)
+        config->working_directory = expand(lease_files[_i].working_directory);
+    set_environment("KEA_LFC_EXECUTABLE=/opt/lfc", lease_files[_i].variable, NULL);
+    assert_read();
+    ck_assert_uint_eq(n_orphans(), 1); /* it may be left over all the same */
+    ck_assert_uint_eq(config->n_locks, lease_files[_i].expected ? 2 : 1);
+    if (lease_files[_i].expected)
+        assert_helper_pidfile("lfc", lease_files[_i].expected, "/opt/lfc");
+}
+END_TEST
+
+START_TEST(test_helper_pidfile_has_a_section) {
+    write_file("@/kea.conf", LEASES("Dhcp4", ", \"name\": \"@/a.csv\""));
+    config->config_file = expand("@/kea.conf");
+    set_environment("KEA_LFC_EXECUTABLE=/opt/lfc", "KEA_PIDFILE_DIR=@", NULL);
+    service_config_add_lock(config, "cleanup")->path = expand("@/a.csv.pid");
+    config->locks[0]->style = LOCK_STYLE_PIDFILE;
+    assert_read();
+    ck_assert_uint_eq(config->n_locks, 2);
+    ck_assert_str_eq(config->locks[0]->name, "cleanup");
+    assert_text(config->locks[0]->helper, "/opt/lfc");
+    ck_assert_ptr_null(config->locks[1]->helper);
+}
+END_TEST
+
+START_TEST(test_helper_pidfile_name_is_taken) {
+    write_file("@/kea.conf", LEASES("Dhcp4", ""));
+    config->config_file = expand("@/kea.conf");
+    set_environment("KEA_LFC_EXECUTABLE=/opt/lfc", NULL);
+    service_config_add_lock(config, "lfc")->path = expand("@/other.pid");
+    assert_read();
+    assert_helper_pidfile("lfc2", "/var/lib/kea/kea-leases4.csv.pid", "/opt/lfc");
 }
 END_TEST
 
@@ -382,6 +450,7 @@ START_TEST(test_helper_found) {
         _cleanup_free_ char *installed = realpath("/usr/sbin/kea-lfc", NULL);
         ck_assert_str_eq(config->orphan_allow[0], installed ? installed : "/usr/sbin/kea-lfc");
     }
+    assert_helper_pidfile("lfc", "/var/lib/kea/kea-leases4.csv.pid", config->orphan_allow[0]);
 }
 END_TEST
 
@@ -394,6 +463,7 @@ START_TEST(test_helper_set_wrongly) {
     else
         assert_refused("/etc/latchd/kea4.conf: KEA_LFC_EXECUTABLE=kea-lfc", "absolute");
     ck_assert_uint_eq(n_orphans(), 0);
+    ck_assert_uint_eq(config->n_locks, 1);
 }
 END_TEST
 
@@ -469,6 +539,9 @@ int main(void) {
     tcase_add_test(tests, test_own_section_cannot_own);
     tcase_add_loop_test(tests, test_relative_socket, 0, 4);
     tcase_add_loop_test(tests, test_helper_needed, 0, ELEMENTSOF(databases));
+    tcase_add_loop_test(tests, test_helper_pidfile, 0, ELEMENTSOF(lease_files));
+    tcase_add_test(tests, test_helper_pidfile_has_a_section);
+    tcase_add_test(tests, test_helper_pidfile_name_is_taken);
     tcase_add_loop_test(tests, test_helper_found, 0, 4);
     tcase_add_loop_test(tests, test_helper_set_wrongly, 0, 2);
     tcase_add_test(tests, test_several_sections);

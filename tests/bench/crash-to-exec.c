@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How long from a daemon's SIGKILL until its successor's main() runs.
+ *
+ * As the daemon (`crash-to-exec daemon FIFO`): writes its PID and the monotonic time of its first instruction to the
+ * FIFO, takes LOCKFILE's flock as Kea does when there is a third argument, and sleeps.
+ * As the meter (`crash-to-exec meter FIFO ROUNDS ALIVE_MSEC`): reads a line, lets the daemon live for ALIVE_MSEC,
+ * kills it by pidfd, reads the successor's line; prints the median in microseconds.
+ * The daemon also leaves its PID in FIFO's name with .pid for .fifo, for whoever has to end it.
+ * As the limit (`crash-to-exec limit FIFO [LOCKFILE]`): a bare loop of posix_spawn(3) and waitpid(2) over the daemon:
+ * what no supervisor can do without. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static long long now_nsec(void) {
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+/* For clearing up after a supervisor that leaves its daemon running. */
+static void leave_pid(const char *fifo) {
+    char path[4096];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%.*s.pid", (int) (strlen(fifo) - strlen(".fifo")), fifo);
+    file = fopen(path, "w");
+    if (file) {
+        fprintf(file, "%d\n", (int) getpid());
+        fclose(file);
+    }
+}
+
+static int daemon_main(const char *fifo, const char *lock) {
+    long long born = now_nsec();
+    int fd = open(fifo, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || dprintf(fd, "%d %lld\n", (int) getpid(), born) < 0)
+        return 1;
+    close(fd);
+    leave_pid(fifo);
+    if (lock) {
+        int lock_fd = open(lock, O_RDONLY | O_CREAT, 0600);
+
+        if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
+            return 1;
+    }
+    for (;;)
+        pause();
+}
+
+static int compare(const void *a, const void *b) {
+    long long x = *(const long long *) a, y = *(const long long *) b;
+
+    return x < y ? -1 : x > y;
+}
+
+static int meter_main(const char *fifo, int rounds, long alive_msec) {
+    FILE *lines = fdopen(open(fifo, O_RDWR | O_CLOEXEC), "r");
+    long long *took = calloc((size_t) rounds, sizeof *took), born;
+    int pid;
+
+    if (!lines || !took || fscanf(lines, "%d %lld", &pid, &born) != 2)
+        return 1;
+    for (int i = 0; i < rounds; i++) {
+        struct timespec alive = {alive_msec / 1000, alive_msec % 1000 * 1000000};
+        int pidfd = pidfd_open(pid, 0);
+        long long killed;
+
+        if (pidfd < 0)
+            return 1;
+        nanosleep(&alive, NULL);
+        killed = now_nsec();
+        if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) < 0 || fscanf(lines, "%d %lld", &pid, &born) != 2)
+            return 1;
+        close(pidfd);
+        took[i] = born - killed;
+    }
+    qsort(took, (size_t) rounds, sizeof *took, compare);
+    printf("%.0f\n", (double) took[rounds / 2] / 1000);
+    free(took);
+    return 0;
+}
+
+static int limit_main(const char *self, const char *fifo, const char *lock) {
+    extern char **environ;
+    char *const arguments[] = {(char *) self, (char *) "daemon", (char *) fifo, (char *) lock, NULL};
+
+    for (;;) {
+        pid_t pid;
+
+        if (posix_spawn(&pid, self, NULL, NULL, arguments, environ) != 0 || waitpid(pid, NULL, 0) != pid)
+            return 1;
+    }
+}
+
+int main(int argc, char *argv[]) {
+    if (argc >= 3 && strcmp(argv[1], "daemon") == 0)
+        return daemon_main(argv[2], argv[3]);
+    if (argc == 5 && strcmp(argv[1], "meter") == 0)
+        return meter_main(argv[2], atoi(argv[3]), atol(argv[4]));
+    if (argc >= 3 && strcmp(argv[1], "limit") == 0)
+        return limit_main(argv[0], argv[2], argv[3]);
+    fputs("usage: crash-to-exec daemon FIFO [LOCKFILE] | meter FIFO ROUNDS ALIVE_MSEC | limit FIFO [LOCKFILE]\n", stderr);
+    return 64;
+}
