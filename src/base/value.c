@@ -307,7 +307,7 @@ const char *value_format_bytes(uint64_t bytes, char buffer[static VALUE_FORMAT_M
 
     if (bytes == UINT64_MAX)
         return strcpy(buffer, "infinity");
-    for (; value >= 1024 && suffixes[i + 1]; i++)
+    for (; value >= (i == 0 ? 1024 : 1023.95) && suffixes[i + 1]; i++) /* 1023.95K would be written 1024.0K */
         value /= 1024;
     snprintf(buffer, VALUE_FORMAT_MAX, i == 0 ? "%.0f%c" : "%.1f%c", value, suffixes[i]);
     return buffer;

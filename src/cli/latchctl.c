@@ -52,7 +52,8 @@ int cli_option(struct cli *cli, const struct command *command, int option, const
         return -1;
     case 'h':
         printf("Usage: latchctl %s [OPTIONS]%s%s\n\n%c%s.\n%s%s", command->name,
-               command->arguments[0] ? " " : "", command->arguments, command->summary[0] - 'a' + 'A', command->summary + 1, command->help ? "\n" : "",
+               command->arguments[0] ? " " : "", command->arguments, command->summary[0] - 'a' + 'A',
+               command->summary + 1, command->help ? "\n" : "",
                command->help ? command->help : "");
         puts("\nCommon options: --json, --config-dir DIR, --runtime-dir DIR, -h, --help.");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

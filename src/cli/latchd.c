@@ -147,23 +147,6 @@ static int parse_arguments(int argc, char *argv[], struct invocation *invocation
     return -1;
 }
 
-/* Keys that are read but that nothing acts on. Silence would be a promise. */
-static void tell_unsupported(const struct service_config *config) {
-    const char *name = config->name;
-
-    if (config->type == SERVICE_TYPE_NOTIFY)
-        fprintf(stderr, "latchd: %s: Type=notify is not supported by this version: it counts as ready once it is "
-                        "executed\n", name);
-    if (config->watchdog_usec > 0)
-        fprintf(stderr, "latchd: %s: WatchdogSec= is not supported by this version: nothing watches for WATCHDOG=1\n", name);
-    if (config->exec_reload)
-        fprintf(stderr, "latchd: %s: ExecReload= is not supported by this version: reload sends ReloadSignal=\n", name);
-    for (size_t i = 0; i < config->n_sockets; i++)
-        if (config->sockets[i]->probe_interval_usec > 0)
-            fprintf(stderr, "latchd: %s: [Socket %s]: ProbeIntervalSec= is not supported by this version: it is looked at "
-                            "while starting and when asked\n", name, config->sockets[i]->name);
-}
-
 /* Loads one service; prints what is wrong with it. Returns 0 or an exit code. */
 static int load(const struct invocation *invocation, const char *name, struct service_config **ret) {
     struct config_paths paths = options_config_paths(invocation->config_dir);
@@ -179,8 +162,6 @@ static int load(const struct invocation *invocation, const char *name, struct se
     if (r < 0 && problems.n == 0)
         fprintf(stderr, "latchd: %s\n", err.message ? err.message : strerror(-r));
     config_problems_done(&problems);
-    if (r >= 0)
-        tell_unsupported(*ret);
     return r < 0 ? EXIT_BAD_CONFIG : 0;
 }
 

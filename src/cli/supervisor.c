@@ -98,8 +98,8 @@ int supervisor_list(const struct cli *cli, char ***ret, struct err *err) {
 void supervisor_tell_none(const struct cli *cli) {
     struct config_paths paths = options_config_paths(cli->config_dir);
 
-    fprintf(stderr, "latchctl: there are no services: no NAME.conf in %s%s%s, and no supervisor in %s\n", paths.admin_dir,
-            paths.vendor_dir ? " or " : "", paths.vendor_dir ? paths.vendor_dir : "",
+    fprintf(stderr, "latchctl: there are no services: no NAME.conf in %s%s%s, and no supervisor in %s\n",
+            paths.admin_dir, paths.vendor_dir ? " or " : "", paths.vendor_dir ? paths.vendor_dir : "",
             cli->runtime_dir ? cli->runtime_dir : "a runtime directory");
 }
 

@@ -139,24 +139,19 @@ wait_for() { # SECONDS TEXT COMMAND...: as wait_until; when it never succeeds th
 
 # ---- processes ----
 
-# Alive: there, and no zombie.
+# Alive: there, and no zombie, or one whose other threads go on.
 alive() { # PID
-    local stat
+    local stat fields
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-    stat=${stat##*) }
-    [[ $stat != [ZX]* ]]
+    read -r -a fields <<<"${stat##*) }"
+    [[ ${fields[0]} != [ZX] ]] || ((fields[17] > 1))
 }
 
 gone() { ! alive "$1"; }
 
 no_file() { [[ ! -e $1 && ! -L $1 ]]; } # PATH
 
-zombie() { # PID
-    local stat
-    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-    stat=${stat##*) }
-    [[ $stat == Z* ]]
-}
+zombie() { [[ -e /proc/$1 ]] && ! alive "$1"; } # PID
 
 start_ticks() { # PID: field 22 of stat: with the number it tells a process from a later one
     local stat fields
@@ -263,7 +258,7 @@ fd_of() { # PID FILE
 
 require_kea() {
     require kea-dhcp4 kea-lfc
-    command -v latchd >/dev/null && command -v latchctl >/dev/null || die "latchd and latchctl are built in $builddir"
+    [[ $(command -v latchd) == "$builddir/latchd" ]] || die "latchd is built in $builddir"
     KEA=$(realpath "$(command -v kea-dhcp4)")
     KEA_LFC=$(realpath "$(command -v kea-lfc)")
     kea_hooks=$(find /usr/lib /usr/local/lib -name libdhcp_lease_cmds.so -print -quit 2>/dev/null)

@@ -142,7 +142,7 @@ for owner in 0 65534; do
     start_latchd "$D"
     wait_for 15 "owned by $owner: Kea is up" in_state "$D" running
     isnt "$(main_pid "$D")" "$innocent" "the process that it names is not taken for Kea"
-    matches "$(<"$D/latchd.log")" "not taken for its daemon|not ours" "latchd says so"
+    matches "$(<"$D/latchd.log")" "not taken for its daemon|not ours|no regular file of ours" "latchd says so"
     stop_latchd
     is "$(start_ticks "$innocent")" "$ticks" "nor was it signalled"
     : >"$D/latchd.log"

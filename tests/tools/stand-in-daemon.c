@@ -183,12 +183,50 @@ static void serve(int listener) {
             answer(listener, started);
 }
 
-int main(int argc, char *argv[]) {
-    const char *directory = getenv("KEA_PIDFILE_DIR");
+/* From the lock to the end. Signals arrive only while poll waits, and none gets lost before it. */
+static int run_daemon(const char *socket_path, const char *lock_path) {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     struct sigaction action = {.sa_handler = on_signal};
-    char *pid_file, *socket_path, *lock_path;
     int listener;
     sigset_t mask;
+
+    sigemptyset(&mask);
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        sigaddset(&mask, signals[i]);
+        sigaction(signals[i], &action, NULL);
+    }
+    listener = open_socket(socket_path, lock_path);
+    if (listener < 0)
+        return EXIT_FAILURE;
+    signal(SIGCHLD, SIG_IGN); /* helpers are not waited for */
+    start_helper();
+    sigprocmask(SIG_BLOCK, &mask, NULL);
+    say("INFO", "DHCP4_STARTED a stand-in for the Kea DHCPv4 server is up");
+    serve(listener);
+
+    (void) unlink(socket_path);
+    (void) unlink(lock_path);
+    return EXIT_SUCCESS;
+}
+
+static int configure_and_run(const char *file) {
+    char *socket_path = read_setting(file, "socket-name"), *lock_path = NULL;
+    int status = EXIT_FAILURE;
+
+    if (!socket_path)
+        say("ERROR", "DHCP4_CONFIG_LOAD_FAIL configuration error using file: %s, reason: no socket-name",
+            file);
+    else if (asprintf(&lock_path, "%s.lock", socket_path) >= 0)
+        status = run_daemon(socket_path, lock_path);
+    free(lock_path);
+    free(socket_path);
+    return status;
+}
+
+int main(int argc, char *argv[]) {
+    const char *directory = getenv("KEA_PIDFILE_DIR");
+    int status = EXIT_FAILURE;
+    char *pid_file;
 
     if (argc == 2 && strcmp(argv[0], HELPER_NAME) == 0)
         return run_helper(argv[1]);
@@ -198,41 +236,11 @@ int main(int argc, char *argv[]) {
     }
     say("INFO", "DHCP4_STARTING a stand-in for the Kea DHCPv4 server is starting");
     pid_file = pid_file_path(directory, argv[2]);
-    if (write_pid_file(pid_file) < 0)
-        return EXIT_FAILURE;
-    socket_path = read_setting(argv[2], "socket-name");
-    if (!socket_path || asprintf(&lock_path, "%s.lock", socket_path) < 0) {
-        say("ERROR", "DHCP4_CONFIG_LOAD_FAIL configuration error using file: %s, reason: no socket-name",
-            argv[2]);
+    if (write_pid_file(pid_file) >= 0) {
+        status = configure_and_run(argv[2]);
         (void) unlink(pid_file);
-        return EXIT_FAILURE;
+        say("INFO", "DHCP4_SHUTDOWN server shutdown");
     }
-
-    /* Signals arrive only while poll waits, and none gets lost before it. */
-    sigemptyset(&mask);
-    for (size_t i = 0; i < 3; i++) {
-        static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-
-        sigaddset(&mask, signals[i]);
-        sigaction(signals[i], &action, NULL);
-    }
-    listener = open_socket(socket_path, lock_path);
-    if (listener < 0) {
-        (void) unlink(pid_file);
-        return EXIT_FAILURE;
-    }
-    signal(SIGCHLD, SIG_IGN); /* helpers are not waited for */
-    start_helper();
-    sigprocmask(SIG_BLOCK, &mask, NULL);
-    say("INFO", "DHCP4_STARTED a stand-in for the Kea DHCPv4 server is up");
-    serve(listener);
-
-    (void) unlink(socket_path);
-    (void) unlink(lock_path);
-    (void) unlink(pid_file);
-    say("INFO", "DHCP4_SHUTDOWN server shutdown");
     free(pid_file);
-    free(lock_path);
-    free(socket_path);
-    return EXIT_SUCCESS;
+    return status;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Processes built by hand, for the tests of what is a leftover and what is done about it: of a latchd (PID 100) that
- * serves kea4, whose daemon ran as uid 200 and is dead. */
+/* Processes built by hand, for the tests of what is a leftover and what is done about it: of a latchd (PID
+ * 100) that serves kea4, whose daemon ran as uid 200 and is dead. */
 
 #include <check.h>
 #include <stdlib.h>
@@ -66,8 +66,9 @@ static inline struct process_facts lfc(pid_t pid) {
     struct process_facts process = stranger(pid);
 
     process.exe = (char *) LFC;
-    process.cmdline = (char *) LFC " -4 -x /srv/l.csv.2 -i /srv/l.csv.1 -o /srv/l.csv.output -f /srv/l.csv.completed -p "
-                                   "/srv/l.csv.pid -c ignored";
+    process.cmdline =
+        (char *) LFC " -4 -x /srv/l.csv.2 -i /srv/l.csv.1 -o /srv/l.csv.output -f /srv/l.csv.completed -p "
+                     "/srv/l.csv.pid -c ignored";
     return process;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A manager in the test's own process, with services whose daemons are small shell scripts, run a turn of the loop at
- * a time. As the process is a child subreaper then, all that the scripts leave behind comes to it, and is ended with
- * the test. */
+/* A manager in the test's own process, with services whose daemons are small shell scripts, run a turn of the
+ * loop at a time. As the process is a child subreaper then, all that the scripts leave behind comes to it,
+ * and is ended with the test. */
 
 #include <check.h>
 #include <dirent.h>
@@ -37,7 +37,7 @@ static struct {
     int null_fd;
     unsigned events[EVENT_ID_MAX]; /* how many there were of each */
     char last_message[EVENT_ID_MAX][1024];
-    struct service *changed; /* the last one that on_change told of */
+    void (*at_end)(void); /* before the manager goes; NULL: nothing */
 } t;
 
 static inline void on_event(const struct event_record *record, void *userdata) {
@@ -96,6 +96,8 @@ static inline void end_children(void) {
 static inline void tear_down(void) {
     char command[96];
 
+    if (t.at_end)
+        t.at_end();
     t.manager = manager_free(t.manager);
     end_children();
     event_log_close(t.log);
@@ -114,8 +116,8 @@ static inline const char *in(const char *name) {
     return path;
 }
 
-/* A service whose daemon is the script ("@": the test's directory), with "Key=value" settings or "lock PATH:STYLE",
- * "socket PATH" behind it. `name` of a program instead of a script: "!PROGRAM". */
+/* A service whose daemon is the script ("@": the test's directory), with "Key=value" settings or "lock
+ * PATH:STYLE", "socket PATH" behind it. `name` of a program instead of a script: "!PROGRAM". */
 _sentinel_ static inline struct service *add_service(const char *name, const char *script, ...) {
     char expanded[8][4096], *argv[] = {(char *) "/bin/sh", (char *) "-c", NULL, NULL};
     struct config_option options[10] = {{"name", name}, {"set", "StandardOutput=null"}};
@@ -149,7 +151,8 @@ _sentinel_ static inline struct service *add_service(const char *name, const cha
     if (service_config_from_options(options, n_options, argv, &problems, &config) < 0)
         ck_abort_msg("%s", problems.n ? problems.lines[0] : "?");
     config_problems_done(&problems);
-    if (argv[2][0] == '!') { /* behind the configuration's back, which would not take one that cannot be executed */
+    if (argv[2][0] ==
+        '!') { /* behind the configuration's back, which would not take one that cannot be executed */
         strlist_free(config->exec_start);
         config->exec_start = NULL;
         ck_assert_int_eq(strlist_append(&config->exec_start, NULL, strdup(argv[2] + 1)), 0);
@@ -177,17 +180,17 @@ static inline unsigned linger(uint64_t usec) {
 }
 
 /* Lets things go on until it is so. */
-#define until(condition)                                                                                               \
-    do {                                                                                                               \
-        uint64_t until_ = now_usec(CLOCK_MONOTONIC) + PATIENCE;                                                        \
-                                                                                                                       \
-        while (!(condition)) {                                                                                         \
-            ck_assert_msg(now_usec(CLOCK_MONOTONIC) < until_, "never so: %s", #condition);                             \
-            (void) turn(20 * MSEC);                                                                                    \
-        }                                                                                                              \
+#define until(condition)                                                                                     \
+    do {                                                                                                     \
+        uint64_t until_ = now_usec(CLOCK_MONOTONIC) + PATIENCE;                                              \
+                                                                                                             \
+        while (!(condition)) {                                                                               \
+            ck_assert_msg(now_usec(CLOCK_MONOTONIC) < until_, "never so: %s", #condition);                   \
+            (void) turn(20 * MSEC);                                                                          \
+        }                                                                                                    \
     } while (0)
 
-#define assert_state(service, expected)                                                                                \
+#define assert_state(service, expected)                                                                      \
     ck_assert_str_eq(service_state_to_string((service)->state), service_state_to_string(expected))
 
 /* The lines that the scripts wrote into a file. */
@@ -218,7 +221,8 @@ static inline pid_t read_pid(const char *name) {
 static inline bool is_alive(pid_t pid) {
     struct proc_stat stat;
 
-    return pid > 0 && procfs_read_stat(t.manager->proc_fd, pid, &stat) >= 0 && stat.state != 'Z' && stat.state != 'X';
+    return pid > 0 && procfs_read_stat(t.manager->proc_fd, pid, &stat) >= 0 && stat.state != 'Z' &&
+           stat.state != 'X';
 }
 
 static inline bool lock_is_free(const char *name) {

@@ -361,8 +361,9 @@ START_TEST(test_helper_needed) {
     ck_assert_uint_eq(config->n_locks, 1 + (size_t) databases[_i].leases);
     if (databases[_i].leases) {
         assert_text(config->orphan_allow[0], "@/my-lfc");
-        assert_helper_pidfile("lfc", strstr(databases[_i].text, "Dhcp6") ? "/var/lib/kea/kea-leases6.csv.pid"
-                                                                         : "/var/lib/kea/kea-leases4.csv.pid",
+        assert_helper_pidfile("lfc",
+                              strstr(databases[_i].text, "Dhcp6") ? "/var/lib/kea/kea-leases6.csv.pid"
+                                                                  : "/var/lib/kea/kea-leases4.csv.pid",
                               "@/my-lfc");
     }
 }

@@ -3,7 +3,8 @@
 
 /* leftover_prove(): whose process is it? */
 
-static enum leftover_proof prove(const struct process_facts *process, const struct leftover_context *context) {
+static enum leftover_proof prove(const struct process_facts *process,
+                                 const struct leftover_context *context) {
     return leftover_prove(process, context, (uid_t) -1);
 }
 
@@ -11,7 +12,8 @@ START_TEST(a_stranger_is_not_ours) {
     struct process_facts process = stranger(10);
 
     ck_assert_int_eq(prove(&process, &ours), PROOF_NONE);
-    ck_assert_int_eq(leftover_prove(&process, &ours, USER), PROOF_NONE); /* the lock's owner proves nothing more */
+    ck_assert_int_eq(leftover_prove(&process, &ours, USER),
+                     PROOF_NONE); /* the lock's owner proves nothing more */
     process.uid = (uid_t) -1;
     ck_assert_int_eq(leftover_prove(&process, &ours, (uid_t) -1), PROOF_NONE);
 }
@@ -99,7 +101,8 @@ START_TEST(invocations) {
     struct process_facts process = stranger(10);
 
     process.service = (char *) "kea4";
-    ck_assert_int_eq(prove(&process, &ours), PROOF_NONE); /* anybody can have that by `latchctl restart` in a shell */
+    ck_assert_int_eq(prove(&process, &ours),
+                     PROOF_NONE); /* anybody can have that by `latchctl restart` in a shell */
     process.invocation_id = (char *) "0123456789abcdef0123456789abcdee";
     ck_assert_int_eq(prove(&process, &ours), PROOF_NONE);
     process.invocation_id = (char *) INVOCATION;
@@ -163,8 +166,11 @@ START_TEST(helper_executables) {
 END_TEST
 
 START_TEST(names) {
-    static const char *const proofs[] = {"none", "descendant", "invocation", "helper"},
-                             *const steps[] = {"clear", "wait", "terminate", "kill", "blocked"};
+    static const char *const proofs[] = {"none", "descendant", "invocation", "helper"}, *const steps[] = {
+                                                                                            "clear", "wait",
+                                                                                            "terminate",
+                                                                                            "kill",
+                                                                                            "blocked"};
 
     for (int i = 0; i < PROOF_MAX; i++)
         ck_assert_str_eq(leftover_proof_to_string((enum leftover_proof) i), proofs[i]);

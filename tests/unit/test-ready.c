@@ -24,7 +24,19 @@
 #define MSEC USEC_PER_MSEC
 
 /* What a server does with a connection. */
-enum manner { ANSWER, REFUSE, HALF, CLOSE_AT_ONCE, CLOSE_UNREAD, SILENT, KEEP_OPEN, BYTES, LATE, FLOOD, STRING_FLOOD };
+enum manner {
+    ANSWER,
+    REFUSE,
+    HALF,
+    CLOSE_AT_ONCE,
+    CLOSE_UNREAD,
+    SILENT,
+    KEEP_OPEN,
+    BYTES,
+    LATE,
+    FLOOD,
+    STRING_FLOOD
+};
 
 struct client {
     int fd;
@@ -86,8 +98,9 @@ static int on_client_timer(sd_event_source *source, uint64_t usec, void *userdat
 
 static void answer_later(struct client *client, uint64_t usec) {
     if (!client->timer)
-        ck_assert_int_ge(
-            sd_event_add_time_relative(t.event, &client->timer, CLOCK_MONOTONIC, usec, 1, on_client_timer, client), 0);
+        ck_assert_int_ge(sd_event_add_time_relative(t.event, &client->timer, CLOCK_MONOTONIC, usec, 1,
+                                                    on_client_timer, client),
+                         0);
 }
 
 /* As much as it takes, of something that never becomes an answer. */
@@ -106,7 +119,8 @@ static void flood(struct client *client) {
 
 static int on_client(sd_event_source *source, int fd, uint32_t events, void *userdata) {
     struct client *client = userdata;
-    ssize_t n = recv(fd, client->request + client->size, sizeof client->request - 1 - client->size, MSG_DONTWAIT);
+    ssize_t n =
+        recv(fd, client->request + client->size, sizeof client->request - 1 - client->size, MSG_DONTWAIT);
 
     (void) source;
     (void) events;
@@ -185,7 +199,8 @@ static void serve(size_t n, const enum manner *manners) {
     ck_assert_int_eq(listen(t.listen_fd, 2000), 0);
     ck_assert_int_ge(sd_event_add_io(t.event, &t.listener, t.listen_fd, EPOLLIN, on_listener, NULL), 0);
 }
-#define SERVE(...) serve(sizeof((enum manner[]){__VA_ARGS__}) / sizeof(enum manner), (enum manner[]){__VA_ARGS__})
+#define SERVE(...)                                                                                           \
+    serve(sizeof((enum manner[]){__VA_ARGS__}) / sizeof(enum manner), (enum manner[]){__VA_ARGS__})
 
 static void set_up(void) {
     struct rlimit files = {.rlim_cur = 8192, .rlim_max = 8192};
@@ -197,8 +212,10 @@ static void set_up(void) {
     ck_assert_ptr_nonnull(mkdtemp(t.directory));
     snprintf(t.path, sizeof t.path, "%s/s", t.directory);
     ck_assert_int_ge(sd_event_new(&t.event), 0);
-    t.config = (struct socket_config){
-        .name = (char *) "s", .listen = t.path, .probe = SOCKET_PROBE_KEA, .probe_timeout_usec = 5 * USEC_PER_SEC};
+    t.config = (struct socket_config){.name = (char *) "s",
+                                      .listen = t.path,
+                                      .probe = SOCKET_PROBE_KEA,
+                                      .probe_timeout_usec = 5 * USEC_PER_SEC};
 }
 
 static void tear_down(void) {
@@ -322,7 +339,8 @@ START_TEST(tried_again) {
 }
 END_TEST
 
-/* Neither that the connection stays open, nor in how many pieces the answer comes, is anything to wait for. */
+/* Neither that the connection stays open, nor in how many pieces the answer comes, is anything to wait for.
+ */
 START_TEST(whole_as_soon_as_it_is_whole) {
     SERVE(_i == 0 ? KEEP_OPEN : BYTES);
     begin();
@@ -383,7 +401,7 @@ START_TEST(appears_late) {
     begin();
     wakes = linger(600 * MSEC, false);
     ck_assert_uint_eq(t.ready, 0);
-    ck_assert_uint_ge(wakes, 3); /* it tries */
+    ck_assert_uint_ge(wakes, 3);  /* it tries */
     ck_assert_uint_le(wakes, 20); /* and pauses */
     SERVE(ANSWER);
     expect_ready();
@@ -461,7 +479,7 @@ START_TEST(freed_midway) {
         ready_probe_free(probes[i]);
     (void) linger(100 * MSEC, false);
     for (size_t i = 0; i < t.n_clients; i++)
-        ck_assert_int_lt(t.clients[i].fd, 0); /* the server saw all of them go */
+        ck_assert_int_lt(t.clients[i].fd, 0);           /* the server saw all of them go */
     ck_assert_uint_le(count_descriptors(), before + 2); /* the loop's timers */
     ck_assert_uint_eq(t.ready, 0);
     ready_probe_free(NULL);

@@ -24,7 +24,8 @@ static void set_up(void) {
     static const char *const paths[PATHS] = {"/run/kea/s.lock", "/run/kea/kea4.pid", "/srv/l.csv.pid"};
 
     memset(&t, 0, sizeof t);
-    t.inspection = (struct inspection){.paths = t.paths, .facts = t.facts, .n = PATHS, .daemon_exe = (char *) KEA};
+    t.inspection =
+        (struct inspection){.paths = t.paths, .facts = t.facts, .n = PATHS, .daemon_exe = (char *) KEA};
     for (size_t i = 0; i < PATHS; i++) {
         t.paths[i].name = "x";
         t.paths[i].path = paths[i];
@@ -36,9 +37,8 @@ static void set_up(void) {
     }
     t.paths[1].role = INSPECTED_PIDFILE;
     t.paths[2].role = INSPECTED_HELPER_PIDFILE;
-    t.config = (struct service_config){.orphan_policy = ORPHAN_TERMINATE,
-                                       .orphan_grace_usec = 2 * SEC,
-                                       .orphan_kill_usec = 5 * SEC};
+    t.config = (struct service_config){
+        .orphan_policy = ORPHAN_TERMINATE, .orphan_grace_usec = 2 * SEC, .orphan_kill_usec = 5 * SEC};
     t.context = ours;
     t.now = NOW;
 }
@@ -61,8 +61,8 @@ static void name_in_pidfile(size_t path, struct process_facts process) {
 
 /* recovery.c's side: remembers whom it has seen and signalled. */
 static struct leftover_watch *watch(pid_t pid) {
-    t.watches[t.n_watches] = (struct leftover_watch){
-        .id = {.pid = pid, .start_ticks = 1000 + (uint64_t) pid}, .seen_usec = t.now};
+    t.watches[t.n_watches] =
+        (struct leftover_watch){.id = {.pid = pid, .start_ticks = 1000 + (uint64_t) pid}, .seen_usec = t.now};
     return &t.watches[t.n_watches++];
 }
 
@@ -74,7 +74,8 @@ static void plan(enum recover_outcome outcome, size_t n) {
     ck_assert_uint_eq(t.plan.n, n);
 }
 
-static void assert_action(size_t i, enum recover_step step, size_t path, pid_t pid, enum leftover_proof proof) {
+static void assert_action(size_t i, enum recover_step step, size_t path, pid_t pid,
+                          enum leftover_proof proof) {
     const struct process_facts *process;
 
     ck_assert_uint_lt(i, t.plan.n);
@@ -238,7 +239,8 @@ START_TEST(policies) {
 }
 END_TEST
 
-/* Somebody was handed the descriptor (unix(7), SCM_RIGHTS). With nobody else in the way the service is blocked. */
+/* Somebody was handed the descriptor (unix(7), SCM_RIGHTS). With nobody else in the way the service is
+ * blocked. */
 START_TEST(a_victim_with_the_descriptor) {
     judge(0, VERDICT_ORPHANED, REASON_LEFTOVER);
     hold(0, stranger(10));
@@ -390,7 +392,8 @@ START_TEST(helper_pidfile_names_an_innocent) {
     ADOPT(&innocent, under_us);
     name_in_pidfile(2, innocent);
     plan(RECOVERY_BLOCKED, 1);
-    innocent.cmdline = (char *) "sh /opt/my-lfc -p l.csv.pid"; /* a script, told of the PID file as Kea has it */
+    innocent.cmdline =
+        (char *) "sh /opt/my-lfc -p l.csv.pid"; /* a script, told of the PID file as Kea has it */
     name_in_pidfile(2, innocent);
     plan(RECOVERY_WORKING, 1);
     assert_action(0, RECOVER_TERMINATE, 2, 10, PROOF_DESCENDANT);

@@ -56,10 +56,10 @@ START_TEST(policies) {
         ck_assert_msg(exit_status_is_clean(&rows[i].status) == rows[i].clean, "clean: %s", rows[i].text);
         ck_assert_msg(!restart_wanted(RESTART_NO, &rows[i].status), "no: %s", rows[i].text);
         ck_assert_msg(restart_wanted(RESTART_ALWAYS, &rows[i].status), "always: %s", rows[i].text);
-        ck_assert_msg(restart_wanted(RESTART_ON_FAILURE, &rows[i].status) == rows[i].on_failure, "on-failure: %s",
-                      rows[i].text);
-        ck_assert_msg(restart_wanted(RESTART_ON_ABNORMAL, &rows[i].status) == rows[i].on_abnormal, "on-abnormal: %s",
-                      rows[i].text);
+        ck_assert_msg(restart_wanted(RESTART_ON_FAILURE, &rows[i].status) == rows[i].on_failure,
+                      "on-failure: %s", rows[i].text);
+        ck_assert_msg(restart_wanted(RESTART_ON_ABNORMAL, &rows[i].status) == rows[i].on_abnormal,
+                      "on-abnormal: %s", rows[i].text);
         ck_assert(!restart_wanted(RESTART_POLICY_INVALID, &rows[i].status));
         ck_assert(!restart_wanted(RESTART_POLICY_MAX, &rows[i].status));
     }
@@ -81,7 +81,8 @@ static struct service_config config_of(uint64_t restart_usec, uint64_t most_usec
 }
 
 /* The delays of restarts in a row, of a daemon that ran for ran_usec each time. */
-static void assert_delays(const struct service_config *config, uint64_t ran_usec, const uint64_t *delays, size_t n) {
+static void assert_delays(const struct service_config *config, uint64_t ran_usec, const uint64_t *delays,
+                          size_t n) {
     struct restart_history history = {0};
     uint64_t now = NOW;
 
@@ -98,8 +99,8 @@ static void assert_delays(const struct service_config *config, uint64_t ran_usec
 
 START_TEST(doubling) {
     const struct service_config config = config_of(100 * MSEC, 30 * SEC, 60 * SEC);
-    const uint64_t delays[] = {100 * MSEC,   200 * MSEC,   400 * MSEC, 800 * MSEC, 1600 * MSEC, 3200 * MSEC,
-                               6400 * MSEC, 12800 * MSEC, 25600 * MSEC, 30 * SEC,  30 * SEC,    30 * SEC};
+    const uint64_t delays[] = {100 * MSEC,  200 * MSEC,   400 * MSEC,   800 * MSEC, 1600 * MSEC, 3200 * MSEC,
+                               6400 * MSEC, 12800 * MSEC, 25600 * MSEC, 30 * SEC,   30 * SEC,    30 * SEC};
 
     assert_delays(&config, 0, delays, ELEMENTSOF(delays));
     assert_delays(&config, 60 * SEC - 1, delays, ELEMENTSOF(delays));
@@ -122,8 +123,9 @@ START_TEST(health_resets) {
 END_TEST
 
 START_TEST(caps) {
-    const struct service_config zero = config_of(0, 30 * SEC, 60 * SEC), flat = config_of(5 * SEC, 0, 60 * SEC),
-                                none = config_of(0, 0, 60 * SEC), tiny = config_of(0, 3 * MSEC, 60 * SEC),
+    const struct service_config zero = config_of(0, 30 * SEC, 60 * SEC),
+                                flat = config_of(5 * SEC, 0, 60 * SEC), none = config_of(0, 0, 60 * SEC),
+                                tiny = config_of(0, 3 * MSEC, 60 * SEC),
                                 huge = config_of(USEC_INFINITY / 2 + 1, USEC_INFINITY, 60 * SEC),
                                 endless = config_of(USEC_INFINITY, 30 * SEC, USEC_INFINITY),
                                 always_reset = config_of(100 * MSEC, 30 * SEC, 0);
@@ -183,7 +185,8 @@ START_TEST(start_limit_extremes) {
 
     config.start_limit_burst = 1;
     config.start_limit_interval_usec = 10 * SEC;
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited), 20 * SEC); /* longer than what is left */
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited),
+                      20 * SEC); /* longer than what is left */
     ck_assert(limited);
     config.restart_usec = 0;
     history = (struct restart_history){0};

@@ -5,7 +5,8 @@
 
 /* Services with something in the way, and supervisors that come and go. */
 
-/* Takes the lock like a daemon; "leaves": and leaves a child that has the lock's descriptor, as Kea leaves kea-lfc. */
+/* Takes the lock like a daemon; "leaves": and leaves a child that has the lock's descriptor, as Kea leaves
+ * kea-lfc. */
 #define TAKES_LOCK "exec 9<>@/l; flock -n 9 || exit 9; echo $$ >>@/starts; "
 #define SLEEPS "exec sleep 100"
 #define LEAVES(child) TAKES_LOCK "test -e @/children && " SLEEPS "; " child " & echo $! >>@/children; wait"
@@ -22,11 +23,11 @@ static struct service *running(struct service *service) {
     return service;
 }
 
-/* The daemon is killed, and its child keeps the lock: the child gets its grace time and SIGTERM, and the start
- * follows at once. */
+/* The daemon is killed, and its child keeps the lock: the child gets its grace time and SIGTERM, and the
+ * start follows at once. */
 START_TEST(a_leftover_is_ended) {
-    struct service *service = running(
-        add_service("a", LEAVES("sleep 100"), LOCK, "OrphanGraceSec=200ms", "Restart=always", "RestartSec=10ms", NULL));
+    struct service *service = running(add_service("a", LEAVES("sleep 100"), LOCK, "OrphanGraceSec=200ms",
+                                                  "Restart=always", "RestartSec=10ms", NULL));
     pid_t child;
     uint64_t before;
 
@@ -73,7 +74,8 @@ START_TEST(a_leftover_that_ignores_sigterm) {
 }
 END_TEST
 
-/* A daemon that forks twice ends as its parent sees it, and what goes on in the background is its leftover. */
+/* A daemon that forks twice ends as its parent sees it, and what goes on in the background is its leftover.
+ */
 START_TEST(a_daemon_that_forks_twice) {
     struct service *service =
         start(add_service("a", TAKES_LOCK "(sleep 100 & echo $! >>@/children) & wait; exit 0", LOCK,
@@ -93,8 +95,9 @@ END_TEST
 
 START_TEST(policies) {
     static const char *const settings[] = {"OrphanPolicy=wait", "OrphanPolicy=fail"};
-    struct service *service = running(add_service("a", LEAVES("sleep 100"), LOCK, settings[_i], "OrphanGraceSec=0",
-                                                  "Restart=always", "RestartSec=10ms", "TimeoutStopSec=300ms", NULL));
+    struct service *service =
+        running(add_service("a", LEAVES("sleep 100"), LOCK, settings[_i], "OrphanGraceSec=0",
+                            "Restart=always", "RestartSec=10ms", "TimeoutStopSec=300ms", NULL));
     pid_t child;
 
     until((child = read_pid("children")) > 0);
@@ -111,8 +114,9 @@ START_TEST(policies) {
 END_TEST
 
 START_TEST(stopped_while_recovering) {
-    struct service *service = running(add_service("a", LEAVES("sleep 100"), LOCK, "OrphanGraceSec=100s",
-                                                  "Restart=always", "RestartSec=10ms", "TimeoutStopSec=200ms", NULL));
+    struct service *service =
+        running(add_service("a", LEAVES("sleep 100"), LOCK, "OrphanGraceSec=100s", "Restart=always",
+                            "RestartSec=10ms", "TimeoutStopSec=200ms", NULL));
     pid_t child;
 
     until((child = read_pid("children")) > 0);
@@ -130,8 +134,8 @@ START_TEST(stopped_while_recovering) {
 }
 END_TEST
 
-/* Another latchd's daemon, or one begun by hand. It is named, never touched, and the moment it goes the start follows.
- * Meanwhile hardly anything wakes up, and "since" stays. */
+/* Another latchd's daemon, or one begun by hand. It is named, never touched, and the moment it goes the start
+ * follows. Meanwhile hardly anything wakes up, and "since" stays. */
 START_TEST(a_stranger_blocks) {
     pid_t stranger = hold_lock("l");
     struct service *service = start(add_service("a", TAKES_LOCK SLEEPS, LOCK, NULL));
@@ -175,10 +179,12 @@ END_TEST
 
 /* Two services of one latchd: each one's leftovers are its own. */
 START_TEST(two_services) {
-    struct service *a = add_service("a", TAKES_LOCK SLEEPS, LOCK, "OrphanGraceSec=0", "RestartSec=10ms", NULL),
-                   *b = add_service("b", "exec 8<>@/m; flock -n 8 || exit 9; sleep 100 & echo $! >>@/children; wait",
-                                    "lock @/m:flock", "OrphanPolicy=wait", "OrphanGraceSec=0", "Restart=no",
-                                    "TimeoutStopSec=100ms", NULL);
+    struct service *a =
+                       add_service("a", TAKES_LOCK SLEEPS, LOCK, "OrphanGraceSec=0", "RestartSec=10ms", NULL),
+                   *b = add_service(
+                       "b", "exec 8<>@/m; flock -n 8 || exit 9; sleep 100 & echo $! >>@/children; wait",
+                       "lock @/m:flock", "OrphanPolicy=wait", "OrphanGraceSec=0", "Restart=no",
+                       "TimeoutStopSec=100ms", NULL);
     pid_t child;
 
     start(b);
@@ -233,8 +239,9 @@ static void run_and_terminate(uint64_t after_usec) {
     _cleanup_err_ struct err err = {0};
     int r;
 
-    ck_assert_int_ge(sd_event_add_time_relative(t.manager->event, &source, CLOCK_MONOTONIC, after_usec, 1, on_time, NULL),
-                     0);
+    ck_assert_int_ge(
+        sd_event_add_time_relative(t.manager->event, &source, CLOCK_MONOTONIC, after_usec, 1, on_time, NULL),
+        0);
     r = manager_run(t.manager, &err);
     ck_assert_msg(r == 0, "%s", err_text(&err));
     sd_event_source_disable_unref(source);
@@ -278,8 +285,8 @@ END_TEST
 
 /* A latchd that dies leaves its daemon running; the next one takes it over, and is its supervisor in full. */
 START_TEST(taken_over) {
-    struct service *service = running(add_service("a", TAKES_LOCK SLEEPS, LOCK, "Restart=always", "RestartSec=10ms",
-                                                  NULL));
+    struct service *service =
+        running(add_service("a", TAKES_LOCK SLEEPS, LOCK, "Restart=always", "RestartSec=10ms", NULL));
     struct process_id daemon = service->record.main;
 
     t.manager = manager_free(t.manager);
@@ -315,7 +322,8 @@ START_TEST(taken_over_and_stopped) {
 }
 END_TEST
 
-/* The daemon died with its latchd, or after: what it left is ended by the next one, which is not its parent. */
+/* The daemon died with its latchd, or after: what it left is ended by the next one, which is not its parent.
+ */
 START_TEST(leftovers_of_another_time) {
     struct service *service = running(add_service("a", LEAVES("sleep 100"), LOCK, "OrphanGraceSec=0", NULL));
     pid_t daemon = service->record.main.pid, child;
@@ -346,7 +354,8 @@ START_TEST(served_already) {
     char pid[32];
 
     ck_assert_int_eq(
-        service_config_from_options(&option, 1, (char *[]){(char *) "/bin/true", NULL}, &problems, &config), 0);
+        service_config_from_options(&option, 1, (char *[]){(char *) "/bin/true", NULL}, &problems, &config),
+        0);
     ck_assert_int_eq(manager_add(t.manager, t.run, config, &other, &err), -EBUSY);
     ck_assert_str_eq(err.name, "Held");
     snprintf(pid, sizeof pid, "PID %d", (int) getpid());

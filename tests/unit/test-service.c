@@ -43,7 +43,8 @@ START_TEST(up_and_down) {
     ck_assert_uint_eq(t.events[EVENT_SERVICE_STARTING], 1);
     ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 1);
     ck_assert_uint_eq(t.events[EVENT_SERVICE_STOPPED], 1);
-    ck_assert_uint_eq(t.events[EVENT_EXEC_FAILED] + t.events[EVENT_SERVICE_EXITED] + t.events[EVENT_SERVICE_FAILED], 0);
+    ck_assert_uint_eq(
+        t.events[EVENT_EXEC_FAILED] + t.events[EVENT_SERVICE_EXITED] + t.events[EVENT_SERVICE_FAILED], 0);
     ck_assert_uint_le(linger(200 * MSEC), 2); /* and nothing wakes up */
 }
 END_TEST
@@ -84,8 +85,8 @@ START_TEST(ends) {
 END_TEST
 
 START_TEST(ignores_sigterm) {
-    struct service *service = start(add_service("a", "trap '' TERM; echo $$ >>@/starts; while :; do sleep 0.05; done",
-                                                "TimeoutStopSec=300ms", NULL));
+    struct service *service = start(add_service(
+        "a", "trap '' TERM; echo $$ >>@/starts; while :; do sleep 0.05; done", "TimeoutStopSec=300ms", NULL));
     uint64_t before;
 
     until(count_lines("starts") == 1);
@@ -100,9 +101,10 @@ START_TEST(ignores_sigterm) {
 END_TEST
 
 START_TEST(cannot_be_executed) {
-    static const char *const programs[] = {"!/no/such/program", "!no-such-program-in-path", "!/etc/passwd", "!/tmp"};
-    struct service *service =
-        start(add_service("a", programs[_i], _i < 2 ? "Restart=no" : "Restart=on-failure", "RestartSec=100s", NULL));
+    static const char *const programs[] = {"!/no/such/program", "!no-such-program-in-path", "!/etc/passwd",
+                                           "!/tmp"};
+    struct service *service = start(add_service(
+        "a", programs[_i], _i < 2 ? "Restart=no" : "Restart=on-failure", "RestartSec=100s", NULL));
 
     until(service->last_exit_usec != 0);
     assert_state(service, _i < 2 ? SERVICE_FAILED : SERVICE_BACKOFF);
@@ -129,8 +131,9 @@ START_TEST(no_delay) {
 END_TEST
 
 START_TEST(back_off_grows_and_ends) {
-    struct service *service = start(add_service(
-        "a", "echo >>@/starts; test $(wc -l <@/starts) -ge 4 || exit 1; exec sleep 100", "RestartSec=50ms", NULL));
+    struct service *service =
+        start(add_service("a", "echo >>@/starts; test $(wc -l <@/starts) -ge 4 || exit 1; exec sleep 100",
+                          "RestartSec=50ms", NULL));
     uint64_t before = now_usec(CLOCK_MONOTONIC);
 
     until(count_lines("starts") == 4);
@@ -147,12 +150,14 @@ START_TEST(back_off_after_health) {
     struct service *service;
 
     ck_assert_int_eq(symlink("/bin/sleep", in("sleep")), 0);
-    service = add_service("a", "!@/sleep", "Restart=always", "RestartSec=20ms", "RestartResetSec=200ms", NULL);
+    service =
+        add_service("a", "!@/sleep", "Restart=always", "RestartSec=20ms", "RestartResetSec=200ms", NULL);
     ck_assert_int_eq(service_config_append_arguments(service->config, (char *[]){(char *) "0.3", NULL}), 0);
     start(service);
     until(service->state == SERVICE_RUNNING);
     ck_assert_int_eq(unlink(in("sleep")), 0);
-    (void) memcpy(service->config->exec_start[0], "no-such", sizeof "no-such"); /* nothing to fork for, even */
+    (void) memcpy(service->config->exec_start[0], "no-such",
+                  sizeof "no-such"); /* nothing to fork for, even */
     until(service->record.restarts == 4);
     ck_assert_uint_eq(service->history.in_a_row, 4);
 }
@@ -192,9 +197,11 @@ START_TEST(stopped_during_start) {
 END_TEST
 
 START_TEST(never_ready) {
-    static const char *const policies[] = {"Restart=no", "Restart=on-failure", "Restart=on-abnormal", "Restart=always"};
-    struct service *service = start(add_service("a", STAYS, "socket @/s", "Type=socket", "TimeoutStartSec=200ms",
-                                                policies[_i], "RestartSec=100s", NULL));
+    static const char *const policies[] = {"Restart=no", "Restart=on-failure", "Restart=on-abnormal",
+                                           "Restart=always"};
+    struct service *service =
+        start(add_service("a", STAYS, "socket @/s", "Type=socket", "TimeoutStartSec=200ms", policies[_i],
+                          "RestartSec=100s", NULL));
 
     until(service->last_exit_usec != 0);
     assert_state(service, _i == 0 ? SERVICE_FAILED : SERVICE_BACKOFF); /* not at once again and again */
@@ -221,8 +228,9 @@ START_TEST(never_ready_and_asked_otherwise) {
 END_TEST
 
 START_TEST(restarted_twice) {
-    struct service *service = start(add_service("a", "trap 'sleep 0.2; exit 0' TERM; echo $$ >>@/starts; "
-                                                     "while :; do sleep 0.05; done",
+    struct service *service = start(add_service("a",
+                                                "trap 'sleep 0.2; exit 0' TERM; echo $$ >>@/starts; "
+                                                "while :; do sleep 0.05; done",
                                                 NULL));
 
     until(count_lines("starts") == 1);

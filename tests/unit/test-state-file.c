@@ -176,17 +176,23 @@ START_TEST(cut_off) {
 }
 END_TEST
 
-#define GOOD_KEYS                                                                                                      \
+#define GOOD_KEYS                                                                                            \
     "\"generation\": 7, \"invocationId\": \"" ID "\", \"startTicks\": 5, \"sinceUSec\": 1, \"restarts\": 0"
 #define HEAD "\"schema\": 1, \"service\": \"kea4\", "
 
 static const char *const damaged[] = {
-    "null", "[]", "7", "{}", "{{", "\xff\xfe",
+    "null",
+    "[]",
+    "7",
+    "{}",
+    "{{",
+    "\xff\xfe",
     /* each key missing, of another type, or out of range */
     "{\"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
     "{\"schema\": 2, \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
     "{\"schema\": \"1\", \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
-    "{\"schema\": 4294967297, \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
+    "{\"schema\": 4294967297, \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT
+    "\"}",
     "{\"schema\": 1, \"service\": \"kea6\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
     "{\"schema\": 1, " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
     "{" HEAD GOOD_KEYS ", \"bootId\": \"" BOOT "\"}",
@@ -199,17 +205,23 @@ static const char *const damaged[] = {
     "{" HEAD GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"\"}",
     "{" HEAD GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "a\"}",
     "{" HEAD GOOD_KEYS ", \"mainPid\": 5, \"bootId\": null}",
-    "{" HEAD "\"generation\": -7, \"invocationId\": \"" ID "\", \"startTicks\": 5, \"sinceUSec\": 1, \"restarts\": 0, "
+    "{" HEAD "\"generation\": -7, \"invocationId\": \"" ID
+    "\", \"startTicks\": 5, \"sinceUSec\": 1, \"restarts\": 0, "
     "\"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
-    "{" HEAD "\"generation\": 7, \"invocationId\": \"" ID "0\", \"startTicks\": 5, \"sinceUSec\": 1, \"restarts\": 0, "
+    "{" HEAD "\"generation\": 7, \"invocationId\": \"" ID
+    "0\", \"startTicks\": 5, \"sinceUSec\": 1, \"restarts\": 0, "
     "\"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
-    "{" HEAD "\"generation\": 7, \"invocationId\": \"0123456789abcdef0123456789abcde\\n\", \"startTicks\": 5, "
+    "{" HEAD
+    "\"generation\": 7, \"invocationId\": \"0123456789abcdef0123456789abcde\\n\", \"startTicks\": 5, "
     "\"sinceUSec\": 1, \"restarts\": 0, \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
-    "{" HEAD "\"generation\": 7, \"invocationId\": \"" ID "\", \"startTicks\": -5, \"sinceUSec\": 1, \"restarts\": 0, "
+    "{" HEAD "\"generation\": 7, \"invocationId\": \"" ID
+    "\", \"startTicks\": -5, \"sinceUSec\": 1, \"restarts\": 0, "
     "\"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
-    "{" HEAD "\"generation\": 7, \"invocationId\": \"" ID "\", \"startTicks\": 5, \"sinceUSec\": true, \"restarts\": 0, "
+    "{" HEAD "\"generation\": 7, \"invocationId\": \"" ID
+    "\", \"startTicks\": 5, \"sinceUSec\": true, \"restarts\": 0, "
     "\"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
-    "{" HEAD "\"generation\": 7, \"invocationId\": \"" ID "\", \"startTicks\": 5, \"sinceUSec\": 1, \"mainPid\": 5, "
+    "{" HEAD "\"generation\": 7, \"invocationId\": \"" ID
+    "\", \"startTicks\": 5, \"sinceUSec\": 1, \"mainPid\": 5, "
     "\"bootId\": \"" BOOT "\"}",
 };
 
@@ -361,7 +373,8 @@ START_TEST(init_is_nobodys_daemon) {
 }
 END_TEST
 
-/* A daemon that wrote over its environment is known by its executable; marks of another service are still marks. */
+/* A daemon that wrote over its environment is known by its executable; marks of another service are still
+ * marks. */
 START_TEST(known_by_its_executable) {
     struct service_record record = begin(unmarked, 0);
     char *exe = realpath("/bin/sleep", NULL);

@@ -177,8 +177,9 @@ START_TEST(every_cell) {
             struct service_transition got = service_next((enum service_state) s, (enum service_event) e);
 
             ck_assert_msg(got.next == expected[s][e].next && got.action == expected[s][e].action,
-                          "%s + %s: expected %s: %s, got %s: %s", service_state_to_string((enum service_state) s),
-                          events[e], service_state_to_string(expected[s][e].next), actions[expected[s][e].action],
+                          "%s + %s: expected %s: %s, got %s: %s",
+                          service_state_to_string((enum service_state) s), events[e],
+                          service_state_to_string(expected[s][e].next), actions[expected[s][e].action],
                           service_state_to_string(got.next), actions[got.action]);
         }
 }
@@ -235,32 +236,40 @@ START_TEST(nothing_is_unreachable) {
 
         reach((enum service_state) s, reached);
         for (int to = 0; to < SERVICE_STATE_MAX; to++)
-            ck_assert_msg(reached[to], "%s is not reached from %s", service_state_to_string((enum service_state) to),
+            ck_assert_msg(reached[to], "%s is not reached from %s",
+                          service_state_to_string((enum service_state) to),
                           service_state_to_string((enum service_state) s));
     }
 }
 END_TEST
 
-/* Whether a daemon exists is a fact, not an opinion of the table: it comes by spawn or adoption, and goes by an exit. */
+/* Whether a daemon exists is a fact, not an opinion of the table: it comes by spawn or adoption, and goes by
+ * an exit. */
 START_TEST(daemons_neither_appear_nor_vanish) {
     for (int s = 0; s < SERVICE_STATE_MAX; s++)
         for (int e = 0; e < SERVICE_EVENT_MAX; e++) {
             struct service_transition to = service_next((enum service_state) s, (enum service_event) e);
-            bool before = service_state_has_main((enum service_state) s), after = service_state_has_main(to.next),
+            bool before = service_state_has_main((enum service_state) s),
+                 after = service_state_has_main(to.next),
                  exit = e >= SERVICE_ON_EXIT_AGAIN && e <= SERVICE_ON_EXIT_WANTED;
             const char *what = events[e];
 
             if (to.next == (enum service_state) s && to.action == SERVICE_DO_NOTHING)
                 continue;
             if (before && !after)
-                ck_assert_msg(exit, "%s loses its daemon by %s", service_state_to_string((enum service_state) s), what);
+                ck_assert_msg(exit, "%s loses its daemon by %s",
+                              service_state_to_string((enum service_state) s), what);
             if (!before && after)
-                ck_assert_msg(to.action == SERVICE_DO_SPAWN || e == SERVICE_ON_ADOPTED, "a daemon comes by %s", what);
+                ck_assert_msg(to.action == SERVICE_DO_SPAWN || e == SERVICE_ON_ADOPTED,
+                              "a daemon comes by %s", what);
             if (exit)
-                ck_assert_msg(before && !after, "%s survives %s", service_state_to_string((enum service_state) s), what);
-            if (to.action == SERVICE_DO_TERMINATE || to.action == SERVICE_DO_KILL || to.action == SERVICE_DO_RELOAD)
+                ck_assert_msg(before && !after, "%s survives %s",
+                              service_state_to_string((enum service_state) s), what);
+            if (to.action == SERVICE_DO_TERMINATE || to.action == SERVICE_DO_KILL ||
+                to.action == SERVICE_DO_RELOAD)
                 ck_assert_msg(before && after, "%s: a signal to nobody", what);
-            if (to.action == SERVICE_DO_SPAWN || to.action == SERVICE_DO_RECOVER || to.action == SERVICE_DO_BACK_OFF)
+            if (to.action == SERVICE_DO_SPAWN || to.action == SERVICE_DO_RECOVER ||
+                to.action == SERVICE_DO_BACK_OFF)
                 ck_assert_msg(!before || exit, "%s: a second daemon", what);
             if (to.action == SERVICE_DO_TERMINATE)
                 ck_assert_int_eq(to.next, SERVICE_STOPPING);
@@ -344,7 +353,8 @@ START_TEST(the_page_has_the_table) {
             snprintf(wanted, sizeof wanted, "%s%s%s", service_state_to_string(to.next),
                      to.action == SERVICE_DO_NOTHING ? "" : ": ",
                      to.action == SERVICE_DO_NOTHING ? "" : service_action_to_string(to.action));
-            ck_assert_msg(strcmp(cells[s + 1], wanted) == 0, "doc/states.md says of %s + %s: \"%s\", state.c: \"%s\"",
+            ck_assert_msg(strcmp(cells[s + 1], wanted) == 0,
+                          "doc/states.md says of %s + %s: \"%s\", state.c: \"%s\"",
                           service_state_to_string((enum service_state) s), cells[0], cells[s + 1], wanted);
         }
         rows++;
@@ -358,8 +368,8 @@ static void assert_explained(char *const lines[], const char *name) {
     size_t length = strlen(name);
 
     for (; *lines; lines++)
-        if (strncmp(*lines, "| ", 2) == 0 && strncmp(*lines + 2, name, length) == 0 && (*lines)[2 + length] == ' ' &&
-            strlen(*lines) > 40)
+        if (strncmp(*lines, "| ", 2) == 0 && strncmp(*lines + 2, name, length) == 0 &&
+            (*lines)[2 + length] == ' ' && strlen(*lines) > 40)
             return;
     ck_abort_msg("doc/states.md does not explain %s", name);
 }

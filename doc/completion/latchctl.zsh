@@ -1,0 +1,77 @@
+#compdef latchctl
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Completion of latchctl(1) for zsh.
+
+_latchctl_services() {
+    local -a where services
+    local option
+    for option in --config-dir --runtime-dir; do
+        [[ -n ${opt_args[$option]-} ]] && where+=($option ${(Q)opt_args[$option]})
+    done
+    services=(${(f)"$(_call_program services latchctl --json $where list 2>/dev/null |
+        sed -n 's/^ *"service": "\(.*\)",*$/\1/p')"})
+    _wanted services expl service compadd -a services
+}
+
+_latchctl() {
+    local -a common verbs control
+    local curcontext=$curcontext state line ret=1
+    typeset -A opt_args
+
+    common=(
+        '--json[facts as JSON]'
+        '--config-dir=[read NAME.conf from there only]:directory:_directories'
+        '--runtime-dir=[where the supervisors'\'' sockets are]:directory:_directories'
+        '(-h --help)'{-h,--help}'[show how it is used]'
+    )
+    control=(
+        '--no-block[do not wait until it is done]'
+        '--timeout=[wait no longer than that]:time such as 30s:'
+    )
+    verbs=(
+        'list:services and their states'
+        'status:everything about a service'
+        'start:make the way free and start it'
+        'stop:stop it'
+        'restart:stop it, then start it'
+        'reload:have the daemon read its configuration again'
+        'probe:explain any lock file, PID file or socket'
+        'locks:the services'\'' locks and who holds them'
+        'clear:clear what a dead owner left'
+        'logs:entries from the journal'
+    )
+
+    _arguments -C $common '--version[show the version]' '1: :->verb' '*:: :->rest' && ret=0
+    case $state in
+    verb) _describe -t verbs verb verbs && ret=0 ;;
+    rest)
+        curcontext=${curcontext%:*:*}:latchctl-$words[1]:
+        case $words[1] in
+        list) _arguments $common && ret=0 ;;
+        status | locks) _arguments $common '*:service:_latchctl_services' && ret=0 ;;
+        start | stop | restart | reload) _arguments $common $control '*:service:_latchctl_services' && ret=0 ;;
+        probe)
+            _arguments $common '--style=[take the file for a lock of this style]:style:(flock posix ofd pidfile)' \
+                '*:file:_files' && ret=0
+            ;;
+        clear)
+            _arguments $common '(-n --dry-run)'{-n,--dry-run}'[only say what would be done]' \
+                '*: :_alternative "services\:service\:_latchctl_services" "files\:file\:_files"' && ret=0
+            ;;
+        logs)
+            _arguments $common '(-f --follow)'{-f,--follow}'[go on with new ones]' \
+                '(-n --lines)'{-n+,--lines=}'[only the last]:number:' \
+                '(-S --since)'{-S+,--since=}'[from that time]:time:(now today yesterday -1h)' \
+                '(-U --until)'{-U+,--until=}'[up to that time]:time:(now today yesterday -1h)' \
+                '(-p --priority)'{-p+,--priority=}'[this urgent or more]:level:(emerg alert crit err warning notice info debug)' \
+                '(-o --output)'{-o+,--output=}'[format]:format:(short short-iso json cat)' \
+                '(-b --boot)'{-b,--boot}'[since the machine was started]' \
+                '1:service:_latchctl_services' && ret=0
+            ;;
+        esac
+        ;;
+    esac
+    return ret
+}
+
+_latchctl "$@"
