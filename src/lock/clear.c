@@ -51,6 +51,8 @@ static int claim_file(int dir_fd, const char *name, const char *path, struct err
     struct stat by_fd, by_path;
 
     fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return err_set(err, ESTALE, "Changed", "%s was removed by somebody else just now", path);
     if (fd < 0)
         return err_set(err, errno, "Failed", "cannot open %s to clear it: %m", path);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fcntl(fd, F_OFD_SETLK, &whole) < 0) {

@@ -117,7 +117,11 @@ static char *describe_stale(const struct lock_facts *facts, enum verdict_reason 
         break;
     case REASON_RECYCLED:
         process = process_describe(&facts->recorded.process);
-        r = asprintf(&text, "it names PID %d, and that number now belongs to %s, which began at %s, after the file was "
+        if (facts->recorded.process.kernel_thread)
+            r = asprintf(&text, "it names PID %d, and that number belongs to %s, a thread of the kernel", pid,
+                         process ? process : "another process");
+        else
+            r = asprintf(&text, "it names PID %d, and that number now belongs to %s, which began at %s, after the file was "
                             "written",
                      pid, process ? process : "another process",
                      value_format_time(facts->recorded.process.start_usec, when));

@@ -200,11 +200,14 @@ static bool is_posix_locked_by_us(const struct lock_facts *facts) {
 
 /* Opens the file anew through the pinned descriptor: no race with a rename, no O_CREAT (fs.protected_regular). */
 static int open_for_reading(int path_fd) {
+    const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     char self[64];
     int fd;
 
     snprintf(self, sizeof self, "/proc/self/fd/%d", path_fd);
-    fd = open(self, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    fd = open(self, flags | O_NOATIME);
+    if (fd < 0 && errno == EPERM) /* O_NOATIME is for the file's owner and root */
+        fd = open(self, flags);
     return fd < 0 ? -errno : fd;
 }
 
@@ -448,7 +451,7 @@ static pid_t find_claimant(const struct lock_facts *facts) {
 static bool is_recorded_alive(const struct lock_facts *facts) {
     const struct recorded_facts *recorded = &facts->recorded;
 
-    return !recorded->is_thread && !recorded->is_self &&
+    return !recorded->is_thread && !recorded->is_self && !recorded->process.kernel_thread &&
            (recorded->process.life == PROCESS_ALIVE || recorded->process.life == PROCESS_STOPPED) &&
            recorded->process.start_usec <= facts->modified_usec;
 }

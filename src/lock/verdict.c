@@ -417,7 +417,7 @@ static struct lock_judgement judge_pidfile(const struct lock_facts *facts, const
     case PROCESS_ALIVE:
     case PROCESS_STOPPED:
         if (recorded->is_thread)
-            return may_be_daemon(facts, context, &recorded->process)
+            return !main_lives(context) && may_be_daemon(facts, context, &recorded->process)
                        ? judged(VERDICT_UNKNOWN, REASON_MAYBE_DAEMON)
                        : judge_dead_number(facts, context, REASON_THREAD);
         if (begins_after_file(facts, &recorded->process) || recorded->process.kernel_thread)

@@ -246,8 +246,6 @@ void service_handle(struct service *service, enum service_event event) {
     uint64_t since_usec = service->state_since_usec;
     bool sweeps;
 
-    if (service->manager->stopping && (event == SERVICE_ON_START || event == SERVICE_ON_RESTART))
-        return; /* latchd is about to end, and would not without this */
     if (service->sweeping && event == SERVICE_ON_TIMEOUT) {
         sweep(service);
         return;

@@ -92,9 +92,9 @@ static int meter_main(const char *fifo, int rounds, long alive_msec) {
     return 0;
 }
 
-static int limit_main(const char *self, const char *fifo, const char *lock) {
+static int limit_main(char *self, char *fifo, char *lock) {
     extern char **environ;
-    char *const arguments[] = {(char *) self, (char *) "daemon", (char *) fifo, (char *) lock, NULL};
+    char word[] = "daemon", *const arguments[] = {self, word, fifo, lock, NULL};
 
     for (;;) {
         pid_t pid;

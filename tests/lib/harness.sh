@@ -173,6 +173,7 @@ harness_processes() {
 
 harness_cleanup() {
     local rc=$? pid round mount pids=()
+    trap '' INT TERM # timeout(1) sends its signal twice: to us, then to our group
     set +e
     exec 2>/dev/null # the shell tells of each job that is killed
     for round in 1 2 3 4 5; do

@@ -37,7 +37,15 @@ LockFile=$E/S.pid
 LockStyle=pidfile
 END
 
-nap() { read -rt "$1" -u "$nap_fd" || true; } # SECONDS
+# A trap that exits out of `read -t` crashes bash (5.2): it only takes a note.
+told_to_end=''
+trap 'told_to_end=130' INT
+trap 'told_to_end=143' TERM
+
+nap() { # SECONDS
+    read -rt "$1" -u "$nap_fd" || true
+    [[ -z $told_to_end ]] || exit "$told_to_end"
+}
 
 begin_afresh() {
     rm -rf "$E" "$D/run"

@@ -115,10 +115,10 @@ await_ready "$T/last.log" 1 "$latchd_pid" 10 || die "latchd does not get ready" 
 read -r main <"$E/S.pid"
 kill -STOP "$main" # it takes its time
 kill -TERM "$latchd_pid"
-until [[ $(<"$T/last.log") == *"Stopping PID $main"* ]]; do nap 0.01; done
+wait_until 5 grep -q "Stopping PID $main" "$T/last.log" || die "latchd does not stop it" "$(<"$T/last.log")"
 timeout 20 latchctl --config-dir "$D/etc" --runtime-dir "$D/run" restart quick >"$T/client.log" 2>&1 &
 client_pid=$!
-until [[ $(<"$T/last.log") == *"Restart, asked for"* ]]; do nap 0.01; done
+await_gone "$client_pid" 1 # refused at once; or it waits
 kill -CONT "$main"
 if await_gone "$latchd_pid" 4; then ok "latchd ends though a restart is asked for meanwhile"; else
     fail "latchd ends though a restart is asked for meanwhile" "$(<"$T/last.log")"

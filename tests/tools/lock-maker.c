@@ -13,7 +13,7 @@
  *   flock posix ofd flock-shared posix-shared ofd-shared unlock
  *                      lock it, unlock it (flock)
  *   write=TEXT         replaces its content; %p is the own pid, %t the thread's, %h that of the last helper
- *   close unlink rename=PATH mmap
+ *   close mmap; unlink rename=PATH (the file, or the socket)
  *   socket=PATH        binds a socket; listen=BACKLOG; fill=N connects N clients that nobody accepts
  *   fork               a child goes on, the parent waits for it to end
  *   fork-die           a child goes on, the parent is dead
@@ -217,10 +217,8 @@ static void recycle(struct maker *maker) {
     pid = fork();
     must(pid >= 0, "fork");
     if (pid == 0) {
-        for (fd = 3; fd < 64; fd++) /* an innocent has nothing of ours */
-            if (fd != maker->report)
-                close(fd);
         report(maker, "innocent");
+        close_range(3, ~0U, 0); /* it has nothing of ours */
         execl("/bin/sleep", "innocent", "1000", NULL);
         _exit(EXIT_FAILURE);
     }
@@ -343,7 +341,7 @@ static void do_step(struct maker *maker, char *step, char *value) {
     if (strcmp(step, "name") == 0)
         report(maker, value);
     else if (strcmp(step, "socket") == 0)
-        maker->socket = bind_socket(value, false);
+        maker->socket = bind_socket(maker->path = value, false);
     else if (strcmp(step, "listen") == 0)
         must(listen(maker->socket, atoi(value)) == 0, step);
     else if (strcmp(step, "fill") == 0)

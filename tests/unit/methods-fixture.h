@@ -132,7 +132,8 @@ static inline void expect_held_by(struct client *client, pid_t pid) {
     char error[64];
 
     parameters = answer_of(client, error);
-    ck_assert_str_eq(error, "Held");
+    ck_assert_msg(strcmp(error, "Held") == 0, "expected the error Held, got '%s': %s", error,
+                  json_string_value(json_object_get(parameters, "message")));
     holders = json_object_get(parameters, "holders");
     ck_assert_uint_eq(json_array_size(holders), 1);
     ck_assert_int_eq(json_integer_value(json_object_get(json_array_get(holders, 0), "pid")), pid);

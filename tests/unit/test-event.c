@@ -514,7 +514,7 @@ START_TEST(target_auto) {
              (unsigned long long) st.st_ino);
     ck_assert_int_eq(setenv("JOURNAL_STREAM", stream, 1), 0);
     log = open_log(LOG_TARGET_AUTO, receiver.path, fds[1]);
-    event_emit(log, EVENT_LOCK_HELD, NULL, NULL, 0, "held");
+    event_emit(log, EVENT_BLOCKED, NULL, NULL, 0, "held");
     ck_assert_str_eq(pipe_text(fds[0], buffer, sizeof buffer), "<3>latchd: held\n");
     event_log_close(log);
 
@@ -523,7 +523,7 @@ START_TEST(target_auto) {
              (unsigned long long) st.st_ino + 1);
     ck_assert_int_eq(setenv("JOURNAL_STREAM", stream, 1), 0);
     log = open_log(LOG_TARGET_AUTO, receiver.path, fds[1]);
-    event_emit(log, EVENT_LOCK_HELD, NULL, NULL, 0, "held");
+    event_emit(log, EVENT_BLOCKED, NULL, NULL, 0, "held");
     ck_assert_str_eq(pipe_text(fds[0], buffer, sizeof buffer), "latchd: held\n");
     event_log_close(log);
     ck_assert_int_eq(unsetenv("JOURNAL_STREAM"), 0);
@@ -546,7 +546,7 @@ START_TEST(target_auto_on_a_terminal) {
     ck_assert_int_ge(terminal, 0);
     receiver_open(&receiver, SOCK_DGRAM);
     log = open_log(LOG_TARGET_AUTO, receiver.path, terminal);
-    event_emit(log, EVENT_LOCK_HELD, NULL, NULL, 0, "held");
+    event_emit(log, EVENT_BLOCKED, NULL, NULL, 0, "held");
     ck_assert(receive(&receiver, &entry));
     free(entry.data);
     ck_assert_str_eq(pipe_text(master, buffer, sizeof buffer), "latchd: held\r\n");
@@ -614,7 +614,7 @@ START_TEST(levels_and_sink) {
     ck_assert_int_eq(seen.last, EVENT_SERVICE_READY);
     ck_assert_str_eq(seen.message, "kea/ready/1");
     ck_assert_str_eq(pipe_text(fds[0], buffer, sizeof buffer), "");
-    event_emit(log, EVENT_LOCK_UNKNOWN, NULL, NULL, 0, "who knows");
+    event_emit(log, EVENT_LOCK_ORPHANED, NULL, NULL, 0, "who knows");
     ck_assert_uint_eq(seen.n, 2);
     ck_assert_str_eq(pipe_text(fds[0], buffer, sizeof buffer), "latchd: who knows\n");
     event_log_close(log);

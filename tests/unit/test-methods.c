@@ -220,6 +220,28 @@ START_TEST(gone_while_waiting) {
 }
 END_TEST
 
+/* Nothing is left of them: not even their timers. */
+START_TEST(gone_without_a_trace) {
+    struct client clients[10];
+
+    add_service("a", NEVER_READY, NULL);
+    serve();
+    for (size_t i = 0; i < ELEMENTSOF(clients); i++) {
+        char parameters[64];
+
+        snprintf(parameters, sizeof parameters, "{\"timeoutUSec\":%zu}", 300000 + i * 20000);
+        clients[i] = call("a", "Start", parameters);
+    }
+    (void) linger(100 * MSEC);
+    for (size_t i = 0; i < ELEMENTSOF(clients); i++)
+        hang_up(&clients[i]);
+    (void) linger(100 * MSEC);
+    t.manager->services[0]->config->sockets[0]->probe = SOCKET_PROBE_NONE;
+    service_end_probes(t.manager->services[0]); /* which would wake it as well */
+    ck_assert_uint_le(linger(600 * MSEC), 2);
+}
+END_TEST
+
 /* The supervisor ends with callers waiting. */
 START_TEST(supervisor_ends) {
     struct service *service = add_service("a", STUBBORN, "TimeoutStopSec=300ms", NULL);
@@ -458,6 +480,7 @@ int main(void) {
     tcase_add_test(tests, restarts_share_one_start);
     tcase_add_test(tests, stop_and_restart);
     tcase_add_test(tests, gone_while_waiting);
+    tcase_add_test(tests, gone_without_a_trace);
     tcase_add_test(tests, supervisor_ends);
     tcase_add_test(tests, wrong_parameters);
     tcase_add_test(tests, nobody_may_look_only);

@@ -332,10 +332,14 @@ END_TEST
 START_TEST(tried_again) {
     static const enum manner firsts[] = {REFUSE, HALF, CLOSE_AT_ONCE, CLOSE_UNREAD};
 
+    uint64_t before = now_usec(CLOCK_MONOTONIC);
+
     SERVE(firsts[_i], firsts[_i], ANSWER);
     begin();
     expect_ready();
     ck_assert_uint_eq(t.n_clients, 3);
+    ck_assert_uint_lt(now_usec(CLOCK_MONOTONIC) - before,
+                      t.config.probe_timeout_usec); /* without waiting it out */
 }
 END_TEST
 

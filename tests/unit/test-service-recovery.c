@@ -203,25 +203,86 @@ START_TEST(two_services) {
 }
 END_TEST
 
-/* What was our child before we began is no leftover, though it has the lock and the daemon is dead. */
+/* A process that has the lock from one that took it and is dead, and whose environment says nothing. */
+static pid_t hold_lock_of_the_dead(struct process_id *ret_dead) {
+    _cleanup_close_ int proc_fd = procfs_open(), pidfd = -EBADF;
+    pid_t locker, holder = 0;
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    locker = fork();
+    if (locker == 0) {
+        static char *const argv[] = {(char *) "sleep", (char *) "100", NULL};
+        static char *const environment[] = {NULL};
+        int fd = open(in("l"), O_RDWR | O_CREAT, 0644);
+
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+            _exit(1);
+        holder = fork();
+        if (holder == 0) {
+            (void) execve("/bin/sleep", argv, environment);
+            _exit(1);
+        }
+        if (write(ends[1], &holder, sizeof holder) == sizeof holder)
+            (void) pause();
+        _exit(1);
+    }
+    ck_assert_int_eq(read(ends[0], &holder, sizeof holder), sizeof holder);
+    close(ends[1]);
+    pidfd = process_pin(proc_fd, locker, ret_dead);
+    ck_assert_int_ge(pidfd, 0);
+    ck_assert_int_eq(kill(locker, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(locker, NULL, 0), locker);
+    ck_assert_int_eq(read(ends[0], &(char){0}, 1), 0); /* the holder has been executed */
+    close(ends[0]);
+    return holder;
+}
+
+/* What was our child before we began is no leftover, though it has the lock and the daemon is dead. What came
+ * to us since then can only come from the one service. */
 START_TEST(children_from_before) {
+    bool before = _i == 0;
+    struct process_id dead;
     struct service *service;
-    pid_t stranger;
+    pid_t holder;
 
     t.manager = manager_free(t.manager);
-    stranger = hold_lock("l");
-    open_manager();
-    ck_assert(t.manager->had_children);
+    if (!before)
+        open_manager();
+    holder = hold_lock_of_the_dead(&dead);
+    if (before)
+        open_manager();
+    ck_assert_int_eq(t.manager->had_children, before);
     service = add_service("a", TAKES_LOCK SLEEPS, LOCK, "OrphanGraceSec=0", NULL);
+    service->record.main = dead;
     start(service);
-    assert_state(service, SERVICE_BLOCKED);
-    (void) linger(200 * MSEC);
-    ck_assert(is_alive(stranger));
+    if (before) {
+        assert_state(service, SERVICE_BLOCKED);
+        ck_assert_str_eq(service->blocked.name, "Blocked");
+        (void) linger(300 * MSEC);
+        assert_state(service, SERVICE_BLOCKED);
+        ck_assert(is_alive(holder));
+    } else {
+        until(service->state == SERVICE_RUNNING);
+        ck_assert(!is_alive(holder));
+        ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_ORPHAN_TERMINATED], "descendant"));
+    }
+}
+END_TEST
 
-    t.manager = manager_free(t.manager);
-    end_children();
-    open_manager();
-    ck_assert(!t.manager->had_children);
+/* Of two leftovers one has ended: nothing spins while the other is waited for. */
+START_TEST(one_of_two) {
+    struct service *service =
+        running(add_service("a", LEAVES("sleep 100 & sleep 0.4"), LOCK, "OrphanPolicy=wait", "Restart=always",
+                            "RestartSec=10ms", "TimeoutStopSec=100ms", NULL));
+
+    until(read_pid("children") > 0);
+    ck_assert_int_eq(kill(service->record.main.pid, SIGKILL), 0);
+    until(service->state == SERVICE_RECOVERING);
+    ck_assert_uint_eq(service->recovery.n_watches, 2);
+    until(service->recovery.n_watches == 1);
+    ck_assert_uint_le(linger(300 * MSEC), 3);
+    assert_state(service, SERVICE_RECOVERING);
 }
 END_TEST
 
@@ -260,8 +321,6 @@ START_TEST(terminated_during_start) {
     }
     while (waitpid(-1, NULL, WNOHANG) > 0) /* what is left are those that SIGKILL made orphans */
         ;
-    service_handle(t.manager->services[0], SERVICE_ON_START); /* too late */
-    assert_state(t.manager->services[0], SERVICE_STOPPED);
 }
 END_TEST
 
@@ -378,7 +437,8 @@ int main(void) {
     tcase_add_test(tests, a_stranger_blocks);
     tcase_add_test(tests, stopped_while_blocked);
     tcase_add_test(tests, two_services);
-    tcase_add_test(tests, children_from_before);
+    tcase_add_loop_test(tests, children_from_before, 0, 2);
+    tcase_add_test(tests, one_of_two);
     tcase_add_loop_test(tests, terminated_during_start, 0, 8);
     tcase_add_test(tests, terminated_when_all_is_down);
     tcase_add_test(tests, terminated_while_blocked);

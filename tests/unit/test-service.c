@@ -227,6 +227,21 @@ START_TEST(never_ready_and_asked_otherwise) {
 }
 END_TEST
 
+/* An end after a stop and a start is not that stop's. */
+START_TEST(ends_after_a_stop) {
+    struct service *service = start(add_service("a", STAYS, "Restart=no", NULL));
+
+    until(service->state == SERVICE_RUNNING && count_lines("starts") == 1);
+    service_handle(service, SERVICE_ON_STOP);
+    until(service_is_down(service));
+    start(service);
+    until(service->state == SERVICE_RUNNING && count_lines("starts") == 2);
+    ck_assert_int_eq(kill(service->record.main.pid, SIGKILL), 0);
+    until(service->state == SERVICE_FAILED);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_EXITED], 1);
+}
+END_TEST
+
 START_TEST(restarted_twice) {
     struct service *service = start(add_service("a",
                                                 "trap 'sleep 0.2; exit 0' TERM; echo $$ >>@/starts; "
@@ -289,6 +304,7 @@ int main(void) {
     tcase_add_loop_test(tests, stopped_during_start, 0, 3);
     tcase_add_loop_test(tests, never_ready, 0, 4);
     tcase_add_loop_test(tests, never_ready_and_asked_otherwise, 0, 3);
+    tcase_add_test(tests, ends_after_a_stop);
     tcase_add_test(tests, restarted_twice);
     tcase_add_test(tests, a_hundred_lives);
     return run_suite("service", tests);

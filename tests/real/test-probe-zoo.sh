@@ -1,0 +1,310 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# Locks, PID files and sockets in every state that a crash, a fork or an administrator can bring them into, made for
+# real by tests/tools/lock-maker; and what `latchctl probe` and `latchctl clear` say of them.
+# shellcheck source=tests/lib/harness.sh
+. "${srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}/tests/lib/harness.sh"
+require_root
+require jq unshare setpriv
+
+MAKER=$T/lock-maker
+cp "$(tool lock-maker)" "$MAKER"
+cp "$builddir/latchctl" "$T/latchctl" # for users who cannot read the build's directory
+chmod 755 "$MAKER" "$T/latchctl"
+F=$T/files
+mkfifo "$T/hold"
+
+make() { # STEP...: @ is the directory of the files
+    mkdir -p "$F"
+    exec {hold}<>"$T/hold"
+    "$MAKER" "${@//@/$F}" <"$T/hold" >"$T/labels" 2>"$T/maker.log" {hold}>&- &
+    maker=$!
+    wait_until 10 test -s "$T/labels" || die "lock-maker made it" "$*" "$(cat "$T/maker.log")"
+}
+
+unmake() {
+    exec {hold}>&-
+    wait "$maker"
+    rm -rf "$F" "$T/labels"
+}
+
+pid_of() { jq ".$1" "$T/labels"; } # NAME
+
+probe() { # PATH [COMMAND...]: sets verdict, reason, holders, code
+    local path=$1
+    shift
+    code=0
+    report=$(timeout 10 "$@" "$T/latchctl" --json probe "$path" 2>&1) || code=$?
+    verdict=$(jq -r '.[0].verdict' <<<"$report" 2>&1)
+    reason=$(jq -r '.[0].reason' <<<"$report" 2>&1)
+    holders=$(jq -r '[.[0].holders[].pid] | sort | join(" ")' <<<"$report" 2>&1)
+}
+
+# The verdict, its reason (an extended regular expression), the holders by name, the exit code.
+check() { # TEXT PATH VERDICT REASON [NAME...]
+    local text=$1 path=$2 expected=() name
+    local -A codes=([absent]=0 [free]=0 [stale]=3 [orphaned]=4 [held]=5 [unknown]=6)
+    for name in "${@:5}"; do expected+=("$(pid_of "$name")"); done
+    expected_holders=$(printf '%s\n' "${expected[@]}" | sort -n | xargs)
+    if [[ $verdict == "$3" && $reason =~ ^($4)$ && $holders == "$expected_holders" && $code == "${codes[$3]}" ]]; then
+        ok "$text: $verdict ($reason)"
+    else
+        fail "$text" "expected: $3 ($4), holders: $expected_holders, exit code ${codes[$3]}" \
+            "found:    $verdict ($reason), holders: $holders, exit code $code" "path: $path" "$report"
+    fi
+}
+
+zoo() { # TEXT FILE VERDICT REASON [NAME...] -- STEP...
+    local text=$1 path=$F/$2 expect=("${@:3:2}") names=()
+    shift 4
+    while [[ $1 != -- ]]; do names+=("$1") && shift; done
+    make "${@:2}"
+    probe "$path"
+    check "$text" "$path" "${expect[@]}" "${names[@]}"
+    unmake
+}
+
+somebody='unattributed|incomplete-scan'  # nobody was found, on machines where init can be read and others
+
+# ---- flock, and what children do with it ----
+
+zoo "a leftover lock file" a.lock free none -- open=@/a.lock
+for family in flock flock-shared posix posix-shared; do
+    zoo "a living holder by $family" a.lock held live main -- name=main open=@/a.lock $family
+done
+for family in ofd ofd-shared; do
+    zoo "a living holder by $family, of which there is no record" a.lock unknown locker-dead main -- \
+        name=main open=@/a.lock $family
+done
+zoo "an orphan" a.lock orphaned leftover orphan -- setsid name=locker open=@/a.lock flock fork-die name=orphan
+zoo "an orphan that is another program" a.lock orphaned leftover orphan -- \
+    setsid name=locker open=@/a.lock flock fork-die name=orphan exec=/bin/sleep
+zoo "two orphans" a.lock orphaned leftover orphan second -- \
+    setsid name=locker open=@/a.lock flock fork-die name=orphan helper name=second end
+zoo "an orphan that cannot be told from a daemon" a.lock unknown locker-dead orphan -- \
+    name=locker open=@/a.lock flock fork-die name=orphan
+zoo "an orphan with the listener" a.lock orphaned leftover orphan -- \
+    name=locker socket=@/a listen=5 open=@/a.lock flock fork-die name=orphan exec=/bin/sleep
+zoo "a daemon that forked after it took lock and socket" a.lock unknown locker-dead daemon -- \
+    name=locker socket=@/a listen=5 open=@/a.lock flock fork-die setsid name=daemon
+zoo "a daemon that forked twice" a.lock unknown locker-dead daemon -- \
+    name=locker socket=@/a listen=5 open=@/a.lock flock fork-die setsid fork-die name=daemon
+zoo "a child took it anew and died, its parent lives" a.lock unknown locker-dead main -- \
+    name=main open=@/a.lock flock child unlock flock end
+zoo "the same, and the daemon listens" a.lock "unknown" locker-dead main -- \
+    name=main socket=@/a listen=5 open=@/a.lock flock child unlock flock end
+zoo "the same, with a helper in the dead child's group" a.lock unknown locker-dead main helper -- \
+    name=main open=@/a.lock flock helper setpgid unlock flock fork-die name=helper end
+zoo "a child unlocked it, and the daemon listens" a.lock held unlocked main -- \
+    name=main socket=@/a listen=5 open=@/a.lock flock child unlock end
+zoo "two sharers, of whom one is an orphan" a.lock held live orphan other -- \
+    helper setsid name=locker open=@/a.lock flock-shared fork-die name=orphan end helper name=other open=@/a.lock flock-shared end
+zoo "an orphan's flock, and an OFD lock beside it" a.lock unknown locker-dead orphan other -- \
+    helper setsid open=@/a.lock flock fork-die name=orphan end helper name=other open=@/a.lock ofd end
+zoo "a helper that inherited it, and its daemon" a.lock held live main helper -- \
+    name=main open=@/a.lock flock helper name=helper end
+zoo "handed on to the child" a.lock held unlocked receiver -- \
+    name=main pair open=@/a.lock flock send close helper receive name=receiver end
+zoo "sent to a stranger, by one that died" a.lock unknown locker-dead receiver -- \
+    pair child name=locker open=@/a.lock flock send end helper receive name=receiver end
+zoo "a dead main thread, and a living one that has it" a.lock held live main -- name=main thread-die open=@/a.lock flock
+zoo "a thread with descriptors of its own" a.lock held live main -- name=main thread own-table open=@/a.lock flock
+zoo "a stopped holder" a.lock held stopped main -- name=main open=@/a.lock flock stop
+zoo "in flight in a socket" a.lock unknown "$somebody" -- name=main pair open=@/a.lock flock send close
+zoo "closed, but mapped" a.lock unknown "$somebody" -- name=main open=@/a.lock mmap flock close
+zoo "held by another user" a.lock held live main -- name=main open=@/a.lock flock setuid=65534
+zoo "held in another mount namespace" a.lock held live main -- unshare=mount name=main open=@/a.lock flock
+zoo "held in a PID namespace below" a.lock held live main -- unshare=pid fork name=main open=@/a.lock flock
+zoo "an orphan in a PID namespace below, and an innocent with the locker's number there" a.lock unknown locker-dead orphan -- \
+    unshare=pid fork name=init helper name=locker open=@/a.lock flock fork-die name=orphan end recycle
+
+# ---- PID files ----
+
+zoo "a PID file" a.pid held live -- name=main open=@/a.pid write=%p
+zoo "a PID file that is locked" a.pid held live main -- name=main open=@/a.pid posix write=%p
+zoo "a PID file of a zombie" a.pid stale zombie -- open=@/a.pid zombie write=%h
+zoo "a PID file with a thread's number" other.pid stale thread -- thread open=@/other.pid write=%t
+zoo "a PID file of the dead" a.pid stale dead -- open=@/a.pid write=%p fork-die
+zoo "a PID file of a stopped daemon" a.pid held stopped -- open=@/a.pid write=%p stop
+zoo "an empty PID file" a.pid unknown empty -- open=@/a.pid
+zoo "a PID file with other content" a.pid unknown not-a-lock -- open=@/a.pid write=starting
+zoo "a number that only a namespace below knows" a.pid unknown other-pid-namespace -- \
+    unshare=pid fork helper open=@/a.pid write=%p end
+zoo "a lock by existence whose PID is dead, and a living listener" a.lock held unlocked main -- \
+    name=main socket=@/a listen=5 open=@/a.lock child write=%p end
+zoo "a text that begins with a number" notes.txt free none -- open=@/notes.txt "write=999999999 bottles"
+
+make name=daemon open=@/a.pid write=%p fork-die name=child
+touch -d '1 minute ago' "$F/a.pid"
+printf '%s\n' "$(pid_of child)" >"$F/own.pid"
+touch -d '1 minute ago' "$F/own.pid"
+probe "$F/own.pid"
+check "a PID file that is older than the process with its number" "$F/own.pid" stale recycled
+unmake
+
+# ---- sockets ----
+
+zoo "a socket" a held live main -- name=main socket=@/a listen=5
+zoo "a socket with a full queue" a held busy main -- name=main socket=@/a listen=2 fill=3
+zoo "a socket that is bound only" a held not-listening main -- name=main socket=@/a
+zoo "a stopped listener" a held stopped main -- name=main socket=@/a listen=5 stop
+zoo "a listener in another network namespace" a held live -- unshare=net name=main socket=@/a listen=5
+zoo "a listener whose maker is dead" a orphaned leftover orphan -- \
+    setsid socket=@/a listen=5 fork-die name=orphan exec=/bin/sleep
+zoo "a daemon that forked after listen(2)" a unknown locker-dead daemon -- socket=@/a listen=5 fork-die setsid name=daemon
+zoo "a socket that was renamed" b held live main -- name=main socket=@/a listen=5 rename=@/b
+
+make child socket=@/a listen=5 end
+probe "$F/a"
+check "a socket of the dead" "$F/a" stale refused
+unmake
+
+# ---- what is no lock at all: never opened so that it blocks, never followed ----
+
+mkdir -p "$F/dir" "$F/target"
+mkfifo "$F/fifo.lock"
+mknod "$F/null.lock" c 1 3
+ln -s "$F/target" "$F/link.lock"
+ln -s "$F/nowhere" "$F/dangling.lock"
+: >"$F/real.lock"
+ln -s "$F/real.lock" "$F/to-real.lock"
+for name in dir fifo.lock null.lock link.lock dangling.lock to-real.lock dir/; do
+    probe "$F/$name"
+    check "no lock: $name" "$F/$name" unknown not-a-lock
+done
+for name in none none/none real.lock/none; do
+    probe "$F/$name"
+    check "absent: $name" "$F/$name" absent none
+done
+rm -rf "$F"
+
+# ---- who may see what ----
+
+as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+make name=main open=@/a.lock flock open=@/a.pid write=%p
+chmod 600 "$F/a.lock"
+probe "$F/a.lock" "${as_nobody[@]}"
+check "as an ordinary user: held, and by whom cannot be seen" "$F/a.lock" unknown incomplete-scan
+probe "$F/a.pid" "${as_nobody[@]}"
+check "as an ordinary user: a PID file of root's" "$F/a.pid" held live
+chmod 600 "$F/a.pid"
+probe "$F/a.pid" "${as_nobody[@]}"
+check "as an ordinary user: a PID file that may not be read" "$F/a.pid" unknown access-denied
+chmod 644 "$F/a.pid"
+chmod 700 "$F"
+probe "$F/a.pid" "${as_nobody[@]}"
+check "as an ordinary user: a directory that may not be entered" "$F/a.pid" unknown access-denied
+chmod 755 "$F"
+cat >"$T/hidden" <<END
+mount -t proc -o hidepid=invisible proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups "\$@"
+END
+probe "$F/a.pid" unshare --mount bash "$T/hidden"
+check "where other users' processes are hidden" "$F/a.pid" unknown access-denied
+probe "$F/a.lock" unshare --pid --fork --mount-proc
+check "from a PID namespace below the holder's" "$F/a.lock" unknown other-pid-namespace
+probe "$F/a.lock" unshare --pid --fork
+check "the same, with the /proc of the one above, which shows all" "$F/a.lock" held live main
+unmake
+
+make name=main open=@/a.lock flock-shared
+probe "$F/a.lock" unshare --pid --fork --mount-proc
+check "a shared lock, from a PID namespace below" "$F/a.lock" unknown other-pid-namespace
+unmake
+
+mkdir -p "$F"
+chmod 1777 "$F"
+make name=main setuid=65534 open=@/a.lock flock
+probe "$F/a.lock"
+check "another user's file in a sticky directory" "$F/a.lock" held live main
+unmake
+
+# A number that was given out again, within a PID namespace: the innocent process is never named.
+cat >"$T/inside" <<'END'
+mkfifo "$2/hold"
+exec {hold}<>"$2/hold"
+"$1" name=init helper open="$2/a.lock" flock open="$2/a.pid" write=%p close fork-die name=orphan end recycle \
+    <"$2/hold" >"$2/labels" {hold}>&- &
+until [[ -s $2/labels ]]; do sleep 0.02; done
+touch -d '1 minute ago' "$2/a.pid"
+for file in a.lock a.pid; do
+    "$3" --json probe "$2/$file" >"$2/$file.json"
+    echo $? >>"$2/$file.json.code"
+done
+exec {hold}>&-
+wait
+END
+mkdir -p "$F"
+timeout 20 unshare --pid --fork --mount-proc --kill-child bash "$T/inside" "$MAKER" "$F" "$T/latchctl"
+is "$(jq -r '.[0].verdict + " " + .[0].reason' "$F/a.pid.json") $(cat "$F/a.pid.json.code")" "stale recycled 3" \
+    "a number that was given out again: the PID file is stale"
+innocent=$(jq .innocentInside "$F/labels")
+is "$(jq '.[0].recordedPid' "$F/a.pid.json")" "$innocent" "it is the innocent's number now"
+isnt "$(jq -r '.[0].verdict' "$F/a.lock.json")" free "the lock that its predecessor's child has is not free"
+is "$(jq '[.[0].holders[].pid] | join(" ")' "$F/a.lock.json")" "\"$(jq .orphanInside "$F/labels")\"" \
+    "only the orphan is named as its holder"
+rm -rf "$F"
+
+# ---- probing changes nothing ----
+
+make name=main open=@/a.lock flock open=@/a.pid write=%p close socket=@/s listen=5
+: >"$F/s.lock"
+touch -d '1 hour ago' "$F/a.pid" "$F/a.lock" "$F/s.lock"
+sleep 0.1
+listing() { # connect(2) itself touches a socket's time of access
+    stat -c '%n %i %s %a %u %y %z' "$F" "$F"/*
+    stat -c '%n %x' "$F" "$F"/*.*
+}
+before=$(listing)
+for file in a.lock a.pid s s.lock none; do "$T/latchctl" probe "$F/$file" >"$T/out"; done
+is "$(listing)" "$before" "no time, no size, no file has changed"
+if command -v strace >/dev/null; then
+    strace -f -o "$T/trace" "$T/latchctl" probe "$F/a.lock" "$F/a.pid" "$F/s" "$F/s.lock" "$F/none" >"$T/out"
+    grep -E 'O_CREAT|O_TRUNC|O_WRONLY|O_RDWR|unlink|rename|mkdir|chmod|chown|utime|truncate|link\(|mknod|kill\(|F_SETLK|F_OFD_SETLK' \
+        "$T/trace" | grep -vE 'readlink|/dev/tty|/dev/null' >"$T/writes"
+    is "$(cat "$T/writes")" "" "nothing is created, opened for writing, locked, removed or signalled"
+    grep -E 'flock\(' "$T/trace" >"$T/flocks"
+    [[ $(readlink /proc/self/ns/pid) != 'pid:[4026531836]' ]] ||
+        is "$(cat "$T/flocks")" "" "where /proc/locks shows all, no lock is tried"
+fi
+unmake
+
+# ---- latchctl clear ----
+
+clear_refused() { # TEXT PATH NEEDLE
+    local out rc=0
+    out=$("$T/latchctl" clear "$2" 2>&1) || rc=$?
+    is "$rc" 1 "clear refuses $1"
+    is "$(wc -l <<<"$out")" 1 "in one line"
+    contains "$out" "$3" "that says why"
+}
+
+make setsid name=locker open=@/a.lock flock fork-die name=orphan
+clear_refused "an orphan's lock" "$F/a.lock" "PID $(pid_of orphan)"
+succeeds "the orphan lives on" alive "$(pid_of orphan)"
+unmake
+make name=main open=@/a.lock flock open=@/a.pid write=%p close open=@/empty.pid close open=@/serial write=4194000 close \
+    socket=@/s listen=1
+clear_refused "a held lock" "$F/a.lock" "PID $(pid_of main)"
+clear_refused "a living daemon's PID file" "$F/a.pid" "PID $(pid_of main)"
+clear_refused "a socket with a listener" "$F/s" "PID $(pid_of main)"
+clear_refused "an empty PID file" "$F/empty.pid" "empty"
+clear_refused "a number in a file that is not called a PID file" "$F/serial" "by hand"
+before=$(listing)
+printf '4194000\n' >"$F/dead.pid"
+exits 0 "a dry run" "$T/latchctl" clear --dry-run "$F/dead.pid"
+succeeds "removes nothing" test -e "$F/dead.pid"
+exits 0 "clear removes a dead daemon's PID file" "$T/latchctl" clear "$F/dead.pid"
+succeeds "it is gone" no_file "$F/dead.pid"
+exits 0 "clear of what is not there" "$T/latchctl" clear "$F/dead.pid"
+is "$(listing | tail -n +2)" "$(tail -n +2 <<<"$before")" "nothing else has changed"
+unmake
+make child socket=@/s listen=5 end
+clear_refused "a dead socket that nothing guards" "$F/s" "no lock file guards it"
+: >"$F/s.lock"
+exits 0 "clear removes a dead socket under its lock" "$T/latchctl" clear "$F/s"
+succeeds "the socket is gone" no_file "$F/s"
+succeeds "its lock file stays" test -e "$F/s.lock"
+unmake
+
+finish
