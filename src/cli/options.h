@@ -4,7 +4,7 @@
 /* What latchd's and latchctl's command lines share: exit codes, directories, and how a failure is told. */
 
 #include "base/err.h"
-#include "service/config.h"
+#include "config/config.h"
 
 /* Exit codes (sysexits.h has the numbers from 64 on). */
 enum {

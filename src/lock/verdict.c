@@ -263,12 +263,26 @@ static bool keeps_for_others(const struct process_facts *process) {
     return base ? strcmp(base, "/systemd") == 0 : process->pid == 1;
 }
 
+/* Of OFD locks there is no record at all, so nothing speaks against who has one: it is as good as its owner. */
+static bool is_ofd_only(const struct lock_facts *facts) {
+    return facts->kind != PATH_KIND_SOCKET && facts->n_holders > 0 && facts->recorded.pid == 0 &&
+           facts->families[LOCK_FAMILY_FLOCK] == FAMILY_FREE && facts->families[LOCK_FAMILY_POSIX] == FAMILY_FREE &&
+           !is_listener_maker_dead(facts);
+}
+
 /* Holders are known; the process that the record names is not among them. */
 static struct lock_judgement judge_inherited(const struct lock_facts *facts, const struct lock_context *context) {
+    const struct peer_facts *listener = &facts->listener.peer;
+
     if (main_lives(context))
         return judged(VERDICT_HELD, REASON_UNLOCKED);
     if (context->main.pid > 0 && context->main_life == PROCESS_UNKNOWN)
         return judged(VERDICT_UNKNOWN, REASON_ACCESS_DENIED);
+    if (listener->answer == PEER_CONNECTED && is_living(listener->life)) {
+        const struct holder_facts *holder = find_holder(facts, listener->pid);
+
+        return holder && has_lock(holder) ? held_by(&holder->process) : judged(VERDICT_HELD, REASON_UNLOCKED);
+    }
     for (size_t i = 0; i < facts->n_holders; i++) {
         const struct process_facts *process = &facts->holders[i].process;
 
@@ -285,7 +299,7 @@ static struct lock_judgement judge_inherited(const struct lock_facts *facts, con
         return judge_living_locker(facts);
     if (is_main_gone(facts, context) || (is_owner_gone(facts, context) && is_scan_good(facts)))
         return (struct lock_judgement){VERDICT_ORPHANED, REASON_LEFTOVER, .daemon_gone = true};
-    return judged(VERDICT_UNKNOWN, REASON_LOCKER_DEAD);
+    return is_ofd_only(facts) ? held_by(&facts->holders[0].process) : judged(VERDICT_UNKNOWN, REASON_LOCKER_DEAD);
 }
 
 static struct lock_judgement judge_held_lock(const struct lock_facts *facts, const struct lock_context *context) {

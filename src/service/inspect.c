@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/executable.h"
 #include "service/inspect.h"
 
 #include <limits.h>
@@ -6,7 +7,7 @@
 
 #include "lock/describe.h"
 #include "lock/probe.h"
-#include "service/exec-child.h"
+#include "exec/exec-child.h"
 
 void inspection_done(struct inspection *inspection) {
     lock_facts_free_array(inspection->facts, inspection->n);
@@ -20,7 +21,7 @@ char *service_find_daemon_exe(const struct service_config *config) {
 
     if (!config->exec_start || !config->exec_start[0])
         return NULL;
-    if (exec_find_executable(config->exec_start[0], search_path, &found, NULL) < 0)
+    if (executable_find(config->exec_start[0], search_path, &found, NULL) < 0)
         return NULL;
     return realpath(found, NULL);
 }

@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 #include "lock/verdict.h"
-#include "service/config.h"
+#include "config/config.h"
 
 enum inspected_role {
     INSPECTED_LOCK,           /* a flock or fcntl lock that the daemon takes */

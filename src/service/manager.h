@@ -6,7 +6,7 @@
 #include <systemd/sd-event.h>
 
 #include "journal/event.h"
-#include "service/config.h"
+#include "config/config.h"
 
 struct service;
 

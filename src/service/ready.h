@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
-#include "service/config.h"
+#include "config/config.h"
 
 struct ready_probe;
 

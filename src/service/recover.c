@@ -11,8 +11,8 @@
 #include "base/value.h"
 #include "lock/clear.h"
 #include "lock/describe.h"
-#include "service/credentials.h"
-#include "service/terminate.h"
+#include "exec/credentials.h"
+#include "exec/terminate.h"
 
 /* A blocked service looks again by itself as well: a holder may let go without ending. */
 #define BLOCKED_FIRST_USEC (500 * USEC_PER_MSEC)

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "service/config.h"
+#include "config/config.h"
 
 struct exit_status {
     bool known;  /* false: an adopted daemon, whose parent is another process */

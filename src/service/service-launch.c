@@ -6,6 +6,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/executable.h"
 #include "base/strlist.h"
 #include "base/value.h"
 #include "service/service.h"
@@ -130,7 +131,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
         return err_set(err, ENOMEM, "Failed", "out of memory");
     launch->spawn = SPAWN_INIT;
     launch->stdout_fd = launch->stderr_fd = -EBADF;
-    r = exec_find_executable(config->exec_start[0], search_path, &launch->executable, err);
+    r = executable_find(config->exec_start[0], search_path, &launch->executable, err);
     if (r >= 0)
         r = credentials_resolve(config, &launch->credentials, err);
     if (r >= 0)

@@ -17,13 +17,13 @@ static void verify_limits(struct service *service) {
         return; /* adopted: the plan it was started with went with its first supervisor */
     n = rlimits_verify(service->manager->proc_fd, service->record.main.pid, &service->limits, mismatches);
     for (int i = 0; i < n; i++) {
-        const char *name = rlimits_to_name(mismatches[i].resource);
+        const char *name = rlimit_to_name(mismatches[i].resource);
         struct event_fields fields = {.n = 0};
-        char wanted[RLIMITS_FORMAT_MAX], real[RLIMITS_FORMAT_MAX];
+        char wanted[RLIMIT_FORMAT_MAX], real[RLIMIT_FORMAT_MAX];
 
-        rlimits_format(service->limits.of[mismatches[i].resource].soft, service->limits.of[mismatches[i].resource].hard,
+        rlimit_format(service->limits.of[mismatches[i].resource].soft, service->limits.of[mismatches[i].resource].hard,
                        wanted);
-        rlimits_format(mismatches[i].soft, mismatches[i].hard, real);
+        rlimit_format(mismatches[i].soft, mismatches[i].hard, real);
         event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
         event_field_set(&fields, "LATCHD_LIMIT", name);
         event_field_set(&fields, "LATCHD_CONFIGURED", wanted);

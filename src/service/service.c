@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
-#include "service/terminate.h"
+#include "exec/terminate.h"
 
 struct event_scope service_scope(const struct service *service) {
     return (struct event_scope){

@@ -7,7 +7,7 @@
 #include "service/ready.h"
 #include "service/recover.h"
 #include "service/restart.h"
-#include "service/spawn.h"
+#include "exec/spawn.h"
 #include "service/state.h"
 #include "service/state-file.h"
 

@@ -51,7 +51,7 @@ static json_t *limits_to_json(const struct service *service, bool has_main) {
         json_object_set_new(limit, "used",
                             i == RLIMIT_NOFILE ? count_descriptors(service->manager->proc_fd, service->record.main.pid)
                                                : json_null());
-        json_object_set_new(json, rlimits_to_name(i), limit);
+        json_object_set_new(json, rlimit_to_name(i), limit);
     }
     return json;
 }

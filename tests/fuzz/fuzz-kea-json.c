@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/kea-json.h"
+#include "config/kea-json.h"
 
 #define PARTS_MAX 8
 

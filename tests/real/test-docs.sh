@@ -33,7 +33,7 @@ page "$latchd_page" >"$T/latchd.txt"
 page "$latchctl_page" >"$T/latchctl.txt"
 page "$conf_page" >"$T/conf.txt"
 
-mapfile -t keys < <(sed -nE 's/^KEY\([A-Z]+, ([A-Za-z]+),.*/\1/p' "$srcdir/src/service/config-keys.def" | sort -u)
+mapfile -t keys < <(sed -nE 's/^KEY\([A-Z]+, ([A-Za-z]+),.*/\1/p' "$srcdir/src/config/config-keys.def" | sort -u)
 ((${#keys[@]} >= 60)) || die "the keys are found in config-keys.def" "found: ${keys[*]}"
 entries=$(sed -nE 's/^\.It Cm ([A-Za-z]+)=$/\1/p' "$conf_page" | sort -u)
 is "$(comm -23 <(printf '%s\n' "${keys[@]}") <(echo "$entries") | xargs)" "" "latchd.conf(5): an entry for each of ${#keys[@]} keys"
@@ -43,7 +43,7 @@ is "$(comm -13 <(printf '%s\n' "${keys[@]}") <(echo "$entries") | xargs)" "" "la
 while read -r key value; do
     entry=$(awk -v key="$key=" '$1 == ".It" { on = ($3 == key) } on' "$conf_page")
     [[ $entry == *"$value"* ]] || fail "latchd.conf(5): $key= tells its default, $value" "$entry"
-done < <(sed -nE 's/^KEY\(SERVICE, ([A-Za-z]+), [a-z_]+, [a-z_]+, "([^"]+)".*/\1 \2/p' "$srcdir/src/service/config-keys.def" |
+done < <(sed -nE 's/^KEY\(SERVICE, ([A-Za-z]+), [a-z_]+, [a-z_]+, "([^"]+)".*/\1 \2/p' "$srcdir/src/config/config-keys.def" |
     grep -v ' no$')
 ok "latchd.conf(5): the defaults of [Service]"
 

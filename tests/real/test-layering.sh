@@ -12,6 +12,8 @@ srcdir=${srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 floors='base
 socket journal varlink
 lock
+config
+exec
 service
 control
 cli'
@@ -26,14 +28,14 @@ print|printf|vprintf|puts|putchar|perror|warnx|vwarnx'
 
 # effect file: reason. cli/* stands for every file of the room. A line for a file that no longer
 # needs it is an error.
-allowed='signal service/terminate.c: the one place that signals processes
+allowed='signal exec/terminate.c: the one place that signals processes
 remove lock/clear.c: the one place that removes the lock of another
 remove base/fd.c: its own temporary file, which it renames into place
 remove control/server.c: its own control socket, under its own lock
-execute service/exec-child.c: the one place that becomes another program
+execute exec/exec-child.c: the one place that becomes another program
 execute cli/cmd-control.c: systemctl starts a service that no supervisor runs
-fork service/spawn.c: the one place that makes processes
-exit service/exec-child.c: the child ends itself when it could not become the daemon
+fork exec/spawn.c: the one place that makes processes
+exit exec/exec-child.c: the child ends itself when it could not become the daemon
 exit cli/*: programs exit
 print journal/event.c: events go to standard error where there is no journal
 print cli/*: programs print'
@@ -163,7 +165,7 @@ self_check() {
         rm "$file"
     }
     plant base/planted.c '#include "lock/facts.h"' 'base/ includes lock/'
-    plant lock/planted.h '#  include "service/config.h"' 'lock/ includes service/'
+    plant lock/planted.h '#  include "config/config.h"' 'lock/ includes service/'
     plant socket/planted.c '#include "journal/event.h"' 'socket/ includes journal/'
     plant service/planted.c '#include "cli/verb.h"' 'service/ includes cli/'
     plant lock/planted.c '#include "facts.h"' 'not written from src/'

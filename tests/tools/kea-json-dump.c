@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "service/kea-json.h"
+#include "config/kea-json.h"
 
 int main(int argc, char *argv[]) {
     _cleanup_kea_json_ struct kea_json *json = NULL;

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/strlist.h"
-#include "service/config.h"
+#include "config/config.h"
 
 #define RUN "ExecStart=/bin/true\n"
 

@@ -17,7 +17,7 @@
 
 #include "base/fd.h"
 #include "base/procfs.h"
-#include "service/spawn.h"
+#include "exec/spawn.h"
 
 static char *const environment[] = {(char *) "PATH=/usr/bin:/bin", (char *) "LC_ALL=C", NULL};
 static int proc_fd = -EBADF;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "service/kind.h"
+#include "config/kind.h"
 
 /* A service as config.c has it before kind_read(), and a directory for the files of the test: "@" in texts.
  */

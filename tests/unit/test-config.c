@@ -7,7 +7,7 @@
 #include <signal.h>
 
 #include "base/value.h"
-#include "service/config-keys.h"
+#include "config/config-keys.h"
 
 START_TEST(test_defaults) {
     load_good("[Service]\n" RUN);

@@ -8,7 +8,7 @@
 #include <sys/capability.h>
 #include <unistd.h>
 
-#include "service/credentials.h"
+#include "exec/credentials.h"
 
 #define NEED_ROOT                                                                                            \
     if (geteuid() != 0) {                                                                                    \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "service/environment.h"
+#include "config/environment.h"
 
 #include <check.h>
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "service/config.h"
+#include "config/config.h"
 
 static char file[64], service_name[] = "x";
 

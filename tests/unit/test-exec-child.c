@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include "base/executable.h"
 #include "exec-fixture.h"
 
 #define NEED_ROOT(why)                                                                                       \
@@ -481,20 +482,20 @@ START_TEST(finds_executables) {
     write_file("tool", 0755, "");
     ck_assert_int_eq(mkdir(in_directory("sh"), 0755), 0); /* a directory is no program */
     snprintf(search, sizeof search, ":relative:/no/such:%s:/bin:/usr/bin", directory);
-    ck_assert_int_eq(exec_find_executable("sh", search, &path, &err), 0);
+    ck_assert_int_eq(executable_find("sh", search, &path, &err), 0);
     ck_assert_str_eq(path, "/bin/sh");
-    ck_assert_int_eq(exec_find_executable("/x/y", search, &same, &err), 0);
+    ck_assert_int_eq(executable_find("/x/y", search, &same, &err), 0);
     ck_assert_str_eq(same, "/x/y");
     free(TAKE_PTR(same));
-    ck_assert_int_eq(exec_find_executable("tool", search, &same, &err), 0);
+    ck_assert_int_eq(executable_find("tool", search, &same, &err), 0);
     ck_assert_str_eq(same, in_directory("tool"));
     free(TAKE_PTR(path));
-    ck_assert_int_eq(exec_find_executable("sh", NULL, &path, &err), 0);
-    ck_assert_int_eq(exec_find_executable("nosuchtool", search, &path, &err), -ENOENT);
+    ck_assert_int_eq(executable_find("sh", NULL, &path, &err), 0);
+    ck_assert_int_eq(executable_find("nosuchtool", search, &path, &err), -ENOENT);
     ck_assert_ptr_nonnull(strstr(err_text(&err), "no such program in PATH"));
-    ck_assert_int_eq(exec_find_executable("notforall", search, &path, &err), -EACCES);
+    ck_assert_int_eq(executable_find("notforall", search, &path, &err), -EACCES);
     ck_assert_ptr_nonnull(strstr(err_text(&err), in_directory("notforall")));
-    ck_assert_int_eq(exec_find_executable("", search, &path, &err), -ENOENT);
+    ck_assert_int_eq(executable_find("", search, &path, &err), -ENOENT);
 }
 END_TEST
 

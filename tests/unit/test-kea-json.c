@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "service/kea-json.h"
+#include "config/kea-json.h"
 
 /* ---- texts in memory ---- */
 

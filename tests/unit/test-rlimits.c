@@ -8,12 +8,12 @@
 
 #include "base/fd.h"
 #include "base/procfs.h"
-#include "service/rlimits.h"
+#include "exec/rlimits.h"
 
 static struct limit_config parsed(int resource, const char *text) {
     struct limit_config limit = {0};
     _cleanup_err_ struct err err = {0};
-    int r = rlimits_parse_value(resource, text, &limit, &err);
+    int r = rlimit_parse_value(resource, text, &limit, &err);
 
     ck_assert_msg(r == 0, "%s: %s", text, err_text(&err));
     ck_assert(limit.set);
@@ -31,7 +31,7 @@ static void assert_limit(int resource, const char *text, rlim_t soft, rlim_t har
 static void assert_refused(int resource, const char *text, int error, const char *word) {
     struct limit_config limit = {.soft = 7};
     _cleanup_err_ struct err err = {0};
-    int r = rlimits_parse_value(resource, text, &limit, &err);
+    int r = rlimit_parse_value(resource, text, &limit, &err);
 
     ck_assert_msg(r == error, "\"%s\": %d", text, r);
     ck_assert_str_eq(err.name, "BadLimit");
@@ -41,18 +41,18 @@ static void assert_refused(int resource, const char *text, int error, const char
 
 START_TEST(names) {
     for (int i = 0; i < RLIMIT_NLIMITS; i++) {
-        ck_assert_ptr_nonnull(rlimits_to_name(i));
-        ck_assert_int_eq(rlimits_from_name(rlimits_to_name(i)), i);
-        ck_assert_int_lt(rlimits_unit(i), RLIMIT_UNIT_MAX);
+        ck_assert_ptr_nonnull(rlimit_to_name(i));
+        ck_assert_int_eq(rlimit_from_name(rlimit_to_name(i)), i);
+        ck_assert_int_lt(rlimit_unit(i), RLIMIT_UNIT_MAX);
     }
-    ck_assert_int_eq(rlimits_from_name("NOFILE"), RLIMIT_NOFILE);
-    ck_assert_int_eq(rlimits_from_name("AS"), RLIMIT_AS);
-    ck_assert_int_eq(rlimits_from_name("RTTIME"), RLIMIT_RTTIME);
-    ck_assert_int_eq(rlimits_from_name("nofile"), -EINVAL);
-    ck_assert_int_eq(rlimits_from_name(""), -EINVAL);
-    ck_assert_ptr_null(rlimits_to_name(-1));
-    ck_assert_ptr_null(rlimits_to_name(RLIMIT_NLIMITS));
-    ck_assert_int_eq(rlimits_unit(-1), RLIMIT_UNIT_MAX);
+    ck_assert_int_eq(rlimit_from_name("NOFILE"), RLIMIT_NOFILE);
+    ck_assert_int_eq(rlimit_from_name("AS"), RLIMIT_AS);
+    ck_assert_int_eq(rlimit_from_name("RTTIME"), RLIMIT_RTTIME);
+    ck_assert_int_eq(rlimit_from_name("nofile"), -EINVAL);
+    ck_assert_int_eq(rlimit_from_name(""), -EINVAL);
+    ck_assert_ptr_null(rlimit_to_name(-1));
+    ck_assert_ptr_null(rlimit_to_name(RLIMIT_NLIMITS));
+    ck_assert_int_eq(rlimit_unit(-1), RLIMIT_UNIT_MAX);
 }
 END_TEST
 
@@ -109,16 +109,16 @@ START_TEST(assignments) {
     _cleanup_err_ struct err err = {0};
     int resource = -1;
 
-    ck_assert_int_eq(rlimits_parse_assignment("NOFILE=10:20", &resource, &limit, &err), 0);
+    ck_assert_int_eq(rlimit_parse_assignment("NOFILE=10:20", &resource, &limit, &err), 0);
     ck_assert_int_eq(resource, RLIMIT_NOFILE);
     ck_assert_uint_eq(limit.soft, 10);
     ck_assert_uint_eq(limit.hard, 20);
-    ck_assert_int_eq(rlimits_parse_assignment("NOFILE", &resource, &limit, &err), -EINVAL);
+    ck_assert_int_eq(rlimit_parse_assignment("NOFILE", &resource, &limit, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err_text(&err), "NAME=SOFT[:HARD]"));
-    ck_assert_int_eq(rlimits_parse_assignment("NOFILES=5", &resource, &limit, &err), -EINVAL);
+    ck_assert_int_eq(rlimit_parse_assignment("NOFILES=5", &resource, &limit, &err), -EINVAL);
     ck_assert_ptr_nonnull(strstr(err_text(&err), "\"NOFILES\""));
-    ck_assert_int_eq(rlimits_parse_assignment("=5", &resource, &limit, &err), -EINVAL);
-    ck_assert_int_eq(rlimits_parse_assignment("CPU=x", &resource, &limit, NULL), -EINVAL);
+    ck_assert_int_eq(rlimit_parse_assignment("=5", &resource, &limit, &err), -EINVAL);
+    ck_assert_int_eq(rlimit_parse_assignment("CPU=x", &resource, &limit, NULL), -EINVAL);
     ck_assert_int_eq(resource, RLIMIT_NOFILE);
 }
 END_TEST
@@ -126,13 +126,13 @@ END_TEST
 START_TEST(formats) {
     static const char *const texts[] = {"5", "5:6", "0:infinity", "infinity",
                                         "18446744073709551613:18446744073709551614"};
-    char buffer[RLIMITS_FORMAT_MAX];
+    char buffer[RLIMIT_FORMAT_MAX];
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
         for (int resource = RLIMIT_NOFILE; resource <= RLIMIT_AS; resource++) {
             struct limit_config limit = parsed(resource, texts[i]);
 
-            ck_assert_str_eq(rlimits_format(limit.soft, limit.hard, buffer), texts[i]);
+            ck_assert_str_eq(rlimit_format(limit.soft, limit.hard, buffer), texts[i]);
         }
 }
 END_TEST

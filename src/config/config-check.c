@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A configuration as a whole: what follows from what was written, and what does not go together. */
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/value.h"
+#include "config/config-build.h"
+#include "base/executable.h"
+#include "config/kind.h"
+
+#define FIRST_BAD_ID UINT32_MAX /* (uid_t) -1: "unchanged" to chown(2) and its like */
+
+/* A value that was written and had its complaint is not missing. */
+static bool was_rejected(const struct config_builder *builder, const void *object, const char *key) {
+    const struct config_source *source = config_builder_source(builder, object, key);
+
+    return source && source->rejected;
+}
+
+static bool is_number(const char *text) {
+    return *text && strspn(text, "0123456789") == strlen(text);
+}
+
+static bool is_id(const char *text) {
+    uint64_t id;
+
+    return value_parse_u64(text, &id) >= 0 && id < FIRST_BAD_ID;
+}
+
+/* The lookups tell "no such name" in many ways (getpwnam(3)); all others are failures of the database. */
+static bool is_not_found(int error) {
+    return error == 0 || error == ENOENT || error == ESRCH || error == EBADF || error == EPERM;
+}
+
+static int check_account(struct config_builder *builder, const void *object, const char *key,
+                         const char *what, const char *name) {
+    bool found;
+
+    if (!name)
+        return 0;
+    if (is_number(name))
+        return is_id(name) ? 0
+                           : config_builder_problem_at(builder, object, key, "%s=%s: no %s has this number",
+                                                       key, name, what);
+    errno = 0;
+    found = strcmp(what, "user") == 0 ? getpwnam(name) != NULL : getgrnam(name) != NULL;
+    if (found)
+        return 0;
+    if (is_not_found(errno))
+        return config_builder_problem_at(builder, object, key, "%s=%s: there is no such %s", key, name, what);
+    return config_builder_problem_at(builder, object, key, "%s=%s: the %s cannot be looked up: %s", key, name,
+                                     what, strerror(errno));
+}
+
+static int check_accounts(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    int r = check_account(builder, config, "User", "user", config->user);
+
+    if (r >= 0)
+        r = check_account(builder, config, "Group", "group", config->group);
+    for (char **group = config->supplementary_groups; group && *group && r >= 0; group++)
+        r = check_account(builder, config, "SupplementaryGroups", "group", *group);
+    for (size_t i = 0; i < config->n_sockets && r >= 0; i++) {
+        const struct socket_config *socket = config->sockets[i];
+
+        r = check_account(builder, socket, "SocketUser", "user", socket->user);
+        if (r >= 0)
+            r = check_account(builder, socket, "SocketGroup", "group", socket->group);
+    }
+    return r;
+}
+
+/* Whether the command's executable is there, looked for as it will be when it is executed. */
+static int check_executable(struct config_builder *builder, const char *key, char *const *command) {
+    _cleanup_free_ char *search_path = NULL, *path = NULL;
+    _cleanup_err_ struct err err = {0};
+    struct stat st;
+    int r;
+
+    if (!command)
+        return 0;
+    search_path = service_config_getenv(builder->config, "PATH");
+    r = executable_find(command[0], search_path, &path, &err);
+    if (r == -ENOMEM)
+        return r;
+    if (r < 0)
+        return config_builder_problem_at(builder, builder->config, key, "%s=: %s", key, err_text(&err));
+    if (stat(path, &st) < 0)
+        return config_builder_problem_at(builder, builder->config, key, "%s=: %s: %s", key, path,
+                                         strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return config_builder_problem_at(builder, builder->config, key, "%s=: %s is no regular file", key,
+                                         path);
+    if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+        return config_builder_problem_at(builder, builder->config, key, "%s=: %s is not executable: %s", key,
+                                         path, strerror(errno));
+    return 0;
+}
+
+static int check_commands(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    int r;
+
+    if (!config->exec_start && !was_rejected(builder, config, "ExecStart"))
+        r = config_builder_problem_at(builder, config, "ExecStart", "ExecStart= is missing in [Service]");
+    else
+        r = check_executable(builder, "ExecStart", config->exec_start);
+    return r < 0 ? r : check_executable(builder, "ExecReload", config->exec_reload);
+}
+
+static int check_environment_files(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    int r = 0;
+
+    for (char **file = config->environment_file; file && *file && r >= 0; file++)
+        if (**file != '-' && access(*file, R_OK) < 0)
+            r = config_builder_problem_at(builder, config, "EnvironmentFile", "EnvironmentFile=%s: %s", *file,
+                                          strerror(errno));
+    return r;
+}
+
+static int check_working_directory(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    struct stat st;
+
+    if (!config->working_directory)
+        return 0;
+    if (stat(config->working_directory, &st) >= 0) {
+        if (S_ISDIR(st.st_mode))
+            return 0;
+        errno = ENOTDIR;
+    } else if (errno != ENOENT && errno != ENOTDIR)
+        return 0; /* the daemon's user may see more than we do, and a network's file system may come back */
+    return config_builder_problem_at(builder, config, "WorkingDirectory", "WorkingDirectory=%s: %s",
+                                     config->working_directory, strerror(errno));
+}
+
+static int check_times(struct config_builder *builder) {
+    struct service_config *config = builder->config;
+
+    if (config->restart_max_delay_usec >= config->restart_usec)
+        return 0;
+    if (config_builder_source(builder, config, "RestartMaxDelaySec"))
+        return config_builder_problem_at(
+            builder, config, "RestartMaxDelaySec",
+            "RestartMaxDelaySec= is below RestartSec=, the delay it is to bound");
+    config->restart_max_delay_usec = config->restart_usec;
+    return 0;
+}
+
+/* The socket's lock file beside a path, unless something else was said. */
+static int complete_sockets(struct service_config *config) {
+    for (size_t i = 0; i < config->n_sockets; i++) {
+        struct socket_config *socket = config->sockets[i];
+
+        if (!socket->listen || *socket->listen != '/' || socket->lock.path || socket->lock_none)
+            continue;
+        if (asprintf(&socket->lock.path, "%s.lock", socket->listen) < 0) {
+            socket->lock.path = NULL;
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+static int complete_output(struct service_config *config) {
+    if ((int) config->standard_error.kind >= 0)
+        return 0;
+    config->standard_error.kind = config->standard_output.kind;
+    if (!config->standard_output.path)
+        return 0;
+    config->standard_error.path = strdup(config->standard_output.path);
+    return config->standard_error.path ? 0 : -ENOMEM;
+}
+
+static int check_sockets(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    int r = 0;
+
+    for (size_t i = 0; i < config->n_sockets && r >= 0; i++) {
+        struct socket_config *socket = config->sockets[i];
+
+        if ((int) socket->probe < 0) /* the kind knew no better one */
+            socket->probe = SOCKET_PROBE_CONNECT;
+        if (!socket->listen && !was_rejected(builder, socket, "ListenStream"))
+            r = config_builder_problem_at(builder, socket, "ListenStream",
+                                          "ListenStream= is missing in [Socket %s]", socket->name);
+        if (r >= 0 && socket->owner == SOCKET_OWNER_LATCHD)
+            r = config_builder_problem_at(builder, socket, "Owner",
+                                          "Owner=latchd is not supported by this version");
+    }
+    for (size_t i = 0; i < config->n_locks && r >= 0; i++)
+        if (!config->locks[i]->path && !was_rejected(builder, config->locks[i], "LockFile"))
+            r = config_builder_problem_at(builder, config->locks[i], "LockFile",
+                                          "LockFile= is missing in [Lock %s]", config->locks[i]->name);
+    if (r >= 0 && config->type == SERVICE_TYPE_SOCKET && config->n_sockets == 0)
+        r = config_builder_problem_at(builder, config, "Type",
+                                      "Type=socket, but there is no [Socket NAME] that could answer");
+    return r;
+}
+
+/* Keys of the full contract that nothing acts on yet: to take them in silence would be to promise it. */
+static int refuse_unsupported(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    int r = 0;
+
+    if (config->type == SERVICE_TYPE_NOTIFY)
+        r = config_builder_problem_at(builder, config, "Type",
+                                      "Type=notify is not supported by this version; use Type=socket or simple");
+    if (r >= 0 && config->watchdog_usec > 0)
+        r = config_builder_problem_at(builder, config, "WatchdogSec",
+                                      "WatchdogSec= is not supported by this version; leave it out");
+    if (r >= 0 && config->exec_reload)
+        r = config_builder_problem_at(builder, config, "ExecReload",
+                                      "ExecReload= is not supported by this version; use ReloadSignal=");
+    for (size_t i = 0; i < config->n_sockets && r >= 0; i++)
+        if (config->sockets[i]->probe_interval_usec > 0)
+            r = config_builder_problem_at(builder, config->sockets[i], "ProbeIntervalSec",
+                                          "ProbeIntervalSec= is not supported by this version; leave it out");
+    return r;
+}
+
+int config_builder_finish(struct config_builder *builder) {
+    struct service_config *config = builder->config;
+    int r = complete_sockets(config);
+
+    if (r >= 0)
+        r = complete_output(config);
+    if (r >= 0)
+        r = check_commands(builder);
+    if (r >= 0)
+        r = check_accounts(builder);
+    if (r >= 0)
+        r = check_working_directory(builder);
+    if (r >= 0)
+        r = check_environment_files(builder);
+    if (r >= 0)
+        r = check_times(builder);
+    if (r < 0)
+        return r;
+    r = kind_read(config, builder->problems);
+    if (r < 0 && r != -EINVAL) /* its mistakes are among the problems */
+        return r;
+    r = check_sockets(builder);
+    return r < 0 || builder->problems->n > 0 ? r : refuse_unsupported(builder);
+}

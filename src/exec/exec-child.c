@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "exec/exec-child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define EXEC_FIRST_PASSED 3
+#define EXEC_EXIT_STATUS 127 /* as shells have it; the supervisor goes by the report, not by this */
+
+/* One process on its way. */
+struct exec_context {
+    const struct exec_plan *plan;
+    int channel_fd; /* -EBADF: none, we are to become the daemon ourselves */
+    int detail;     /* see struct exec_status */
+};
+
+
+
+/* ---- from here on: system calls only ---- */
+
+static int lower_of(int candidate, int from, int best) {
+    return candidate >= from && (best < 0 || candidate < best) ? candidate : best;
+}
+
+/* The lowest descriptor from `from` on that the plan names, or -1. */
+static int next_kept(const struct exec_context *context, int from) {
+    int best = lower_of(context->channel_fd, from, -1);
+
+    best = lower_of(context->plan->stdout_fd, from, best);
+    best = lower_of(context->plan->stderr_fd, from, best);
+    for (size_t i = 0; i < context->plan->n_pass_fds; i++)
+        best = lower_of(context->plan->pass_fds[i], from, best);
+    return best;
+}
+
+static int close_others(const struct exec_context *context) {
+    int from = EXEC_FIRST_PASSED;
+
+    for (int kept; (kept = next_kept(context, from)) >= 0; from = kept + 1)
+        if (kept > from && close_range((unsigned) from, (unsigned) kept - 1, 0) < 0)
+            return -errno;
+    return close_range((unsigned) from, ~0U, 0) < 0 ? -errno : 0;
+}
+
+/* 0: the supervisor has recorded us. An error of the read is taken like its death: nothing is executed. */
+static int wait_at_gate(int channel_fd) {
+    ssize_t n;
+    char byte;
+
+    do
+        n = recv(channel_fd, &byte, 1, 0);
+    while (n < 0 && errno == EINTR);
+    return n == 1 ? 0 : -ECANCELED;
+}
+
+static void report(int channel_fd, int stage, int error, int detail) {
+    const struct exec_status status = {.stage = stage, .error = error, .detail = detail};
+    ssize_t n;
+
+    do /* one small message fits the empty buffer; where nobody reads there is nobody to tell */
+        n = send(channel_fd, &status, sizeof status, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+}
+
+/* Ignored signals and the mask survive execve(2), and a daemon that finds SIGPIPE ignored or SIGTERM blocked
+ * behaves unlike itself. The bare system call: glibc's sigaction() refuses the two signals it keeps to itself (32 and
+ * 33), and its own posix_spawn() hands exactly these down ignored. Zeros are SIG_DFL, no flags and an empty mask in
+ * every architecture's struct. KILL and STOP give EINVAL and stay as they are. */
+static int reset_signals(struct exec_context *context) {
+    const unsigned long action[16] = {0};
+    sigset_t none;
+
+    (void) context;
+    for (int i = 1; i < NSIG; i++)
+        (void) syscall(SYS_rt_sigaction, i, action, NULL, (size_t) NSIG / 8);
+    sigemptyset(&none);
+    return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+}
+
+static int new_session(struct exec_context *context) {
+    return context->plan->new_session && setsid() < 0 ? -errno : 0;
+}
+
+static size_t format_int(int value, char *buffer) {
+    unsigned rest = value < 0 ? -(unsigned) value : (unsigned) value;
+    char digits[16];
+    size_t n = 0, used = 0;
+
+    do
+        digits[n++] = (char) ('0' + rest % 10);
+    while (rest /= 10);
+    if (value < 0)
+        buffer[used++] = '-';
+    while (n > 0)
+        buffer[used++] = digits[--n];
+    buffer[used] = '\0';
+    return used;
+}
+
+static int set_oom(struct exec_context *context) {
+    char text[EXEC_PID_SIZE];
+    size_t length;
+    int fd, r = 0;
+
+    if (!context->plan->set_oom_score_adjust)
+        return 0;
+    length = format_int(context->plan->oom_score_adjust, text);
+    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    if (write(fd, text, length) < 0)
+        r = -errno;
+    (void) close(fd);
+    return r;
+}
+
+static int set_nice(struct exec_context *context) {
+    return context->plan->set_nice && setpriority(PRIO_PROCESS, 0, context->plan->nice) < 0 ? -errno : 0;
+}
+
+/* Moves a descriptor out of the way of the numbers that are about to be given out. */
+static int lift(const struct exec_plan *plan, int fd) {
+    int lifted = fcntl(fd, F_DUPFD_CLOEXEC, EXEC_FIRST_PASSED + (int) plan->n_pass_fds);
+
+    return lifted < 0 ? -errno : lifted;
+}
+
+/* fd -EBADF: what `target` is already. A daemon must not find 0, 1 or 2 closed: the next file it opens would
+ * get its messages. */
+static int place(int fd, int target, int null_flags) {
+    int flags, r = 0;
+
+    if (fd >= 0)
+        return dup2(fd, target) < 0 ? -errno : 0;
+    flags = fcntl(target, F_GETFD);
+    if (flags >= 0)
+        return fcntl(target, F_SETFD, flags & ~FD_CLOEXEC) < 0 ? -errno : 0;
+    fd = open("/dev/null",
+              null_flags); /* the lowest number that is free; not O_CLOEXEC: it may be the target */
+    if (fd < 0)
+        return -errno;
+    if (fd != target) {
+        r = dup2(fd, target) < 0 ? -errno : 0;
+        (void) close(fd);
+    }
+    return r;
+}
+
+static int set_stdio(struct exec_context *context) {
+    const struct exec_plan *plan = context->plan;
+    int outputs[] = {plan->stdout_fd, plan->stderr_fd}, r;
+
+    if (context->channel_fd >= 0) {
+        r = lift(plan, context->channel_fd);
+        if (r < 0)
+            return r;
+        context->channel_fd = r;
+    }
+    for (size_t i = 0; i < plan->n_pass_fds; i++) {
+        context->detail = EXEC_FIRST_PASSED + (int) i;
+        r = lift(plan, plan->pass_fds[i]);
+        if (r < 0)
+            return r;
+        plan->pass_fds[i] = r;
+    }
+    for (int i = 0; i < 2; i++) {
+        context->detail = STDOUT_FILENO + i;
+        if (outputs[i] < 0)
+            continue;
+        r = lift(plan, outputs[i]);
+        if (r < 0)
+            return r;
+        outputs[i] = r;
+    }
+    context->detail = STDIN_FILENO;
+    if (plan->stdin_null)
+        (void) close(STDIN_FILENO);
+    r = place(-EBADF, STDIN_FILENO, O_RDONLY);
+    for (int i = 0; r >= 0 && i < 2; i++) {
+        context->detail = STDOUT_FILENO + i;
+        r = place(outputs[i], STDOUT_FILENO + i, O_WRONLY);
+    }
+    return r;
+}
+
+static int set_descriptors(struct exec_context *context) {
+    const struct exec_plan *plan = context->plan;
+
+    for (size_t i = 0; i < plan->n_pass_fds; i++) {
+        context->detail = EXEC_FIRST_PASSED + (int) i;
+        if (dup2(plan->pass_fds[i], context->detail) < 0)
+            return -errno;
+    }
+    context->detail = -1;
+    if (close_range(EXEC_FIRST_PASSED + (unsigned) plan->n_pass_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+        return -errno;
+    if (plan->listen_pid)
+        format_int(getpid(), plan->listen_pid);
+    return 0;
+}
+
+/* RLIMIT_NPROC is counted against the user we are about to become. setresuid(2) succeeds above it, and
+ * execve(2) then fails with EAGAIN (set_user() and PF_NPROC_EXCEEDED in the kernel); the last stage's words
+ * know that. */
+static int set_rlimits(struct exec_context *context) {
+    const struct rlimits_planned *planned = context->plan->rlimits;
+
+    for (int i = 0; planned && i < RLIMIT_NLIMITS; i++) {
+        const struct rlimit limit = {.rlim_cur = planned->of[i].soft, .rlim_max = planned->of[i].hard};
+
+        context->detail = i;
+        if (planned->of[i].set && setrlimit(i, &limit) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static int drop_bounding(struct exec_context *context) {
+    const struct credentials *credentials = context->plan->credentials;
+
+    for (int i = 0; credentials && i < 64; i++) {
+        context->detail = i;
+        if ((credentials->bounding_drop & (UINT64_C(1) << i)) && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static int set_groups(struct exec_context *context) {
+    const struct credentials *credentials = context->plan->credentials;
+
+    if (!credentials)
+        return 0;
+    if (credentials->set_groups && setgroups(credentials->n_groups, credentials->groups) < 0)
+        return -errno;
+    if (credentials->set_gid && setresgid(credentials->gid, credentials->gid, credentials->gid) < 0)
+        return -errno;
+    return 0;
+}
+
+/* Leaving uid 0 behind empties the permitted set unless PR_SET_KEEPCAPS is on; execve(2) turns that off. */
+static int set_user(struct exec_context *context) {
+    const struct credentials *credentials = context->plan->credentials;
+
+    if (!credentials || !credentials->set_uid)
+        return 0;
+    if (credentials->keep_capabilities && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
+        return -errno;
+    return setresuid(credentials->uid, credentials->uid, credentials->uid) < 0 ? -errno : 0;
+}
+
+/* The bare system call: what it sets was reckoned by the parent, and a cap_t would be memory with an owner.
+ */
+static int set_capabilities(struct exec_context *context) {
+    const struct credentials *credentials = context->plan->credentials;
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+    if (!credentials || !credentials->set_capabilities)
+        return 0;
+    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+        data[i] = (struct __user_cap_data_struct){
+            .permitted = (uint32_t) (credentials->sets.permitted >> 32 * i),
+            .effective = (uint32_t) (credentials->sets.effective >> 32 * i),
+            .inheritable = (uint32_t) (credentials->sets.inheritable >> 32 * i),
+        };
+    return capset(&header, data) < 0 ? -errno : 0;
+}
+
+static int set_ambient(struct exec_context *context) {
+    const struct credentials *credentials = context->plan->credentials;
+
+    if (!credentials || !credentials->set_capabilities)
+        return 0;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return -errno;
+    for (int i = 0; i < 64; i++) {
+        context->detail = i;
+        if ((credentials->ambient & (UINT64_C(1) << i)) &&
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
+static int set_no_new_privileges(struct exec_context *context) {
+    return context->plan->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+}
+
+static int set_working_directory(struct exec_context *context) {
+    const char *path = context->plan->working_directory;
+
+    return path && chdir(path) < 0 ? -errno : 0;
+}
+
+static int set_umask(struct exec_context *context) {
+    if (context->plan->set_umask)
+        (void) umask(context->plan->umask);
+    return 0;
+}
+
+static int (*const steps[EXEC_STAGE_EXEC])(struct exec_context *context) = {
+    [EXEC_STAGE_SIGNALS] = reset_signals,
+    [EXEC_STAGE_SESSION] = new_session,
+    [EXEC_STAGE_OOM] = set_oom,
+    [EXEC_STAGE_NICE] = set_nice,
+    [EXEC_STAGE_STDIO] = set_stdio,
+    [EXEC_STAGE_DESCRIPTORS] = set_descriptors,
+    [EXEC_STAGE_RLIMITS] = set_rlimits,
+    [EXEC_STAGE_BOUNDING] = drop_bounding,
+    [EXEC_STAGE_GROUPS] = set_groups,
+    [EXEC_STAGE_USER] = set_user,
+    [EXEC_STAGE_CAPABILITIES] = set_capabilities,
+    [EXEC_STAGE_AMBIENT] = set_ambient,
+    [EXEC_STAGE_NO_NEW_PRIVILEGES] = set_no_new_privileges,
+    [EXEC_STAGE_WORKING_DIRECTORY] = set_working_directory,
+    [EXEC_STAGE_UMASK] = set_umask,
+};
+
+/* Returns only on failure. */
+static struct exec_status take_steps(struct exec_context *context, enum exec_stage first) {
+    struct exec_status status = {.stage = (int32_t) first};
+
+    for (; status.stage < EXEC_STAGE_EXEC; status.stage++) {
+        int r;
+
+        context->detail = 0;
+        r = steps[status.stage](context);
+        if (r < 0) {
+            status.error = -r;
+            status.detail = context->detail;
+            return status;
+        }
+    }
+    if (context->channel_fd >= 0)
+        report(context->channel_fd, EXEC_STAGE_EXEC, 0, 0);
+    (void) execve(context->plan->executable, context->plan->argv, context->plan->envp);
+    status.error = errno;
+    return status;
+}
+
+_Noreturn void exec_child(const struct exec_plan *plan, int channel_fd) {
+    struct exec_context context = {.plan = plan, .channel_fd = channel_fd};
+    struct exec_status status = {.stage = EXEC_STAGE_GATE, .error = -close_others(&context)};
+
+    if (status.error == 0) {
+        /* Before the gate, so that a signal can end the one who waits there. */
+        status = (struct exec_status){.stage = EXEC_STAGE_SIGNALS, .error = -reset_signals(&context)};
+    }
+    if (status.error == 0) {
+        if (wait_at_gate(channel_fd) < 0)
+            _exit(EXEC_EXIT_STATUS);
+        status = take_steps(&context, EXEC_STAGE_SESSION);
+    }
+    report(context.channel_fd, status.stage, status.error, status.detail);
+    _exit(EXEC_EXIT_STATUS);
+}
+
+int exec_become(const struct exec_plan *plan, struct err *err) {
+    struct exec_context context = {.plan = plan, .channel_fd = -EBADF};
+    const struct exec_status status = take_steps(&context, EXEC_STAGE_SIGNALS);
+
+    return exec_stage_explain(plan, &status, err);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The only place that executes a program. The plan is made by the parent; between fork and exec nothing is
+ * allocated, looked up or locked: system calls only (signal-safety(7)). */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "exec/credentials.h"
+#include "exec/exec-stage.h"
+#include "exec/rlimits.h"
+
+/* Everything it points to is borrowed, and has to live until the outcome is known (spawn_read_status()).
+ * Start from EXEC_PLAN_INIT. */
+struct exec_plan {
+    const char *executable;        /* a path, see executable_find() */
+    char *const *argv;             /* NULL-terminated */
+    char *const *envp;             /* NULL-terminated: the whole environment */
+    const char *working_directory; /* NULL: unchanged */
+
+    bool set_umask, set_nice, set_oom_score_adjust;
+    mode_t umask;
+    int nice;
+    int oom_score_adjust;
+    bool no_new_privileges;
+    bool new_session; /* not for exec_become(): a process group leader cannot */
+
+    const struct rlimits_planned *rlimits; /* NULL: unchanged */
+    const struct credentials *credentials; /* NULL: unchanged */
+
+    bool stdin_null; /* /dev/null becomes standard input */
+    int stdout_fd,
+        stderr_fd; /* these become 1 and 2; -EBADF: what 1 and 2 are already, or /dev/null if closed */
+
+    /* These become 3, 4, ... in the daemon, and no other descriptor above 2 survives. The array is
+     * overwritten (in a child: the child's copy of it). */
+    int *pass_fds;
+    size_t n_pass_fds;
+    /* The value of LISTEN_PID= inside envp, with room for EXEC_PID_SIZE bytes: the child writes its pid
+     * there, which nobody else can know in time. NULL: none. */
+    char *listen_pid;
+};
+
+#define EXEC_PID_SIZE 12 /* a pid_t in decimal, and NUL */
+#define EXEC_PLAN_INIT ((struct exec_plan){.stdout_fd = -EBADF, .stderr_fd = -EBADF})
+
+/* The child's whole life after fork(2). First of all it lets go of every descriptor that the plan does not
+ * name: a flock(2) belongs to the open file description and would survive the supervisor in this copy. Then
+ * it waits for one byte on channel_fd; end of file means that the supervisor died before it had recorded this
+ * child, and nothing is executed. A failure is reported as struct exec_status, the step of execve(2) itself
+ * as one with error 0 before it; that channel_fd closes after that means that it succeeded. Descriptors 0 to
+ * 2 must have been open in the parent when it opened others. */
+_Noreturn void exec_child(const struct exec_plan *plan, int channel_fd);
+
+/* Takes the same steps (but gate and session) in this very process and becomes the daemon. Returns only on
+ * failure, with -errno and *err, and by then the process is half of what it was: report it and exit. */
+int exec_become(const struct exec_plan *plan, struct err *err);
