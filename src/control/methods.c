@@ -71,7 +71,7 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
     (void) source;
     (void) usec;
     if (asprintf(&text, "service %s is still %s; it goes on: see latchctl status %s", service->config->name,
-                 service_state_to_string(service->state), service->config->name) < 0)
+                 service_state_shown(service->state), service->config->name) < 0)
         text = NULL;
     (void) control_call_error(waiting->call, "Timeout", text, NULL);
     end_waiting(waiting);
@@ -125,7 +125,8 @@ static int answer_failed(struct control_call *call, const struct service *servic
 static bool try_answer(struct control_call *call, const struct service *service, enum goal goal,
                        uint64_t restarts_before) {
     if (goal == GOAL_DOWN) {
-        if (!service_is_down(service))
+        /* Down, or down and asked to start again by somebody else. */
+        if (service_state_has_main(service->state) || service->state == SERVICE_SWEEPING)
             return false;
         (void) control_call_reply(call, NULL);
         return true;
@@ -148,8 +149,6 @@ static bool try_answer(struct control_call *call, const struct service *service,
         (void) answer_failed(call, service);
         return true;
     case SERVICE_STOPPED:
-        if (service->start_again)
-            return false;
         (void) control_call_error(call, "Failed", "it was stopped meanwhile", NULL);
         return true;
     default:

@@ -222,6 +222,11 @@ static int look_at_descriptor(struct sweep *sweep, int fd_dir, const char *info_
     return 0;
 }
 
+/* What an error says of a process's directory: 0: it is gone; 1: it refuses; -errno: want of resources and the like. */
+static int unreadable(int error) {
+    return error == ENOENT || error == ESRCH ? 0 : error == EACCES || error == EPERM ? 1 : -error;
+}
+
 /* Sweeps one descriptor table. 1: something of it could not be read. */
 static int sweep_table(struct sweep *sweep, pid_t pid, pid_t tid, bool thread) {
     _cleanup_closedir_ DIR *dir = NULL;
@@ -238,11 +243,13 @@ static int sweep_table(struct sweep *sweep, pid_t pid, pid_t tid, bool thread) {
     }
     fd = openat(sweep->proc_fd, fd_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT || errno == ESRCH ? 0 : errno == EACCES || errno == EPERM ? 1 : -errno;
+        return unreadable(errno);
     dir = fdopendir(fd);
-    if (!dir) {
+    if (!dir) { /* it looks at the directory, which may be a dead process's by now */
+        int error = errno;
+
         fd_close(fd);
-        return -ENOMEM;
+        return unreadable(error);
     }
     for (;;) {
         struct dirent *entry;
@@ -275,11 +282,13 @@ static int sweep_threads(struct sweep *sweep, pid_t pid) {
     snprintf(path, sizeof path, "%d/task", (int) pid);
     fd = openat(sweep->proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT || errno == ESRCH ? 0 : errno == EACCES || errno == EPERM ? 1 : -errno;
+        return unreadable(errno);
     dir = fdopendir(fd);
-    if (!dir) {
+    if (!dir) { /* it looks at the directory, which may be a dead process's by now */
+        int error = errno;
+
         fd_close(fd);
-        return -ENOMEM;
+        return unreadable(error);
     }
     while ((entry = readdir(dir))) {
         pid_t tid;

@@ -100,7 +100,7 @@ static char *status_line(const struct manager *manager, const struct service *se
         why = service->failure.message ? service->failure.message
                                        : exit_status_describe(&service->last_exit, how, sizeof how);
     if (asprintf(&line, "%s%s%s%s%s", alone ? "" : service->config->name, alone ? "" : ": ",
-                 service_state_to_string(service->state), why ? ": " : "", why ? why : "") < 0)
+                 service_state_shown(service->state), why ? ": " : "", why ? why : "") < 0)
         return NULL;
     value_make_printable(line);
     return line;

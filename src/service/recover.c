@@ -19,6 +19,7 @@
 #define BLOCKED_MOST_USEC (5 * USEC_PER_SEC)
 #define ACTIONS_MAX 64
 #define AGAIN_USEC (10 * USEC_PER_MSEC)
+#define LOOKS_MAX 3
 
 struct recovery_watch {
     struct leftover_watch leftover;
@@ -403,12 +404,47 @@ static struct leftover_watch *copy_watches(const struct recovery *recovery) {
     return copy;
 }
 
+/* A lock that is held, and nobody was seen to hold it. */
+static bool nobody_was_seen(const struct inspection *inspection, const struct recover_plan *plan) {
+    for (size_t i = 0; i < plan->n; i++) {
+        enum verdict_reason reason = inspection->paths[plan->actions[i].path].judgement.reason;
+
+        if (plan->actions[i].step == RECOVER_BLOCKED &&
+            (reason == REASON_INCOMPLETE_SCAN || reason == REASON_UNATTRIBUTED || reason == REASON_OTHER_PID_NAMESPACE))
+            return true;
+    }
+    return false;
+}
+
+/* Inspects and plans. The kernel's list of locks is read before the descriptors are: whoever ended in between is
+ * still in the one and no more in the others. So before that is called blocked, it is looked at again. */
+static int look(const struct recovery *recovery, const struct recovery_host *host, const struct leftover_watch *watches,
+                struct inspection *inspection, struct recover_plan *plan, struct err *err) {
+    struct leftover_context leftover = host->leftover;
+
+    for (unsigned looks = 1;; looks++) {
+        int r = service_inspect(host->config, &host->known, true, inspection, err);
+
+        if (r < 0)
+            return r;
+        leftover.daemon_exe = inspection->daemon_exe;
+        r = recover_plan(host->config, inspection, &leftover, watches, recovery->n_watches, now_usec(CLOCK_BOOTTIME),
+                         plan);
+        if (r < 0)
+            return err_set(err, -r, "Failed", "out of memory");
+        if (plan->outcome != RECOVERY_BLOCKED || recovery->blocked_steps > 0 || looks == LOOKS_MAX ||
+            !nobody_was_seen(inspection, plan))
+            return 0;
+        recover_plan_done(plan);
+        inspection_done(inspection);
+    }
+}
+
 int recovery_step(struct recovery *recovery, const struct recovery_host *host, enum recover_outcome *ret_outcome,
                   uint64_t *ret_next_usec, struct inspection *ret_inspection, struct err *err) {
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_recover_plan_ struct recover_plan plan = {0};
     _cleanup_free_ struct leftover_watch *watches = copy_watches(recovery);
-    struct leftover_context leftover = host->leftover;
     struct service_config config = *host->config; /* shallow: for the policy alone */
     struct recovery_host effective = *host;
     uint64_t next_usec = USEC_INFINITY;
@@ -417,19 +453,14 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host, e
 
     if (!watches)
         return err_set(err, ENOMEM, "Failed", "out of memory");
-    r = service_inspect(host->config, &host->known, true, &inspection, err);
-    if (r < 0)
-        return r;
-    leftover.daemon_exe = inspection.daemon_exe;
     effective.config = &config;
     if (host->on_request) {
         config.orphan_policy = ORPHAN_TERMINATE;
         config.orphan_grace_usec = 0;
     }
-    r = recover_plan(&config, &inspection, &leftover, watches, recovery->n_watches, now_usec(CLOCK_BOOTTIME),
-                     &plan);
+    r = look(recovery, &effective, watches, &inspection, &plan, err);
     if (r < 0)
-        return err_set(err, -r, "Failed", "out of memory");
+        return r;
 
     for (size_t i = 0; i < recovery->n_watches; i++)
         recovery->watches[i].seen = false;

@@ -90,7 +90,7 @@ static void keep_last_recovery(struct service *service) {
 }
 
 bool service_is_down(const struct service *service) {
-    return (service->state == SERVICE_STOPPED || service->state == SERVICE_FAILED) && !service->sweeping;
+    return service->state == SERVICE_STOPPED || service->state == SERVICE_FAILED;
 }
 
 /* Wakes up when somebody that the recovery waits for has ended, and by the clock at next_usec. */
@@ -123,19 +123,17 @@ static void sweep(struct service *service) {
         await_recovery(service, next_usec < service->sweep_until_usec ? next_usec : service->sweep_until_usec);
         return;
     }
-    service->sweeping = false;
     keep_last_recovery(service);
-    stop_recovery(service);
-    (void) service_arm_timer(service, USEC_INFINITY);
-    manager_service_changed(service->manager, service);
+    service_handle(service, SERVICE_ON_SWEPT);
 }
 
 static void begin_sweep(struct service *service) {
     uint64_t now = now_usec(CLOCK_BOOTTIME);
 
+    stop_recovery(service);
+    service_end_probes(service);
     if (__builtin_add_overflow(now, service->config->timeout_stop_usec, &service->sweep_until_usec))
         service->sweep_until_usec = USEC_INFINITY;
-    sweep(service);
 }
 
 /* One round of recovery, and what follows from it. */
@@ -226,63 +224,42 @@ static void back_off(struct service *service) {
     (void) service_arm_timer(service, delay); /* be it 0: not from in here, where a start that fails comes back */
 }
 
-/* What the tables call "nothing" still may mean that a timer or a probe has served its time. */
-static void enter(struct service *service, enum service_state before) {
-    if (service->state == before)
-        return;
-    if (service->state == SERVICE_RUNNING) {
-        (void) service_arm_timer(service, USEC_INFINITY);
-        service_end_probes(service);
-    }
-    if (service->state == SERVICE_STOPPED && before == SERVICE_STOPPING && service->start_again) {
-        service->start_again = false;
-        service_handle(service, SERVICE_ON_START);
-    }
+static void report_start_timeout(struct service *service) {
+    struct event_fields fields = {.n = 0};
+    char waited[VALUE_FORMAT_MAX];
+    _cleanup_free_ char *text = NULL;
+
+    value_format_usec(service->config->timeout_start_usec, waited);
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_field_set(&fields, "LATCHD_TIMEOUT", waited);
+    if (asprintf(&text, "Not ready after %s (TimeoutStartSec=): stopping it", waited) >= 0)
+        emit(service, EVENT_READY_TIMEOUT, &fields, text);
+    err_done(&service->failure);
+    (void) err_set(&service->failure, ETIMEDOUT, "Timeout", "it was not ready within %s (TimeoutStartSec=)", waited);
 }
 
-void service_handle(struct service *service, enum service_event event) {
-    enum service_state before = service->state;
-    struct service_transition transition = service_next(before, event);
-    uint64_t since_usec = service->state_since_usec;
-    bool sweeps;
+/* What is remembered of an event beyond the state, until the daemon has ended. */
+static void remember(struct service *service, enum service_event event, const struct service_transition *transition) {
+    bool asked = event == SERVICE_ON_START || event == SERVICE_ON_RESTART || event == SERVICE_ON_STOP;
 
-    if (service->sweeping && event == SERVICE_ON_TIMEOUT) {
-        sweep(service);
-        return;
-    }
-    if (before == SERVICE_STARTING && event == SERVICE_ON_TIMEOUT) {
-        struct event_fields fields = {.n = 0};
-        char waited[VALUE_FORMAT_MAX];
-        _cleanup_free_ char *text = NULL;
-
-        event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
-        event_field_set(&fields, "LATCHD_TIMEOUT", value_format_usec(service->config->timeout_start_usec, waited));
-        if (asprintf(&text, "Not ready after %s (TimeoutStartSec=): stopping it", waited) >= 0)
-            emit(service, EVENT_READY_TIMEOUT, &fields, text);
-        err_done(&service->failure);
-        (void) err_set(&service->failure, ETIMEDOUT, "Timeout", "it was not ready within %s (TimeoutStartSec=)",
-                       value_format_usec(service->config->timeout_start_usec, waited));
+    if (service->state == SERVICE_STARTING && event == SERVICE_ON_TIMEOUT) {
+        report_start_timeout(service);
         service->start_timed_out = true;
-    }
-    if (before == SERVICE_STOPPING && (event == SERVICE_ON_START || event == SERVICE_ON_RESTART || event == SERVICE_ON_STOP))
+    } else if (asked && service->state == SERVICE_STOPPING)
         service->start_timed_out = false; /* what follows its end has been asked for anew */
-    if (transition.action == SERVICE_DO_BACK_OFF)
-        service->record.restarts++; /* before the state changes: whoever waits for the start goes by it */
-    if (event == SERVICE_ON_RESTART && transition.next == SERVICE_STOPPING)
-        service->start_again = true;
-    if (event == SERVICE_ON_STOP)
+    if (event == SERVICE_ON_STOP || event == SERVICE_ON_EXIT_RESTART)
         service->start_again = false;
-    sweeps = (event == SERVICE_ON_STOP || event == SERVICE_ON_EXIT_WANTED) && !service->start_again &&
-             !service->sweeping && (transition.next == SERVICE_STOPPED || transition.next == SERVICE_FAILED);
-    if (sweeps)
-        service->sweeping = true;
-    set_state(service, transition.next);
-    switch (transition.action) {
+    else if (event == SERVICE_ON_RESTART && transition->next == SERVICE_STOPPING)
+        service->start_again = true;
+    if (transition->action == SERVICE_DO_BACK_OFF)
+        service->record.restarts++; /* before the state changes: whoever waits for the start goes by it */
+}
+
+static void carry_out(struct service *service, enum service_action action, enum service_state before) {
+    switch (action) {
     case SERVICE_DO_RECOVER:
-        if (service->sweeping) { /* what it did not get to, the start does */
-            service->sweeping = false;
-            stop_recovery(service);
-        }
+        if (before == SERVICE_SWEEPING)
+            stop_recovery(service); /* what the sweep did not get to, the start does */
         (void) service_arm_timer(service, USEC_INFINITY);
         recover(service);
         break;
@@ -298,6 +275,11 @@ void service_handle(struct service *service, enum service_event event) {
     case SERVICE_DO_RELOAD:
         reload_main(service);
         break;
+    case SERVICE_DO_SWEEP:
+        if (before != SERVICE_SWEEPING)
+            begin_sweep(service);
+        sweep(service);
+        break;
     case SERVICE_DO_BACK_OFF:
         back_off(service);
         break;
@@ -312,12 +294,22 @@ void service_handle(struct service *service, enum service_event event) {
     default:
         break;
     }
-    if (service->state == transition.next)
-        enter(service, before);
+}
+
+void service_handle(struct service *service, enum service_event event) {
+    enum service_state before = service->state;
+    struct service_transition transition = service_next(before, event);
+    uint64_t since_usec = service->state_since_usec;
+
+    remember(service, event, &transition);
+    set_state(service, transition.next);
+    if (transition.next == SERVICE_RUNNING && before != SERVICE_RUNNING) {
+        (void) service_arm_timer(service, USEC_INFINITY);
+        service_end_probes(service);
+    }
+    carry_out(service, transition.action, before);
     if (before == SERVICE_BLOCKED && event == SERVICE_ON_TIMEOUT && service->state == SERVICE_BLOCKED)
         service->state_since_usec = since_usec; /* it looked again, and is no step further */
-    if (sweeps && service->sweeping)
-        begin_sweep(service);
 }
 
 /* Reaps, if it is ours to reap. */
@@ -364,7 +356,7 @@ static enum service_event judge_exit(const struct service *service) {
     if (service->start_timed_out) /* stopped by us, but a failure whatever its exit status says */
         return service->config->restart == RESTART_NO ? SERVICE_ON_EXIT_FAILED : SERVICE_ON_EXIT_AGAIN;
     if (service->stop_wanted)
-        return SERVICE_ON_EXIT_WANTED;
+        return service->start_again ? SERVICE_ON_EXIT_RESTART : SERVICE_ON_EXIT_WANTED;
     if (restart_wanted(service->config->restart, &service->last_exit))
         return SERVICE_ON_EXIT_AGAIN;
     return exit_status_is_clean(&service->last_exit) ? SERVICE_ON_EXIT_CLEAN : SERVICE_ON_EXIT_FAILED;

@@ -35,8 +35,7 @@ struct service {
 
     struct recovery recovery;
     sd_event_source *recovery_source; /* recovery.wait_fd */
-    bool sweeping;                    /* stopped on request; what the daemon left is being ended */
-    uint64_t sweep_until_usec;        /* CLOCK_BOOTTIME */
+    uint64_t sweep_until_usec;        /* CLOCK_BOOTTIME; while SERVICE_SWEEPING */
     struct err blocked;               /* who is in the way, while SERVICE_BLOCKED */
     json_t *last_recovery;            /* {atUSec, actions}, NULL: never anything was in the way */
 

@@ -6,7 +6,7 @@
 static const char *const service_state_names[SERVICE_STATE_MAX] = {
     [SERVICE_STOPPED] = "stopped",   [SERVICE_RECOVERING] = "recovering", [SERVICE_BLOCKED] = "blocked",
     [SERVICE_STARTING] = "starting", [SERVICE_RUNNING] = "running",       [SERVICE_RELOADING] = "reloading",
-    [SERVICE_STOPPING] = "stopping", [SERVICE_BACKOFF] = "backoff",       [SERVICE_FAILED] = "failed",
+    [SERVICE_STOPPING] = "stopping", [SERVICE_SWEEPING] = "sweeping", [SERVICE_BACKOFF] = "backoff",       [SERVICE_FAILED] = "failed",
 };
 STRTAB_DEFINE(service_state, enum service_state, service_state_names, SERVICE_STATE_INVALID)
 
@@ -24,6 +24,8 @@ static const char *const service_event_names[SERVICE_EVENT_MAX] = {
     [SERVICE_ON_EXIT_CLEAN] = "exit-clean",
     [SERVICE_ON_EXIT_FAILED] = "exit-failed",
     [SERVICE_ON_EXIT_WANTED] = "exit-wanted",
+    [SERVICE_ON_EXIT_RESTART] = "exit-restart",
+    [SERVICE_ON_SWEPT] = "swept",
     [SERVICE_ON_TIMEOUT] = "timeout",
 };
 STRTAB_DEFINE(service_event, enum service_event, service_event_names, SERVICE_EVENT_MAX)
@@ -35,6 +37,7 @@ static const char *const service_action_names[SERVICE_ACTION_MAX] = {
     [SERVICE_DO_TERMINATE] = "terminate",
     [SERVICE_DO_KILL] = "kill",
     [SERVICE_DO_RELOAD] = "reload",
+    [SERVICE_DO_SWEEP] = "sweep",
     [SERVICE_DO_BACK_OFF] = "back-off",
     [SERVICE_DO_ABANDON] = "abandon",
     [SERVICE_DO_START_AGAIN] = "start-again",
@@ -57,7 +60,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_ADOPTED]     = TO(STARTING,   NOTHING),
     },
     [SERVICE_RECOVERING] = {
-        [SERVICE_ON_STOP]        = TO(STOPPED,    ABANDON),
+        [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
         [SERVICE_ON_WAY_CLEAR]   = TO(STARTING,   SPAWN),
         [SERVICE_ON_WAY_WAITS]   = TO(RECOVERING, NOTHING),
         [SERVICE_ON_WAY_BLOCKED] = TO(BLOCKED,    NOTHING),
@@ -66,7 +69,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
     [SERVICE_BLOCKED] = {
         [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
         [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
-        [SERVICE_ON_STOP]        = TO(STOPPED,    ABANDON),
+        [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
         [SERVICE_ON_TIMEOUT]     = TO(RECOVERING, RECOVER),
     },
     [SERVICE_STARTING] = {
@@ -104,18 +107,25 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_AGAIN]  = TO(BACKOFF,    BACK_OFF),
         [SERVICE_ON_EXIT_CLEAN]  = TO(STOPPED,    ABANDON),
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
-        [SERVICE_ON_EXIT_WANTED] = TO(STOPPED,    ABANDON),
+        [SERVICE_ON_EXIT_WANTED] = TO(SWEEPING,   SWEEP),
+        [SERVICE_ON_EXIT_RESTART] = TO(RECOVERING, RECOVER),
+    },
+    [SERVICE_SWEEPING] = {
+        [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_SWEPT]       = TO(STOPPED,    ABANDON),
+        [SERVICE_ON_TIMEOUT]     = TO(SWEEPING,   SWEEP),
     },
     [SERVICE_BACKOFF] = {
         [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
         [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
-        [SERVICE_ON_STOP]        = TO(STOPPED,    ABANDON),
+        [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
         [SERVICE_ON_TIMEOUT]     = TO(RECOVERING, RECOVER),
     },
     [SERVICE_FAILED] = {
         [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
         [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
-        [SERVICE_ON_STOP]        = TO(STOPPED,    ABANDON),
+        [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
     },
 };
 /* clang-format on */
@@ -124,6 +134,10 @@ struct service_transition service_next(enum service_state state, enum service_ev
     if ((unsigned) state < SERVICE_STATE_MAX && (unsigned) event < SERVICE_EVENT_MAX && table[state][event].set)
         return table[state][event].to;
     return (struct service_transition){.next = state, .action = SERVICE_DO_NOTHING};
+}
+
+const char *service_state_shown(enum service_state state) {
+    return service_state_to_string(state == SERVICE_SWEEPING ? SERVICE_STOPPING : state);
 }
 
 bool service_state_has_main(enum service_state state) {

@@ -17,6 +17,7 @@ enum service_state {
     SERVICE_RUNNING,
     SERVICE_RELOADING,
     SERVICE_STOPPING,
+    SERVICE_SWEEPING, /* stopped on request; what the daemon left is being ended. People are told "stopping" */
     SERVICE_BACKOFF, /* waiting until the next try */
     SERVICE_FAILED,
     SERVICE_STATE_MAX,
@@ -38,6 +39,8 @@ enum service_event {
     SERVICE_ON_EXIT_CLEAN,   /* it ended in good order, and stays down */
     SERVICE_ON_EXIT_FAILED,  /* it ended otherwise, and stays down */
     SERVICE_ON_EXIT_WANTED,  /* it ended because we stopped it */
+    SERVICE_ON_EXIT_RESTART, /* the same, and a start is to follow */
+    SERVICE_ON_SWEPT,        /* nothing of the daemon is left, or what is left is not ours to end */
     SERVICE_ON_TIMEOUT,      /* the state's timer ran out */
     SERVICE_EVENT_MAX,
 };
@@ -50,6 +53,7 @@ enum service_action {
     SERVICE_DO_TERMINATE,     /* KillSignal=, then wait TimeoutStopSec= */
     SERVICE_DO_KILL,          /* SIGKILL */
     SERVICE_DO_RELOAD,        /* ReloadSignal= */
+    SERVICE_DO_SWEEP,         /* end what the daemon left, as a start would */
     SERVICE_DO_BACK_OFF,      /* arm the restart timer */
     SERVICE_DO_ABANDON,       /* drop timers and watches: there is no daemon */
     SERVICE_DO_START_AGAIN,   /* remember that a start follows the stop that is under way */
@@ -65,6 +69,9 @@ struct service_transition {
 
 /* What follows. An event that means nothing in a state leaves it as it is and does nothing. */
 struct service_transition service_next(enum service_state state, enum service_event event);
+
+/* The word for people and programs: that of the contract, which knows no "sweeping". */
+const char *service_state_shown(enum service_state state);
 
 /* Whether there is a daemon process in that state. */
 bool service_state_has_main(enum service_state state);

@@ -207,7 +207,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
     json = json_pack("{s:s, s:o, s:s, s:b, s:o, s:i, s:o, s:I, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
                      "service", config->name,
                      "description", text_or_null(config->description),
-                     "state", service_state_to_string(service->state),
+                     "state", service_state_shown(service->state),
                      "ready", service->state == SERVICE_RUNNING,
                      "statusText", status_text(service),
                      "supervisorPid", (int) getpid(),

@@ -165,7 +165,7 @@ self_check() {
         rm "$file"
     }
     plant base/planted.c '#include "lock/facts.h"' 'base/ includes lock/'
-    plant lock/planted.h '#  include "config/config.h"' 'lock/ includes service/'
+    plant lock/planted.h '#  include "config/config.h"' 'lock/ includes config/'
     plant socket/planted.c '#include "journal/event.h"' 'socket/ includes journal/'
     plant service/planted.c '#include "cli/verb.h"' 'service/ includes cli/'
     plant lock/planted.c '#include "facts.h"' 'not written from src/'

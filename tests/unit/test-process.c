@@ -168,6 +168,7 @@ START_TEST(test_stopped) {
     _cleanup_close_ int pidfd = process_pin(proc_fd, child, &id);
     enum process_life life = PROCESS_ALIVE;
 
+    ck_assert_int_ge(pidfd, 0);
     ck_assert_int_eq(waitpid(child, NULL, WNOHANG), 0);
     kill(child, SIGSTOP);
     for (int i = 0; i < 400 && life != PROCESS_STOPPED; i++) {

@@ -247,30 +247,43 @@ START_TEST(test_environ_evil) {
 }
 END_TEST
 
+/* The exit status of `check` in a process of its own; it may unshare what it likes. */
+static int run_apart(int (*check)(void)) {
+    pid_t child = fork();
+    int status;
+
+    if (child == 0)
+        _exit(check());
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int check_no_proc(void) {
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return 0;
+    return mount("none", "/proc", "tmpfs", 0, NULL) == 0 && procfs_open() == -ENODEV ? 0 : 1;
+}
+
 /* An empty directory in place of /proc must not make every process look dead. */
 START_TEST(test_no_proc) {
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-        return;
-    ck_assert_int_eq(mount("none", "/proc", "tmpfs", 0, NULL), 0);
-    ck_assert_int_eq(procfs_open(), -ENODEV);
+    ck_assert_int_eq(run_apart(check_no_proc), 0);
 }
 END_TEST
 
+static int check_foreign(void) {
+    int proc_fd = procfs_open();
+
+    return proc_fd >= 0 && !procfs_is_own_namespace(proc_fd) && !procfs_in_initial_pid_namespace(proc_fd) ? 0 : 1;
+}
+
+static int check_new_namespace(void) {
+    return unshare(CLONE_NEWPID) < 0 ? 0 : run_apart(check_foreign);
+}
+
 /* In a new PID namespace, /proc still shows the old one: its numbers are not ours. */
 START_TEST(test_foreign_proc) {
-    pid_t child;
-    int status;
-
-    if (geteuid() != 0 || unshare(CLONE_NEWPID) < 0)
-        return;
-    child = fork();
-    if (child == 0) {
-        int proc_fd = procfs_open();
-
-        _exit(proc_fd >= 0 && !procfs_is_own_namespace(proc_fd) && !procfs_in_initial_pid_namespace(proc_fd) ? 0 : 1);
-    }
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert_int_eq(run_apart(check_new_namespace), 0);
 }
 END_TEST
 

@@ -123,7 +123,7 @@ START_TEST(stopped_while_recovering) {
     ck_assert_int_eq(kill(service->record.main.pid, SIGKILL), 0);
     until(service->state == SERVICE_RECOVERING);
     service_handle(service, SERVICE_ON_STOP);
-    assert_state(service, SERVICE_STOPPED);
+    assert_state(service, SERVICE_SWEEPING); /* for TimeoutStopSec= at most */
     until(service_is_down(service));
     ck_assert_int_eq(kill(child, SIGKILL), 0);
     (void) linger(200 * MSEC);

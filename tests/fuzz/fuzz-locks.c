@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Any bytes are what /proc, a PID file or a record of facts says: nothing crashes, and what was understood is judged. */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mount.h"
+#include "base/procfs.h"
+#include "base/value.h"
+#include "lock/describe.h"
+#include "lock/probe.h"
+#include "lock/snapshot.h"
+
+static void need(bool true_always) {
+    if (!true_always)
+        abort();
+}
+
+static void read_proc(const char *text) {
+    _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};
+    bool families[LOCK_FAMILY_MAX] = {false};
+    struct proc_limit limits[16];
+    struct proc_status status;
+    struct mount_facts mount;
+    struct proc_stat stat;
+
+    if (procfs_parse_stat(text, &stat) >= 0)
+        need(stat.pid >= 0 && memchr(stat.comm, '\0', sizeof stat.comm));
+    if (procfs_parse_status(text, &status) >= 0)
+        need(status.ns_depth > 0);
+    (void) procfs_parse_limits(text, limits);
+    if (mount_parse(text, 27, &mount) >= 0)
+        need(mount.type[0] && memchr(mount.type, '\0', sizeof mount.type));
+    lock_fdinfo_families(text, families);
+    if (lock_snapshot_parse(text, &snapshot) >= 0)
+        for (size_t i = 0; i < snapshot.n; i++)
+            need(snapshot.rows[i].claim.family < LOCK_FAMILY_MAX);
+    need(lock_parse_pid_content(text) >= 0);
+}
+
+static void read_values(const char *text) {
+    _cleanup_free_ char *printable = strdup(text);
+    char buffer[VALUE_FORMAT_MAX];
+    uint64_t number;
+    int signal;
+
+    value_make_printable(printable);
+    for (const char *p = printable; *p; p++)
+        need((unsigned char) *p >= ' ' && *p != 0x7f);
+    if (value_parse_usec(text, &number) >= 0)
+        need(strlen(value_format_usec(number, buffer)) < sizeof buffer);
+    if (value_parse_size(text, &number) >= 0)
+        need(strlen(value_format_bytes(number, buffer)) < sizeof buffer);
+    (void) value_parse_signal(text, &signal);
+}
+
+/* Every context there is: none, a main process that is dead or lives, a service. */
+static void judge(const struct lock_facts *facts) {
+    const struct lock_context contexts[] = {
+        {.main_life = PROCESS_UNKNOWN},
+        {.main = {.pid = 801}, .main_life = PROCESS_GONE, .daemon_exe = "/usr/sbin/maker", .config_file = "/etc/maker.conf"},
+        {.main = {.pid = 801}, .main_life = PROCESS_ALIVE},
+        {.main_life = PROCESS_UNKNOWN, .dead_pid = 801, .daemon_exe = "/usr/sbin/maker"},
+    };
+
+    for (size_t i = 0; i <= ELEMENTSOF(contexts); i++) {
+        const struct lock_context *context = i < ELEMENTSOF(contexts) ? &contexts[i] : NULL;
+        struct lock_judgement judgement = lock_judge(facts, context);
+        json_t *report = lock_report_to_json(facts, context, &judgement, NULL);
+
+        need(judgement.verdict < VERDICT_MAX && judgement.reason < REASON_MAX);
+        need(report && json_string_value(json_object_get(report, "summary"))[0]);
+        json_decref(report);
+    }
+}
+
+static void read_facts(const char *text, size_t size) {
+    _cleanup_lock_facts_ struct lock_facts facts = {0}, again = {0};
+    json_t *json = json_loadb(text, size, JSON_DECODE_ANY, NULL), *copy;
+    const char *where = NULL;
+
+    if (!json)
+        return;
+    if (lock_facts_from_json(json, &facts, &where) >= 0) {
+        copy = lock_facts_to_json(&facts);
+        need(copy && lock_facts_from_json(copy, &again, &where) >= 0 && lock_facts_same(&facts, &again));
+        json_decref(copy);
+        judge(&facts);
+    } else
+        need(where);
+    json_decref(json);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    _cleanup_free_ char *text = malloc(size + 1);
+
+    if (!text)
+        abort();
+    memcpy(text, data, size);
+    text[size] = '\0';
+    read_proc(text);
+    read_values(text);
+    read_facts(text, size);
+    return 0;
+}

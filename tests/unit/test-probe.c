@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <check.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "lock/probe.h"
+#include "lock/verdict.h"
+
+static char dir[] = "/tmp/test-probe.XXXXXX";
+
+static void make_dir(void) {
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+}
+
+/* Each test has a directory of its own below. */
+static void enter_dir(void) {
+    char own[64];
+
+    snprintf(own, sizeof own, "%s/%d", dir, (int) getpid());
+    ck_assert_int_eq(mkdir(own, 0755), 0);
+    ck_assert_int_eq(chdir(own), 0);
+}
+
+static void remove_dir(void) {
+    char command[64];
+
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    (void) !system(command);
+}
+
+static int create(const char *path, const char *text) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fd_write_all(fd, text, strlen(text)), 0);
+    return fd;
+}
+
+static struct lock_facts *probe(const char *path, enum lock_style style, bool may_try) {
+    struct probe_request request = {.path = path, .style = style, .may_try = may_try};
+    struct lock_facts *facts;
+
+    ck_assert_int_eq(lock_probe(&request, 1, &facts), 0);
+    return facts;
+}
+
+/* Whether another process finds the file locked by fcntl(2). */
+static bool is_posix_locked(const char *path) {
+    pid_t child = fork();
+    int status;
+
+    if (child == 0) {
+        struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+
+        _exit(fcntl(fd, F_GETLK, &range) == 0 && range.l_type != F_UNLCK);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    return WEXITSTATUS(status);
+}
+
+/* fcntl(2): whoever closes any descriptor of a file loses its POSIX locks on it, a supervisor that probes included. */
+START_TEST(test_own_posix_lock) {
+    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    _cleanup_close_ int fd = create("x.lock", "");
+    struct lock_facts *facts;
+
+    ck_assert_int_eq(fcntl(fd, F_SETLK, &range), 0);
+    ck_assert(is_posix_locked("x.lock"));
+    facts = probe("x.lock", LOCK_STYLE_INVALID, false);
+    ck_assert_int_eq(facts->families[LOCK_FAMILY_POSIX], FAMILY_HELD);
+    ck_assert_uint_eq(facts->n_holders, 1);
+    ck_assert_int_eq(facts->holders[0].process.pid, getpid());
+    ck_assert_int_eq(lock_judge(facts, NULL).verdict, VERDICT_HELD);
+    lock_facts_free_array(facts, 1);
+    ck_assert_msg(is_posix_locked("x.lock"), "probing dropped our own lock");
+}
+END_TEST
+
+START_TEST(test_own_posix_pidfile) {
+    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    _cleanup_close_ int fd = create("x.pid", "812\n");
+
+    ck_assert_int_eq(fcntl(fd, F_SETLK, &range), 0);
+    lock_facts_free_array(probe("x.pid", LOCK_STYLE_INVALID, false), 1);
+    ck_assert(is_posix_locked("x.pid"));
+}
+END_TEST
+
+/* The lock may be tried instead of looked up: with the same outcome, and it is free again afterwards. */
+START_TEST(test_try) {
+    static const struct {
+        int operation; /* of flock(2); 0: none */
+        enum family_state state;
+    } cases[] = {{0, FAMILY_FREE}, {LOCK_EX, FAMILY_HELD}, {LOCK_SH, FAMILY_HELD}};
+    _cleanup_close_ int fd = create("x.lock", ""), other = open("x.lock", O_RDONLY | O_CLOEXEC);
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+        for (int may_try = 0; may_try < 2; may_try++) {
+            struct lock_facts *facts;
+
+            ck_assert_int_eq(flock(fd, cases[i].operation ? cases[i].operation : LOCK_UN), 0);
+            facts = probe("x.lock", LOCK_STYLE_FLOCK, may_try);
+            ck_assert_msg(facts->families[LOCK_FAMILY_FLOCK] == cases[i].state, "case %zu, tried %d", i, may_try);
+            ck_assert_uint_eq(facts->n_holders, cases[i].operation != 0);
+            lock_facts_free_array(facts, 1);
+            ck_assert_int_eq(flock(fd, LOCK_UN), 0);
+            ck_assert_int_eq(flock(other, LOCK_EX | LOCK_NB), 0);
+            ck_assert_int_eq(flock(other, LOCK_UN), 0);
+        }
+}
+END_TEST
+
+static const struct {
+    const char *name, *content;
+    enum lock_style style;
+    enum path_kind kind;
+    pid_t pid;
+} kinds[] = {
+    {"x.lock", "", LOCK_STYLE_INVALID, PATH_KIND_LOCK, 0},
+    {"x.lock", "999999998\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 999999998},
+    {"x.lock", "999999998\n", LOCK_STYLE_FLOCK, PATH_KIND_LOCK, 0},
+    {"x.pid", "", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 0},
+    {"x.pid", "starting", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 0},
+    {"x", "", LOCK_STYLE_PIDFILE, PATH_KIND_PIDFILE, 0},
+    {"x", " 999999998 \n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 999999998},
+    {"postmaster.pid", "999999998\n/var/lib/data\n5432\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 999999998},
+    {".X0-lock", " 999999998\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 999999998},
+    {"notes", "999999998 bottles\n", LOCK_STYLE_INVALID, PATH_KIND_LOCK, 0},
+    {"version.lock", "12.5\n", LOCK_STYLE_INVALID, PATH_KIND_LOCK, 0},
+    {"x.pid", "-1\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 0},
+    {"x.pid", "0\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 0},
+    {"x.pid", "4294967297\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 0},
+    {"x.pid", "99999999999999999999999\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 0},
+    {"x.pid", "812x\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 0},
+    {"x.pid", "0x5\n", LOCK_STYLE_INVALID, PATH_KIND_PIDFILE, 0},
+};
+
+START_TEST(test_kind) {
+    struct lock_facts *facts;
+
+    close(create(kinds[_i].name, kinds[_i].content));
+    facts = probe(kinds[_i].name, kinds[_i].style, false);
+    ck_assert_str_eq(path_kind_to_string(facts->kind), path_kind_to_string(kinds[_i].kind));
+    ck_assert_int_eq(facts->recorded.pid, kinds[_i].pid);
+    lock_facts_free_array(facts, 1);
+}
+END_TEST
+
+/* One sweep answers for any number of paths, and each gets what is its own. */
+START_TEST(test_many) {
+    enum { N = 40 };
+    struct probe_request requests[N];
+    struct lock_facts *facts;
+    char names[N][16];
+    int fds[N];
+
+    for (int i = 0; i < N; i++) {
+        snprintf(names[i], sizeof names[i], "%d.lock", i);
+        fds[i] = create(names[i], "");
+        if (i % 2)
+            ck_assert_int_eq(flock(fds[i], LOCK_EX), 0);
+        requests[i] = (struct probe_request){.path = names[i], .style = LOCK_STYLE_INVALID};
+    }
+    ck_assert_int_eq(lock_probe(requests, N, &facts), 0);
+    for (int i = 0; i < N; i++) {
+        ck_assert_str_eq(facts[i].path, names[i]);
+        ck_assert_int_eq(facts[i].families[LOCK_FAMILY_FLOCK], i % 2 ? FAMILY_HELD : FAMILY_FREE);
+        ck_assert_uint_eq(facts[i].n_holders, i % 2);
+        if (i % 2)
+            ck_assert_int_eq(facts[i].holders[0].fd, fds[i]);
+    }
+    lock_facts_free_array(facts, N);
+    for (int i = 0; i < N; i++)
+        close(fds[i]);
+    ck_assert_int_eq(lock_probe(NULL, 0, &facts), 0);
+    lock_facts_free_array(facts, 0);
+}
+END_TEST
+
+/* A list of locks that the kernel hands out in several pieces is read whole. */
+START_TEST(test_long_list) {
+    enum { N = 400 };
+    int fds[N];
+    struct lock_facts *facts;
+    char name[16];
+
+    for (int i = 0; i < N; i++) {
+        snprintf(name, sizeof name, "%d.lock", i);
+        fds[i] = create(name, "");
+        ck_assert_int_eq(flock(fds[i], LOCK_EX), 0);
+    }
+    for (int i = 0; i < N; i += 133) {
+        snprintf(name, sizeof name, "%d.lock", i);
+        facts = probe(name, LOCK_STYLE_INVALID, false);
+        ck_assert_int_eq(facts->families[LOCK_FAMILY_FLOCK], FAMILY_HELD);
+        ck_assert_uint_eq(facts->n_claims, 1);
+        lock_facts_free_array(facts, 1);
+    }
+    for (int i = 0; i < N; i++)
+        close(fds[i]);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("probe");
+    TCase *tcase = tcase_create("probe");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(tcase, 30);
+    tcase_add_unchecked_fixture(tcase, make_dir, remove_dir);
+    tcase_add_checked_fixture(tcase, enter_dir, NULL);
+    tcase_add_test(tcase, test_own_posix_lock);
+    tcase_add_test(tcase, test_own_posix_pidfile);
+    tcase_add_test(tcase, test_try);
+    tcase_add_loop_test(tcase, test_kind, 0, (int) ELEMENTSOF(kinds));
+    tcase_add_test(tcase, test_many);
+    tcase_add_test(tcase, test_long_list);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
