@@ -54,8 +54,9 @@ int mount_of_fd(int proc_fd, int fd, struct mount_facts *ret) {
 }
 
 bool mount_type_is_remote(const char *type) {
-    static const char *const remote[] = {"nfs",   "nfs4",  "cifs", "smb3", "smbfs",  "9p",       "virtiofs", "ceph", "afs",
-                                         "ocfs2", "gfs2",  "gpfs", "coda", "lustre", "orangefs", "pvfs2",    "fuse", "vboxsf"};
+    static const char *const remote[] = {"nfs",      "nfs4",   "cifs",     "smb3",  "smbfs", "9p",
+                                         "virtiofs", "ceph",   "afs",      "ocfs2", "gfs2",  "gpfs",
+                                         "coda",     "lustre", "orangefs", "pvfs2", "fuse",  "vboxsf"};
 
     for (size_t i = 0; i < ELEMENTSOF(remote); i++)
         if (strcmp(type, remote[i]) == 0)

@@ -80,8 +80,7 @@ int procfs_parse_stat(const char *text, struct proc_stat *ret) {
 
     /* Fields 3 to 22: state ppid pgrp session tty tpgid flags minflt cminflt majflt cmajflt utime stime
      * cutime cstime priority nice num_threads itrealvalue starttime */
-    if (sscanf(close + 1,
-               " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %u %*d %" SCNu64,
+    if (sscanf(close + 1, " %c %d %d %d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %u %*d %" SCNu64,
                &stat.state, &stat.ppid, &stat.pgrp, &stat.session, &flags, &stat.threads,
                &stat.start_ticks) != 7)
         return -EBADMSG;
@@ -113,8 +112,8 @@ static const char *find_row(const char *text, const char *name) {
 
 int procfs_parse_status(const char *text, struct proc_status *ret) {
     struct proc_status status = {.ns_depth = 1};
-    const char *tgid = find_row(text, "Tgid"), *uid = find_row(text, "Uid"),
-               *gid = find_row(text, "Gid"), *ns_pid = find_row(text, "NSpid");
+    const char *tgid = find_row(text, "Tgid"), *uid = find_row(text, "Uid"), *gid = find_row(text, "Gid"),
+               *ns_pid = find_row(text, "NSpid");
 
     if (!tgid || !uid || !gid || sscanf(tgid, "%d", &status.tgid) != 1 ||
         sscanf(uid, "%*u %u", &status.uid) != 1 || sscanf(gid, "%*u %u", &status.gid) != 1)
@@ -168,8 +167,7 @@ int procfs_read_exe(int proc_fd, pid_t pid, char **ret) {
     if (size < 0)
         return errno == ENOENT ? -ESRCH : -errno;
     target[size] = '\0';
-    if ((size_t) size > sizeof deleted &&
-        strcmp(target + size - (sizeof deleted - 1), deleted) == 0)
+    if ((size_t) size > sizeof deleted && strcmp(target + size - (sizeof deleted - 1), deleted) == 0)
         target[(size_t) size - (sizeof deleted - 1)] = '\0';
     value_make_printable(target);
     *ret = strdup(target);
@@ -319,8 +317,7 @@ uint64_t procfs_ticks_to_boottime_usec(uint64_t ticks) {
 }
 
 uint64_t procfs_ticks_to_realtime_usec(uint64_t ticks) {
-    return now_usec(CLOCK_REALTIME) - now_usec(CLOCK_BOOTTIME) +
-           procfs_ticks_to_boottime_usec(ticks);
+    return now_usec(CLOCK_REALTIME) - now_usec(CLOCK_BOOTTIME) + procfs_ticks_to_boottime_usec(ticks);
 }
 
 bool procfs_in_initial_pid_namespace(int proc_fd) {

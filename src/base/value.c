@@ -146,11 +146,9 @@ static int scan_number(const char **text, uint64_t *ret_whole, uint64_t *ret_mic
 static int add_scaled(uint64_t *sum, uint64_t whole, uint64_t micros, uint64_t factor) {
     uint64_t product;
 
-    if (__builtin_mul_overflow(whole, factor, &product) ||
-        __builtin_add_overflow(*sum, product, sum) ||
-        __builtin_add_overflow(*sum, micros * (factor / USEC_PER_SEC) +
-                                         micros * (factor % USEC_PER_SEC) / USEC_PER_SEC,
-                               sum))
+    if (__builtin_mul_overflow(whole, factor, &product) || __builtin_add_overflow(*sum, product, sum) ||
+        __builtin_add_overflow(
+            *sum, micros * (factor / USEC_PER_SEC) + micros * (factor % USEC_PER_SEC) / USEC_PER_SEC, sum))
         return -ERANGE;
     return 0;
 }
@@ -177,8 +175,7 @@ int value_parse_usec(const char *text, uint64_t *ret) {
             size_t i;
 
             for (i = 0; i < ELEMENTSOF(time_units); i++)
-                if (strlen(time_units[i].name) == length &&
-                    strncmp(time_units[i].name, text, length) == 0)
+                if (strlen(time_units[i].name) == length && strncmp(time_units[i].name, text, length) == 0)
                     break;
             if (i == ELEMENTSOF(time_units))
                 return -EINVAL;
@@ -294,8 +291,7 @@ const char *value_format_time(uint64_t realtime_usec, char buffer[static VALUE_F
     time_t seconds = (time_t) (realtime_usec / USEC_PER_SEC);
     struct tm tm;
 
-    if (!localtime_r(&seconds, &tm) ||
-        strftime(buffer, VALUE_FORMAT_MAX, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+    if (!localtime_r(&seconds, &tm) || strftime(buffer, VALUE_FORMAT_MAX, "%Y-%m-%d %H:%M:%S", &tm) == 0)
         strcpy(buffer, "?");
     return buffer;
 }
@@ -325,8 +321,8 @@ static size_t utf8_length(const unsigned char *p) {
     for (size_t i = 1; i < length; i++)
         if ((p[i] & 0xc0) != 0x80)
             return 0;
-    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-        (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+    if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+        (p[0] == 0xf4 && p[1] > 0x8f))
         return 0;
     if (length == 2 && p[0] == 0xc2 && p[1] < 0xa0)
         return 0; /* C1 control characters */

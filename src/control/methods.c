@@ -303,7 +303,7 @@ static void clear_step(struct clearing *clearing) {
     sd_event *event = clearing->endpoint->control->manager->event;
     _cleanup_err_ struct err err = {0};
     enum recover_outcome outcome = RECOVERY_CLEAR;
-    uint64_t next_usec = USEC_INFINITY, now;
+    uint64_t next_usec = USEC_INFINITY;
     int r = 0;
 
     host.dry_run = clearing->dry_run;
@@ -316,13 +316,11 @@ static void clear_step(struct clearing *clearing) {
         return;
     }
     if (outcome == RECOVERY_WORKING && !clearing->dry_run) {
-        now = now_usec(CLOCK_BOOTTIME);
         clearing->timer = sd_event_source_disable_unref(clearing->timer);
         if (!clearing->io)
             r = sd_event_add_io(event, &clearing->io, clearing->recovery.wait_fd, EPOLLIN, on_clearing_io, clearing);
         if (r >= 0 && next_usec != USEC_INFINITY)
-            r = sd_event_add_time_relative(event, &clearing->timer, CLOCK_BOOTTIME,
-                                           next_usec > now ? next_usec - now : 0, 1, on_clearing_timer, clearing);
+            r = sd_event_add_time(event, &clearing->timer, CLOCK_BOOTTIME, next_usec, 1, on_clearing_timer, clearing);
         if (r >= 0)
             return;
     }

@@ -30,23 +30,24 @@ static int judge_again(const struct clear_request *request, struct err *err) {
     same = lock_facts_same(before, now) && judgement.verdict == VERDICT_STALE;
     lock_facts_free_array(now, 1);
     if (!same)
-        return err_set(err, ESTALE, "Changed", "%s changed while it was looked at; nothing was removed: try again",
-                       before->path);
+        return err_set(err, ESTALE, "Changed",
+                       "%s changed while it was looked at; nothing was removed: try again", before->path);
     return 0;
 }
 
 /* st_ctime is left out: a rename changes it. */
 static bool is_judged_file(const struct lock_facts *facts, const struct stat *st) {
     return (st->st_mode & S_IFMT) == (facts->mode & S_IFMT) && st->st_dev == facts->device &&
-           st->st_ino == facts->inode && st->st_uid == facts->uid && (uint64_t) st->st_size == facts->size_bytes &&
+           st->st_ino == facts->inode && st->st_uid == facts->uid &&
+           (uint64_t) st->st_size == facts->size_bytes &&
            (uint64_t) st->st_mtim.tv_sec * USEC_PER_SEC + (uint64_t) st->st_mtim.tv_nsec / NSEC_PER_USEC ==
                facts->modified_usec;
 }
 
 /* Takes NAME's locks of every family, and sees that it is still the path's file. Returns the descriptor. */
 static int claim_file(int dir_fd, const char *name, const char *path, struct err *err) {
-    struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET}; /* keeps out whoever locks for writing, and needs
-                                                                       no permission to write */
+    struct flock whole = {.l_type = F_RDLCK, .l_whence = SEEK_SET}; /* keeps out whoever locks for writing,
+                                                                       and needs no permission to write */
     _cleanup_close_ int fd = -EBADF;
     struct stat by_fd, by_path;
 
@@ -57,17 +58,20 @@ static int claim_file(int dir_fd, const char *name, const char *path, struct err
         return err_set(err, errno, "Failed", "cannot open %s to clear it: %m", path);
     if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fcntl(fd, F_OFD_SETLK, &whole) < 0) {
         if (errno == EWOULDBLOCK || errno == EACCES)
-            return err_set(err, EBUSY, "Held", "%s was locked by somebody just now; nothing was removed", path);
+            return err_set(err, EBUSY, "Held", "%s was locked by somebody just now; nothing was removed",
+                           path);
         return err_set(err, errno, "Failed", "cannot lock %s to clear it: %m", path);
     }
     if (fstat(fd, &by_fd) < 0 || fstatat(dir_fd, name, &by_path, AT_SYMLINK_NOFOLLOW) < 0 ||
         !S_ISREG(by_fd.st_mode) || !stat_same_inode(&by_fd, &by_path))
-        return err_set(err, ESTALE, "Changed", "%s was replaced while it was looked at; nothing was removed", path);
+        return err_set(err, ESTALE, "Changed", "%s was replaced while it was looked at; nothing was removed",
+                       path);
     return TAKE_FD(fd);
 }
 
-/* A read lease (fcntl(2), F_SETLEASE): nobody has the file open for writing, and whoever opens it so waits until we have
- * closed it. Most daemons write their PID file without any lock. Returns 1; 0 where there are no leases. */
+/* A read lease (fcntl(2), F_SETLEASE): nobody has the file open for writing, and whoever opens it so waits
+ * until we have closed it. Most daemons write their PID file without any lock. Returns 1; 0 where there are
+ * no leases. */
 static int take_lease(int fd, const char *path, struct err *err) {
     /* The signal that tells of a waiting writer: instead of SIGIO, which kills, one that is ignored. */
     if (fcntl(fd, F_SETSIG, SIGURG) < 0)
@@ -79,9 +83,10 @@ static int take_lease(int fd, const char *path, struct err *err) {
     return 0; /* a file system without leases, or neither the file's owner nor CAP_LEASE */
 }
 
-/* Takes the file away, looks at what was taken, and only then removes it: what came in between is put back. `fd` is
- * leased, or -EBADF. */
-static int remove_judged(const struct lock_facts *facts, int dir_fd, const char *name, int fd, struct err *err) {
+/* Takes the file away, looks at what was taken, and only then removes it: what came in between is put back.
+ * `fd` is leased, or -EBADF. */
+static int remove_judged(const struct lock_facts *facts, int dir_fd, const char *name, int fd,
+                         struct err *err) {
     unsigned long long random;
     char aside[32];
     struct stat st;
@@ -101,12 +106,13 @@ static int remove_judged(const struct lock_facts *facts, int dir_fd, const char 
     if (renameat2(dir_fd, aside, dir_fd, name, RENAME_NOREPLACE) < 0 &&
         ((errno != EINVAL && errno != ENOSYS) || linkat(dir_fd, aside, dir_fd, name, 0) < 0 ||
          unlinkat(dir_fd, aside, 0) < 0))
-        return err_set(err, ESTALE, "Changed",
-                       "%s was replaced twice while it was looked at; one of the files is now %s beside it: see which "
-                       "daemon lives",
-                       facts->path, aside);
-    return err_set(err, ESTALE, "Changed", "%s was replaced or written while it was looked at; nothing was removed",
-                   facts->path);
+        return err_set(
+            err, ESTALE, "Changed",
+            "%s was replaced twice while it was looked at; one of the files is now %s beside it: see which "
+            "daemon lives",
+            facts->path, aside);
+    return err_set(err, ESTALE, "Changed",
+                   "%s was replaced or written while it was looked at; nothing was removed", facts->path);
 }
 
 static int clear_pidfile(const struct clear_request *request, int dir_fd, const char *name, struct err *err) {
@@ -118,7 +124,8 @@ static int clear_pidfile(const struct clear_request *request, int dir_fd, const 
 
     if (request->style == LOCK_STYLE_INVALID && !lock_name_tells(facts->path))
         return err_set(err, EPERM, "NotClearable",
-                       "%s names a dead PID, but its name says neither PID file nor lock: if it is one, remove it by hand",
+                       "%s names a dead PID, but its name says neither PID file nor lock: if it is one, "
+                       "remove it by hand",
                        facts->path);
     if (request->dry_run)
         return 1;
@@ -132,13 +139,13 @@ static int clear_pidfile(const struct clear_request *request, int dir_fd, const 
     r = fd_read_all(fd, facts->size_bytes, &content, NULL);
     if (r < 0 || fstat(fd, &st) < 0 || !is_judged_file(facts, &st) ||
         lock_parse_pid_content(content) != facts->recorded.pid)
-        return err_set(err, ESTALE, "Changed", "%s was written anew while it was looked at; nothing was removed",
-                       facts->path);
+        return err_set(err, ESTALE, "Changed",
+                       "%s was written anew while it was looked at; nothing was removed", facts->path);
     return remove_judged(facts, dir_fd, name, leased ? fd : -EBADF, err);
 }
 
-/* Takes the lock that guards the socket. It has to be in nobody's way by itself, for not every lock is an flock. 0: there
- * is none; 1: taken (not on a dry run), for as long as *ret_fd is open. */
+/* Takes the lock that guards the socket. It has to be in nobody's way by itself, for not every lock is an
+ * flock. 0: there is none; 1: taken (not on a dry run), for as long as *ret_fd is open. */
 static int claim_guard(const struct clear_request *request, int dir_fd, const char *name, int *ret_fd,
                        struct err *err) {
     _cleanup_free_ char *guard_name = NULL, *guard_path = NULL;
@@ -147,7 +154,8 @@ static int claim_guard(const struct clear_request *request, int dir_fd, const ch
     struct lock_facts *guard;
     int r;
 
-    if (asprintf(&guard_name, "%s.lock", name) < 0 || asprintf(&guard_path, "%s.lock", request->facts->path) < 0)
+    if (asprintf(&guard_name, "%s.lock", name) < 0 ||
+        asprintf(&guard_path, "%s.lock", request->facts->path) < 0)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     probe.path = guard_path;
     r = lock_probe(&probe, 1, &guard);
@@ -182,10 +190,11 @@ static int clear_socket(const struct clear_request *request, int dir_fd, const c
     if (r < 0)
         return r;
     if (r == 0 && !request->service_locked)
-        return err_set(err, EPERM, "NotClearable",
-                       "%s is stale, but no lock file guards it and no service of latchd owns it: a daemon that "
-                       "starts just now could lose its new socket. See that none does, then remove it by hand",
-                       facts->path);
+        return err_set(
+            err, EPERM, "NotClearable",
+            "%s is stale, but no lock file guards it and no service of latchd owns it: a daemon that "
+            "starts just now could lose its new socket. See that none does, then remove it by hand",
+            facts->path);
     if (request->dry_run)
         return 1;
     r = peer_look(proc_fd, dir_fd, name, &peer);
@@ -214,10 +223,12 @@ int lock_clear(const struct clear_request *request, struct err *err) {
     case VERDICT_HELD:
     case VERDICT_ORPHANED:
         summary = lock_describe(facts, request->context, &judgement);
-        return err_set(err, EBUSY, "Held", "%s is held and is not touched: %s", facts->path, summary ? summary : "");
+        return err_set(err, EBUSY, "Held", "%s is held and is not touched: %s", facts->path,
+                       summary ? summary : "");
     default:
         summary = lock_describe(facts, request->context, &judgement);
-        return err_set(err, EPERM, "NotClearable", "%s is not touched: %s", facts->path, summary ? summary : "");
+        return err_set(err, EPERM, "NotClearable", "%s is not touched: %s", facts->path,
+                       summary ? summary : "");
     }
     r = judge_again(request, err);
     if (r < 0)

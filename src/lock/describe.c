@@ -290,7 +290,9 @@ char *lock_advise(const struct lock_facts *facts, const struct lock_context *con
         case REASON_NETWORK_FILESYSTEM:
             return strdup("do not remove it; ask on the machine that holds the lock, or keep locks on a local file system");
         case REASON_EMPTY:
-            return strdup("look again in a moment");
+            r = asprintf(&text, "look again in a moment; if it stays empty, and you know that its daemon does not run: rm %s",
+                         facts->path);
+            return r < 0 ? NULL : text;
         case REASON_LOCKER_DEAD:
             if (facts->n_holders == 0)
                 return strdup("do not remove it before you know who has it");

@@ -93,7 +93,8 @@ static bool same_holder(const struct holder_facts *a, const struct holder_facts 
 
 /* What waits for a lock, and what could not be read, does not matter. */
 bool lock_facts_same(const struct lock_facts *a, const struct lock_facts *b) {
-    if (!same_file(a, b) || !same_recorded(&a->recorded, &b->recorded) || !same_listener(&a->listener, &b->listener) ||
+    if (!same_file(a, b) || !same_recorded(&a->recorded, &b->recorded) ||
+        !same_listener(&a->listener, &b->listener) ||
         memcmp(a->families, b->families, sizeof a->families) != 0 || a->n_holders != b->n_holders)
         return false;
     for (size_t i = 0; i < a->n_holders; i++) {

@@ -18,7 +18,8 @@
 
 static int read_ancestors(int proc_fd, pid_t ppid, struct process_facts *process) {
     while (ppid > 0 && process->n_ancestors < ANCESTORS_MAX) {
-        struct ancestor_facts *bigger = reallocarray(process->ancestors, process->n_ancestors + 1, sizeof *bigger);
+        struct ancestor_facts *bigger =
+            reallocarray(process->ancestors, process->n_ancestors + 1, sizeof *bigger);
         struct proc_stat stat;
 
         if (!bigger)
@@ -34,8 +35,8 @@ static int read_ancestors(int proc_fd, pid_t ppid, struct process_facts *process
     return 0;
 }
 
-/* Gone for good: its number is free, or a zombie's. Our own session is nobody's daemon's, though it may have lost its
- * leader. */
+/* Gone for good: its number is free, or a zombie's. Our own session is nobody's daemon's, though it may have
+ * lost its leader. */
 static bool is_session_leader_gone(int proc_fd, pid_t session) {
     struct proc_stat leader;
     int r;
@@ -128,7 +129,8 @@ struct sweep {
     const struct holder_target *targets;
     size_t n;
     bool threads;
-    bool saw_init; /* every PID namespace has a process 1: where none is shown, hidepid= hides more (proc(5)) */
+    bool saw_init; /* every PID namespace has a process 1: where none is shown, hidepid= hides more (proc(5))
+                    */
     unsigned processes, unreadable_total;
     pid_t unreadable[LOCK_UNREADABLE_MAX];
     size_t n_unreadable;
@@ -140,7 +142,8 @@ static int stat_descriptor(int fd_dir, const char *name, struct stat *ret) {
 
     if (statx(fd_dir, name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE | STATX_INO, &stx) < 0)
         return -errno;
-    *ret = (struct stat){.st_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor), .st_ino = stx.stx_ino,
+    *ret = (struct stat){.st_dev = makedev(stx.stx_dev_major, stx.stx_dev_minor),
+                         .st_ino = stx.stx_ino,
                          .st_mode = stx.stx_mode};
     return 0;
 }
@@ -165,8 +168,8 @@ static int add_holder(struct sweep *sweep, const struct holder_target *target, i
         r = process_facts_read(sweep->proc_fd, pid, &holder->process);
         if (r < 0)
             return r;
-        /* fd_dir stands for the very process whose descriptor it was (fs/proc/fd.c): while that lives, the number
-         * cannot be somebody else's, and the facts are about it. */
+        /* fd_dir stands for the very process whose descriptor it was (fs/proc/fd.c): while that lives, the
+         * number cannot be somebody else's, and the facts are about it. */
         if (holder->process.life == PROCESS_GONE || holder->process.life == PROCESS_ZOMBIE ||
             faccessat(fd_dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0) {
             process_facts_done(&holder->process); /* it let go while we looked */
@@ -186,8 +189,8 @@ static int add_holder(struct sweep *sweep, const struct holder_target *target, i
 }
 
 /* Looks at one descriptor: `fd_dir` is .../fd, `info_path` the .../fdinfo beside it. */
-static int look_at_descriptor(struct sweep *sweep, int fd_dir, const char *info_path, const char *name, pid_t pid,
-                              pid_t tid) {
+static int look_at_descriptor(struct sweep *sweep, int fd_dir, const char *info_path, const char *name,
+                              pid_t pid, pid_t tid) {
     struct stat st = {0};
     int r = stat_descriptor(fd_dir, name, &st);
 
@@ -222,7 +225,8 @@ static int look_at_descriptor(struct sweep *sweep, int fd_dir, const char *info_
     return 0;
 }
 
-/* What an error says of a process's directory: 0: it is gone; 1: it refuses; -errno: want of resources and the like. */
+/* What an error says of a process's directory: 0: it is gone; 1: it refuses; -errno: want of resources and
+ * the like. */
 static int unreadable(int error) {
     return error == ENOENT || error == ESRCH ? 0 : error == EACCES || error == EPERM ? 1 : -error;
 }
@@ -401,7 +405,8 @@ int holder_find_namesake(int proc_fd, pid_t pid, uint64_t until_usec, struct pro
         r = process_facts_read(proc_fd, here, &process);
         if (r < 0)
             return r;
-        if (process.start_usec <= until_usec && process.life != PROCESS_GONE && process.life != PROCESS_ZOMBIE) {
+        if (process.start_usec <= until_usec && process.life != PROCESS_GONE &&
+            process.life != PROCESS_ZOMBIE) {
             *ret = process;
             return 0;
         }

@@ -55,7 +55,8 @@ pid_t lock_parse_pid_content(const char *content) {
 
     content += strspn(content, " \t");
     length = strspn(content, "0123456789");
-    if (length == 0 || length >= sizeof digits || (content[length] && !isspace((unsigned char) content[length])))
+    if (length == 0 || length >= sizeof digits ||
+        (content[length] && !isspace((unsigned char) content[length])))
         return 0;
     memcpy(digits, content, length);
     digits[length] = '\0';
@@ -115,8 +116,8 @@ static int add_claim(struct lock_facts *facts, const struct claim_facts *claim) 
     return 0;
 }
 
-/* Whether a flock could be had: both kinds are tried, for a shared one keeps only exclusive ones out. Another prober may
- * be trying at the same moment, so what is refused is asked for again. */
+/* Whether a flock could be had: both kinds are tried, for a shared one keeps only exclusive ones out. Another
+ * prober may be trying at the same moment, so what is refused is asked for again. */
 static enum family_state try_flock(int fd) {
     enum family_state state = FAMILY_UNKNOWN;
 
@@ -162,8 +163,8 @@ static void set_families(struct lock_facts *facts, enum family_state state) {
         facts->families[f] = state;
 }
 
-/* What /proc/locks says of the file. *ret_whole: it says all there is to say, so that a missing row means that there is
- * no lock. It does so in the initial PID namespace, and where the file's device is known. */
+/* What /proc/locks says of the file. *ret_whole: it says all there is to say, so that a missing row means
+ * that there is no lock. It does so in the initial PID namespace, and where the file's device is known. */
 static int gather_claims(struct prober *prober, struct lock_facts *facts, const struct mount_facts *mount,
                          bool *ret_whole) {
     if (!prober->snapshot_read) {
@@ -198,7 +199,8 @@ static bool is_posix_locked_by_us(const struct lock_facts *facts) {
     return false;
 }
 
-/* Opens the file anew through the pinned descriptor: no race with a rename, no O_CREAT (fs.protected_regular). */
+/* Opens the file anew through the pinned descriptor: no race with a rename, no O_CREAT
+ * (fs.protected_regular). */
 static int open_for_reading(int path_fd) {
     const int flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     char self[64];
@@ -211,7 +213,8 @@ static int open_for_reading(int path_fd) {
     return fd < 0 ? -errno : fd;
 }
 
-static int add_target(struct prober *prober, struct lock_facts *facts, bool socket, dev_t device, ino_t inode) {
+static int add_target(struct prober *prober, struct lock_facts *facts, bool socket, dev_t device,
+                      ino_t inode) {
     struct holder_target *bigger = reallocarray(prober->targets, prober->n_targets + 1, sizeof *bigger);
 
     if (!bigger)
@@ -248,14 +251,16 @@ static int gather_listener(struct prober *prober, struct lock_facts *facts, int 
 }
 
 /* A lock file PATH.lock guards the socket PATH, where there is one. */
-static int gather_guarded_socket(struct prober *prober, struct lock_facts *facts, int dir_fd, const char *name) {
+static int gather_guarded_socket(struct prober *prober, struct lock_facts *facts, int dir_fd,
+                                 const char *name) {
     static const char suffix[] = ".lock";
     _cleanup_close_ int fd = -EBADF;
     char socket_name[NAME_MAX + 1];
     size_t length = strlen(name);
     struct stat st;
 
-    if (length < sizeof suffix || length > NAME_MAX || strcmp(name + length - (sizeof suffix - 1), suffix) != 0)
+    if (length < sizeof suffix || length > NAME_MAX ||
+        strcmp(name + length - (sizeof suffix - 1), suffix) != 0)
         return 0;
     memcpy(socket_name, name, length - (sizeof suffix - 1));
     socket_name[length - (sizeof suffix - 1)] = '\0';
@@ -289,9 +294,11 @@ bool lock_name_tells(const char *path) {
     return strcasestr(name, "pid") || strcasestr(name, "lock");
 }
 
-/* Any text file may begin with a number. It is a PID file when somebody says so, when its name ends like one's, when
- * nothing but a PID stands in it, or when its name speaks of a lock or a PID and a PID stands first. */
-static enum path_kind kind_of_regular(const struct lock_facts *facts, enum lock_style style, const char *name) {
+/* Any text file may begin with a number. It is a PID file when somebody says so, when its name ends like
+ * one's, when nothing but a PID stands in it, or when its name speaks of a lock or a PID and a PID stands
+ * first. */
+static enum path_kind kind_of_regular(const struct lock_facts *facts, enum lock_style style,
+                                      const char *name) {
     size_t length = strlen(name);
 
     if (style == LOCK_STYLE_PIDFILE)
@@ -303,11 +310,11 @@ static enum path_kind kind_of_regular(const struct lock_facts *facts, enum lock_
     if (!facts->content || lock_parse_pid_content(facts->content) == 0)
         return PATH_KIND_LOCK;
     return lock_name_tells(name) || !facts->content[strspn(facts->content, " 0123456789")] ? PATH_KIND_PIDFILE
-                                                                                          : PATH_KIND_LOCK;
+                                                                                           : PATH_KIND_LOCK;
 }
 
-static int gather_regular(struct prober *prober, struct lock_facts *facts, const struct probe_request *request,
-                          int dir_fd, const char *name, int path_fd) {
+static int gather_regular(struct prober *prober, struct lock_facts *facts,
+                          const struct probe_request *request, int dir_fd, const char *name, int path_fd) {
     struct mount_facts mount = {.device = facts->device};
     _cleanup_close_ int fd = -EBADF;
     bool whole = false;

@@ -44,7 +44,8 @@ int lock_row_parse(const char *row_text, struct lock_row *ret) {
         line += 2;
     }
     used = 0;
-    if (sscanf(line, " %*15s %*15s %*15s %*d %n", &used) == 0 && used > 0 && strncmp(line + used, "<none>", 6) == 0)
+    if (sscanf(line, " %*15s %*15s %*15s %*d %n", &used) == 0 && used > 0 &&
+        strncmp(line + used, "<none>", 6) == 0)
         return 0; /* of no file (lock_get_status()) */
     if (sscanf(line, " %15s %*15s %15s %d %x:%x:%" SCNu64, sort, access, &row.claim.pid, &device_major,
                &device_minor, &inode) != 6)
@@ -64,7 +65,8 @@ int lock_row_parse(const char *row_text, struct lock_row *ret) {
 
 static int add_row(struct lock_snapshot *snapshot, const struct lock_row *row) {
     if ((snapshot->n & (snapshot->n - 1)) == 0) { /* grows at each power of two */
-        struct lock_row *bigger = reallocarray(snapshot->rows, snapshot->n ? snapshot->n * 2 : 1, sizeof *snapshot->rows);
+        struct lock_row *bigger =
+            reallocarray(snapshot->rows, snapshot->n ? snapshot->n * 2 : 1, sizeof *snapshot->rows);
 
         if (!bigger)
             return -ENOMEM;
@@ -106,9 +108,9 @@ int lock_snapshot_parse(const char *text, struct lock_snapshot *ret) {
 int lock_snapshot_read(int proc_fd, struct lock_snapshot *ret) {
     _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};
 
-    /* The kernel hands the list out in pieces of a page and counts rows in between (seq_file.rst): when a lock is
-     * dropped meanwhile, the row at the seam is passed over. So a list that is longer is read twice: what either
-     * reading shows is there. */
+    /* The kernel hands the list out in pieces of a page and counts rows in between (seq_file.rst): when a
+     * lock is dropped meanwhile, the row at the seam is passed over. So a list that is longer is read twice:
+     * what either reading shows is there. */
     for (unsigned i = 0; i < 2; i++) {
         _cleanup_free_ char *text = NULL;
         size_t size;

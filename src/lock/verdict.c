@@ -69,8 +69,8 @@ static bool same_file_name(const char *a, const char *b) {
     return a && b && strcmp(a, b) == 0;
 }
 
-/* Whether the process runs that program: by itself, or as the script that an interpreter was given among its first
- * arguments. */
+/* Whether the process runs that program: by itself, or as the script that an interpreter was given among its
+ * first arguments. */
 static bool runs_program(const struct process_facts *process, const char *program) {
     const char *word = process->cmdline;
     size_t length = program ? strlen(program) : 0;
@@ -160,8 +160,8 @@ static bool is_locker_dead(const struct lock_facts *facts, const struct lock_con
            is_dead(facts->recorded.process.life);
 }
 
-/* Every holder is in the process group or session that this process led, or was begun for a service of latchd. The
- * number of a group cannot be given out again while the group exists (kernel/pid.c). */
+/* Every holder is in the process group or session that this process led, or was begun for a service of
+ * latchd. The number of a group cannot be given out again while the group exists (kernel/pid.c). */
 static bool all_belong_to(const struct lock_facts *facts, pid_t leader, bool or_to_service) {
     for (size_t i = 0; i < facts->n_holders; i++) {
         const struct process_facts *process = &facts->holders[i].process;
@@ -180,14 +180,14 @@ static bool is_main_gone(const struct lock_facts *facts, const struct lock_conte
         return true;
     if (context->main.pid <= 0 || !is_dead(context->main_life))
         return false;
-    /* Somebody else's claim may be one that a child of the main process made, or one of a daemon that was begun
-     * behind latchd's back. */
+    /* Somebody else's claim may be one that a child of the main process made, or one of a daemon that was
+     * begun behind latchd's back. */
     return recorded == 0 || recorded == context->main.pid ||
            (is_locker_dead(facts, context) && all_belong_to(facts, context->main.pid, true));
 }
 
-/* What the kernel's record says covers all that is held: one claimant, by flock, whose description everybody shares. OFD
- * locks have no record, and a second claimant may be the one that lives. */
+/* What the kernel's record says covers all that is held: one claimant, by flock, whose description everybody
+ * shares. OFD locks have no record, and a second claimant may be the one that lives. */
 static bool is_one_claim(const struct lock_facts *facts) {
     for (size_t i = 0; i < facts->n_claims; i++)
         if (!facts->claims[i].waiting &&
@@ -201,11 +201,12 @@ static bool is_one_claim(const struct lock_facts *facts) {
 
 /* All processes but init could be read. What init keeps it keeps for others, and it is never acted upon. */
 static bool is_scan_good(const struct lock_facts *facts) {
-    return facts->complete || (facts->unreadable_total == 1 && facts->n_unreadable == 1 && facts->unreadable[0] == 1);
+    return facts->complete ||
+           (facts->unreadable_total == 1 && facts->n_unreadable == 1 && facts->unreadable[0] == 1);
 }
 
-/* A process that made itself a daemon after it had taken the lock looks like an orphan: its parent, who took the lock,
- * is dead (daemon(3) forks). It has a session of its own, or one whose leader it left behind. */
+/* A process that made itself a daemon after it had taken the lock looks like an orphan: its parent, who took
+ * the lock, is dead (daemon(3) forks). It has a session of its own, or one whose leader it left behind. */
 static bool any_daemonized(const struct lock_facts *facts) {
     for (size_t i = 0; i < facts->n_holders; i++) {
         const struct process_facts *process = &facts->holders[i].process;
@@ -241,8 +242,8 @@ static bool is_ancestor(const struct process_facts *process, pid_t pid) {
     return false;
 }
 
-/* The recorded process lives and does not hold the lock: it handed it on to its child, or it is a child that took it
- * through its parent's description. To no relative it is nothing but a number. */
+/* The recorded process lives and does not hold the lock: it handed it on to its child, or it is a child that
+ * took it through its parent's description. To no relative it is nothing but a number. */
 static struct lock_judgement judge_living_locker(const struct lock_facts *facts) {
     const struct process_facts *recorded = &facts->recorded.process;
     const struct holder_facts *holder = find_holder(facts, facts->recorded.pid);
@@ -256,22 +257,25 @@ static struct lock_judgement judge_living_locker(const struct lock_facts *facts)
     return judged(VERDICT_UNKNOWN, REASON_LOCKER_UNCLEAR);
 }
 
-/* systemd, the system's or a user's: it keeps descriptors for its services. As root it may not let itself be read. */
+/* systemd, the system's or a user's: it keeps descriptors for its services. As root it may not let itself be
+ * read. */
 static bool keeps_for_others(const struct process_facts *process) {
     const char *base = process->exe ? strrchr(process->exe, '/') : NULL;
 
     return base ? strcmp(base, "/systemd") == 0 : process->pid == 1;
 }
 
-/* Of OFD locks there is no record at all, so nothing speaks against who has one: it is as good as its owner. */
+/* Of OFD locks there is no record at all, so nothing speaks against who has one: it is as good as its owner.
+ */
 static bool is_ofd_only(const struct lock_facts *facts) {
     return facts->kind != PATH_KIND_SOCKET && facts->n_holders > 0 && facts->recorded.pid == 0 &&
-           facts->families[LOCK_FAMILY_FLOCK] == FAMILY_FREE && facts->families[LOCK_FAMILY_POSIX] == FAMILY_FREE &&
-           !is_listener_maker_dead(facts);
+           facts->families[LOCK_FAMILY_FLOCK] == FAMILY_FREE &&
+           facts->families[LOCK_FAMILY_POSIX] == FAMILY_FREE && !is_listener_maker_dead(facts);
 }
 
 /* Holders are known; the process that the record names is not among them. */
-static struct lock_judgement judge_inherited(const struct lock_facts *facts, const struct lock_context *context) {
+static struct lock_judgement judge_inherited(const struct lock_facts *facts,
+                                             const struct lock_context *context) {
     const struct peer_facts *listener = &facts->listener.peer;
 
     if (main_lives(context))
@@ -286,7 +290,8 @@ static struct lock_judgement judge_inherited(const struct lock_facts *facts, con
     for (size_t i = 0; i < facts->n_holders; i++) {
         const struct process_facts *process = &facts->holders[i].process;
 
-        /* A child may have locked the shared description again and died: then its parent, the daemon, has it. */
+        /* A child may have locked the shared description again and died: then its parent, the daemon, has it.
+         */
         if (context->daemon_exe && lock_process_is_under_daemon(process, context->daemon_exe))
             return held_by(process);
         if (keeps_for_others(process))
@@ -299,10 +304,12 @@ static struct lock_judgement judge_inherited(const struct lock_facts *facts, con
         return judge_living_locker(facts);
     if (is_main_gone(facts, context) || (is_owner_gone(facts, context) && is_scan_good(facts)))
         return (struct lock_judgement){VERDICT_ORPHANED, REASON_LEFTOVER, .daemon_gone = true};
-    return is_ofd_only(facts) ? held_by(&facts->holders[0].process) : judged(VERDICT_UNKNOWN, REASON_LOCKER_DEAD);
+    return is_ofd_only(facts) ? held_by(&facts->holders[0].process)
+                              : judged(VERDICT_UNKNOWN, REASON_LOCKER_DEAD);
 }
 
-static struct lock_judgement judge_held_lock(const struct lock_facts *facts, const struct lock_context *context) {
+static struct lock_judgement judge_held_lock(const struct lock_facts *facts,
+                                             const struct lock_context *context) {
     const struct holder_facts *holder;
 
     if (!anybody_holds(facts, false)) {
@@ -325,13 +332,14 @@ static struct lock_judgement judge_held_lock(const struct lock_facts *facts, con
     return judge_inherited(facts, context);
 }
 
-/* The wall clock was set forward after the file was made: it is in memory, so that this boot made it, and yet it is
- * older than this boot. A machine without a clock of its own begins so. */
+/* The wall clock was set forward after the file was made: it is in memory, so that this boot made it, and yet
+ * it is older than this boot. A machine without a clock of its own begins so. */
 static bool was_clock_set(const struct lock_facts *facts) {
     bool in_memory = strcmp(facts->filesystem, "tmpfs") == 0 || strcmp(facts->filesystem, "ramfs") == 0 ||
                      strcmp(facts->filesystem, "devtmpfs") == 0;
 
-    return in_memory && facts->changed_usec > 0 && facts->changed_usec + RECYCLED_MARGIN_USEC < facts->boot_usec;
+    return in_memory && facts->changed_usec > 0 &&
+           facts->changed_usec + RECYCLED_MARGIN_USEC < facts->boot_usec;
 }
 
 static bool begins_after_file(const struct lock_facts *facts, const struct process_facts *process) {
@@ -346,8 +354,8 @@ static bool is_named_after(const struct lock_facts *facts, const struct process_
     return base && base[1] && strstr(file ? file : facts->path, base + 1);
 }
 
-/* Whether that process, though it began after the file was written or though its number is another's, may be the
- * daemon. */
+/* Whether that process, though it began after the file was written or though its number is another's, may be
+ * the daemon. */
 static bool may_be_daemon(const struct lock_facts *facts, const struct lock_context *context,
                           const struct process_facts *process) {
     if (!context->daemon_exe)
@@ -358,9 +366,10 @@ static bool may_be_daemon(const struct lock_facts *facts, const struct lock_cont
     return !context->config_file || !process->cmdline || strstr(process->cmdline, context->config_file);
 }
 
-/* What else speaks for life, where the number in a PID file looks dead: the service's main process, the listener that
- * the file guards, a process that has the number in a PID namespace of its own. */
-static struct lock_judgement judge_dead_number(const struct lock_facts *facts, const struct lock_context *context,
+/* What else speaks for life, where the number in a PID file looks dead: the service's main process, the
+ * listener that the file guards, a process that has the number in a PID namespace of its own. */
+static struct lock_judgement judge_dead_number(const struct lock_facts *facts,
+                                               const struct lock_context *context,
                                                enum verdict_reason reason) {
     const struct peer_facts *peer = &facts->listener.peer;
     const struct process_facts *namesake = &facts->recorded.namesake;
@@ -383,8 +392,9 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts, c
             break;
         case PEER_UNCLEAR:
             if (peer->error != ENOENT && peer->error != ENOTSOCK) /* then it is no socket any more */
-                return judged(VERDICT_UNKNOWN, peer->error == EACCES || peer->error == EPERM ? REASON_ACCESS_DENIED
-                                                                                             : REASON_UNCLEAR);
+                return judged(VERDICT_UNKNOWN, peer->error == EACCES || peer->error == EPERM
+                                                   ? REASON_ACCESS_DENIED
+                                                   : REASON_UNCLEAR);
             break;
         default:
             if (facts->listener.listening)
@@ -396,9 +406,10 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts, c
     return judged(VERDICT_STALE, reason);
 }
 
-/* The process is alive and began after the file was written: is it the daemon all the same (the wall clock may
- * have been set in between), or has it got the number by chance? */
-static struct lock_judgement judge_recycled(const struct lock_facts *facts, const struct lock_context *context) {
+/* The process is alive and began after the file was written: is it the daemon all the same (the wall clock
+ * may have been set in between), or has it got the number by chance? */
+static struct lock_judgement judge_recycled(const struct lock_facts *facts,
+                                            const struct lock_context *context) {
     const struct process_facts *process = &facts->recorded.process;
 
     if (process->kernel_thread || (context->main.pid == process->pid && is_dead(context->main_life)))
@@ -412,7 +423,8 @@ static struct lock_judgement judge_recycled(const struct lock_facts *facts, cons
     return judge_dead_number(facts, context, REASON_RECYCLED);
 }
 
-static struct lock_judgement judge_pidfile(const struct lock_facts *facts, const struct lock_context *context) {
+static struct lock_judgement judge_pidfile(const struct lock_facts *facts,
+                                           const struct lock_context *context) {
     const struct recorded_facts *recorded = &facts->recorded;
 
     if (facts->size_bytes == 0)
@@ -442,9 +454,10 @@ static struct lock_judgement judge_pidfile(const struct lock_facts *facts, const
     }
 }
 
-/* Nobody has the lock. But the daemon may live: any of its children can unlock what they share (flock(2)), and then a
- * second daemon would take it and the socket. */
-static struct lock_judgement judge_free_lock(const struct lock_facts *facts, const struct lock_context *context) {
+/* Nobody has the lock. But the daemon may live: any of its children can unlock what they share (flock(2)),
+ * and then a second daemon would take it and the socket. */
+static struct lock_judgement judge_free_lock(const struct lock_facts *facts,
+                                             const struct lock_context *context) {
     const struct peer_facts *peer = &facts->listener.peer;
 
     if (main_lives(context))
@@ -458,7 +471,8 @@ static struct lock_judgement judge_free_lock(const struct lock_facts *facts, con
     return judged(VERDICT_FREE, REASON_NONE);
 }
 
-static struct lock_judgement judge_socket(const struct lock_facts *facts, const struct lock_context *context) {
+static struct lock_judgement judge_socket(const struct lock_facts *facts,
+                                          const struct lock_context *context) {
     const struct listener_facts *listener = &facts->listener;
     const struct peer_facts *peer = &listener->peer;
     const struct holder_facts *holder = find_holder(facts, context->main.pid);
@@ -516,7 +530,8 @@ struct lock_judgement lock_judge(const struct lock_facts *facts, const struct lo
             return judge_held_lock(facts, context);
         if (any_family(facts, FAMILY_UNKNOWN))
             return judged(VERDICT_UNKNOWN, REASON_ACCESS_DENIED);
-        return facts->kind == PATH_KIND_PIDFILE ? judge_pidfile(facts, context) : judge_free_lock(facts, context);
+        return facts->kind == PATH_KIND_PIDFILE ? judge_pidfile(facts, context)
+                                                : judge_free_lock(facts, context);
     default:
         return judged(VERDICT_UNKNOWN, REASON_NOT_A_LOCK);
     }

@@ -13,6 +13,17 @@ static const char *const leftover_proof_names[PROOF_MAX] = {
 };
 STRTAB_DEFINE(leftover_proof, enum leftover_proof, leftover_proof_names, PROOF_NONE)
 
+const char *leftover_proof_describe(enum leftover_proof proof) {
+    static const char *const texts[PROOF_MAX] = {
+        [PROOF_NONE] = "none",
+        [PROOF_DESCENDANT] = "it descends from this latchd",
+        [PROOF_INVOCATION] = "it carries the invocation id of the dead one",
+        [PROOF_HELPER] = "it runs a helper's program as the daemon's user, with no daemon above it",
+    };
+
+    return (unsigned) proof < PROOF_MAX ? texts[proof] : texts[PROOF_NONE];
+}
+
 static const char *const recover_step_names[RECOVER_STEP_MAX] = {
     [RECOVER_CLEAR] = "clear", [RECOVER_WAIT] = "wait",       [RECOVER_TERMINATE] = "terminate",
     [RECOVER_KILL] = "kill",   [RECOVER_BLOCKED] = "blocked",

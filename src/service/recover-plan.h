@@ -18,6 +18,9 @@ enum leftover_proof {
 };
 STRTAB_DECLARE(leftover_proof, enum leftover_proof);
 
+/* For people: "it descends from this latchd". */
+const char *leftover_proof_describe(enum leftover_proof proof);
+
 /* What the proofs are held against. Strings are borrowed. */
 struct leftover_context {
     const char *service;

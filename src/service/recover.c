@@ -305,7 +305,7 @@ static int carry_out_signal(struct recovery *recovery, const struct recovery_hos
     if (asprintf(&text, "%s %s to %s, which a dead %s left and which keeps %s (proof: %s)",
                  host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM", who ? who : "a leftover",
                  host->config->name, inspection->paths[action->path].path,
-                 leftover_proof_to_string(action->proof)) >= 0)
+                 leftover_proof_describe(action->proof)) >= 0)
         report(recovery, host, kill ? EVENT_ORPHAN_KILLED : EVENT_ORPHAN_TERMINATED, inspection, action, text);
     return 0;
 }
@@ -323,6 +323,9 @@ static void report_leftover(struct recovery *recovery, const struct recovery_hos
     watch->leftover_known = true;
     if (host->config->orphan_policy == ORPHAN_WAIT)
         r = asprintf(&text, "%s is held by a leftover: %s. Waiting for it to end", inspection->paths[action->path].path,
+                     summary ? summary : "");
+    else if (host->on_request || host->config->orphan_grace_usec == 0)
+        r = asprintf(&text, "%s is held by a leftover: %s. It is ended now", inspection->paths[action->path].path,
                      summary ? summary : "");
     else
         r = asprintf(&text, "%s is held by a leftover: %s. It has %s to end by itself",

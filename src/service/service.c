@@ -49,11 +49,15 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 }
 
 int service_arm_timer(struct service *service, uint64_t delay_usec) {
+    uint64_t now = now_usec(CLOCK_BOOTTIME);
+
     service->timer = sd_event_source_disable_unref(service->timer);
-    if (delay_usec == USEC_INFINITY)
+    if (delay_usec >= USEC_INFINITY - now)
         return 0;
-    return sd_event_add_time_relative(service->manager->event, &service->timer, CLOCK_BOOTTIME, delay_usec, 1, on_timer,
-                                      service);
+    /* Not relative: that would count from the beginning of this turn of the loop, in which a sweep over all processes
+     * may have taken its time. */
+    return sd_event_add_time(service->manager->event, &service->timer, CLOCK_BOOTTIME, now + delay_usec, 1, on_timer,
+                             service);
 }
 
 static void set_state(struct service *service, enum service_state state) {

@@ -13,7 +13,7 @@
 #endif
 
 static const char *const peer_answer_names[PEER_ANSWER_MAX] = {
-    [PEER_NOT_TRIED] = "not-tried", [PEER_CONNECTED] = "connected", [PEER_REFUSED] = "refused",
+    [PEER_NOT_TRIED] = "not-tried",   [PEER_CONNECTED] = "connected", [PEER_REFUSED] = "refused",
     [PEER_QUEUE_FULL] = "queue-full", [PEER_UNCLEAR] = "unclear",
 };
 STRTAB_DEFINE(peer_answer, enum peer_answer, peer_answer_names, PEER_ANSWER_INVALID)

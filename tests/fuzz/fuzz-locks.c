@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Any bytes are what /proc, a PID file or a record of facts says: nothing crashes, and what was understood is judged. */
+/* Any bytes are what /proc, a PID file or a record of facts says: nothing crashes, and what was understood is
+ * judged. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -60,7 +61,10 @@ static void read_values(const char *text) {
 static void judge(const struct lock_facts *facts) {
     const struct lock_context contexts[] = {
         {.main_life = PROCESS_UNKNOWN},
-        {.main = {.pid = 801}, .main_life = PROCESS_GONE, .daemon_exe = "/usr/sbin/maker", .config_file = "/etc/maker.conf"},
+        {.main = {.pid = 801},
+         .main_life = PROCESS_GONE,
+         .daemon_exe = "/usr/sbin/maker",
+         .config_file = "/etc/maker.conf"},
         {.main = {.pid = 801}, .main_life = PROCESS_ALIVE},
         {.main_life = PROCESS_UNKNOWN, .dead_pid = 801, .daemon_exe = "/usr/sbin/maker"},
     };

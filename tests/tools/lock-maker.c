@@ -4,9 +4,10 @@
  *
  *     lock-maker STEP...
  *
- * A first process carries out the steps, one after another; some of them make another process go on. When the last
- * step is done, the pids that were named stand on stdout as one line of JSON, {"locker": 812, "lockerInside": 3}: as
- * lock-maker sees them, and as they see themselves. Whatever lives then stays; at the end all of it is killed.
+ * A first process carries out the steps, one after another; some of them make another process go on. When the
+ * last step is done, the pids that were named stand on stdout as one line of JSON, {"locker": 812,
+ * "lockerInside": 3}: as lock-maker sees them, and as they see themselves. Whatever lives then stays; at the
+ * end all of it is killed.
  *
  *   name=WORD          the process has this name in the output
  *   open=PATH          opens, and creates, a file: the file of the next steps
@@ -20,12 +21,11 @@
  *   child STEP... end  a child does these steps and ends, and is reaped; then the process itself goes on
  *   helper STEP... end a child does these steps and stays; then the process itself goes on
  *   zombie             a child that is dead and stays unreaped; it is the last helper
- *   recycle            a new child has the number of the last helper, which is dead (in a PID namespace of its own)
- *   thread             a thread goes on, the main one waits; own-table gives the thread its own descriptors
- *   thread-die         a thread goes on, and the main thread is dead: the process looks like a zombie
- *   pair send receive  a socket pair; the file is sent into it; it is received from it
- *   setuid=UID setsid setpgid stop exec=PROGRAM (with the argument 1000)
- *   unshare=pid|mount|net
+ *   recycle            a new child has the number of the last helper, which is dead (in a PID namespace of
+ * its own) thread             a thread goes on, the main one waits; own-table gives the thread its own
+ * descriptors thread-die         a thread goes on, and the main thread is dead: the process looks like a
+ * zombie pair send receive  a socket pair; the file is sent into it; it is received from it setuid=UID setsid
+ * setpgid stop exec=PROGRAM (with the argument 1000) unshare=pid|mount|net
  */
 
 #include <errno.h>
@@ -48,13 +48,13 @@
 #include <unistd.h>
 
 struct maker {
-    char **steps;   /* what is left to do */
-    int report;     /* to lock-maker */
+    char **steps; /* what is left to do */
+    int report;   /* to lock-maker */
     int file, socket, pair[2];
     char *path;
     pid_t helper;
-    bool ends;      /* at `end`; else it stays */
-    int done;       /* tells who waits at `helper`; -1: who waits is lock-maker itself */
+    bool ends; /* at `end`; else it stays */
+    int done;  /* tells who waits at `helper`; -1: who waits is lock-maker itself */
 };
 
 static void die(const char *what) {
@@ -132,7 +132,9 @@ static void send_file(struct maker *maker) {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control = {{0}};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
                              .msg_controllen = sizeof control.bytes};
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
 
@@ -150,7 +152,9 @@ static void receive_file(struct maker *maker) {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
     } control;
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr message = {.msg_iov = &iov,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
                              .msg_controllen = sizeof control.bytes};
 
     must(recvmsg(maker->pair[1], &message, 0) == 1, "receive");
@@ -271,7 +275,8 @@ static void do_file_step(struct maker *maker, const char *step, char *value) {
         maker->file = open(value, O_RDWR | O_CREAT, 0644);
         maker->path = value;
         must(maker->file >= 0, value);
-    } else if (strncmp(step, "flock", 5) == 0 || strncmp(step, "posix", 5) == 0 || strncmp(step, "ofd", 3) == 0)
+    } else if (strncmp(step, "flock", 5) == 0 || strncmp(step, "posix", 5) == 0 ||
+               strncmp(step, "ofd", 3) == 0)
         lock_file(maker, step);
     else if (strcmp(step, "unlock") == 0)
         must(flock(maker->file, LOCK_UN) == 0, step);
@@ -410,7 +415,9 @@ static int collect(int from) {
             char bytes[CMSG_SPACE(sizeof(struct ucred))];
             struct cmsghdr align;
         } control;
-        struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+        struct msghdr message = {.msg_iov = &iov,
+                                 .msg_iovlen = 1,
+                                 .msg_control = control.bytes,
                                  .msg_controllen = sizeof control.bytes};
         struct ucred sender;
         ssize_t n = recvmsg(from, &message, 0);
@@ -438,7 +445,8 @@ static void start(char **steps, int report_to) {
 
     must(signal(SIGCHLD, SIG_DFL) != SIG_ERR, "SIGCHLD");
     close(STDIN_FILENO);
-    must(open("/dev/null", O_RDWR) == STDIN_FILENO && dup2(STDIN_FILENO, STDOUT_FILENO) == STDOUT_FILENO, "/dev/null");
+    must(open("/dev/null", O_RDWR) == STDIN_FILENO && dup2(STDIN_FILENO, STDOUT_FILENO) == STDOUT_FILENO,
+         "/dev/null");
     run(&maker);
 }
 

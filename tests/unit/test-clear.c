@@ -40,8 +40,8 @@ static void make_dir(void) {
 static void enter_dir(void) {
     char own[64];
 
-    snprintf(own, sizeof own, "%s/%d", dir, (int) getpid());
-    ck_assert_int_eq(mkdir(own, 0755), 0);
+    snprintf(own, sizeof own, "%s/XXXXXX", dir);
+    ck_assert_ptr_nonnull(mkdtemp(own));
     ck_assert_int_eq(chdir(own), 0);
 }
 
@@ -104,7 +104,8 @@ static int bind_socket(const char *path, int backlog) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     strcpy(address.sun_path, path);
-    if (bind(fd, (const struct sockaddr *) &address, sizeof address) < 0 || (backlog >= 0 && listen(fd, backlog) < 0)) {
+    if (bind(fd, (const struct sockaddr *) &address, sizeof address) < 0 ||
+        (backlog >= 0 && listen(fd, backlog) < 0)) {
         close(fd);
         return -1;
     }
@@ -124,8 +125,8 @@ static struct lock_facts *probe(const char *path) {
 }
 
 static int clear_judged(const struct lock_facts *facts, bool service_locked, bool dry_run, struct err *err) {
-    struct clear_request request = {.facts = facts, .style = LOCK_STYLE_INVALID, .service_locked = service_locked,
-                                    .dry_run = dry_run};
+    struct clear_request request = {
+        .facts = facts, .style = LOCK_STYLE_INVALID, .service_locked = service_locked, .dry_run = dry_run};
 
     return lock_clear(&request, err);
 }
@@ -308,7 +309,8 @@ struct score {
 };
 
 static struct score *share_score(void) {
-    struct score *score = mmap(NULL, sizeof *score, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct score *score =
+        mmap(NULL, sizeof *score, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     ck_assert(score != MAP_FAILED);
     return score;
@@ -379,7 +381,8 @@ static void wait_until_read(const char *path, unsigned times) {
     }
 }
 
-/* The PID of a dead daemon stands there; sooner or later one that lives takes over, and must keep what it has. */
+/* The PID of a dead daemon stands there; sooner or later one that lives takes over, and must keep what it
+ * has. */
 static void race_pidfile(struct score *score, unsigned how, pid_t dead) {
     uint64_t end = now_usec(CLOCK_MONOTONIC) + RACE_USEC;
 
@@ -413,7 +416,8 @@ static void clear_in_a_loop(const char *path, struct score *score) {
         ck_abort_msg("%s", err_text(&err));
 }
 
-/* On one processor, and the cleaner idle: then the racer that waits for something strikes in the cleaner's midst. */
+/* On one processor, and the cleaner idle: then the racer that waits for something strikes in the cleaner's
+ * midst. */
 static pid_t fork_racer(void) {
     struct sched_param idle = {0};
     cpu_set_t one;
@@ -447,7 +451,8 @@ END_TEST
 
 /* ---- at the very moment ---- */
 
-/* From here on the kernel asks whoever has the returned descriptor before it removes or renames anything for us. */
+/* From here on the kernel asks whoever has the returned descriptor before it removes or renames anything for
+ * us. */
 static int trap_removals(void) {
     static const int numbers[] = {__NR_unlinkat, __NR_renameat2};
     struct sock_filter filter[] = {
@@ -484,8 +489,8 @@ static pid_t fork_cleaner(const char *path, int *ret_trap) {
     return pid;
 }
 
-/* Runs the cleaner; right before its removal number `when`, takes over in one of the ways of take_over(). Returns the
- * number of removals and renames there were. */
+/* Runs the cleaner; right before its removal number `when`, takes over in one of the ways of take_over().
+ * Returns the number of removals and renames there were. */
 static int strike(int when, unsigned how, pid_t *ret_owner) {
     int trap, seen = 0;
     pid_t cleaner = fork_cleaner("x.pid", &trap);

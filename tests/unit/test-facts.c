@@ -30,7 +30,8 @@ static int draw_int(void) {
 }
 
 static char *draw_text(void) {
-    static const char *const texts[] = {NULL, "", "x", "two words", "\"quoted\\\"", "grün 𝄞", "{}[]:,", "812 "};
+    static const char *const texts[] = {NULL,           "",       "x",      "two words",
+                                        "\"quoted\\\"", "grün 𝄞", "{}[]:,", "812 "};
     const char *text = texts[draw(ELEMENTSOF(texts))];
 
     return text ? strdup(text) : NULL;
@@ -130,19 +131,23 @@ static void draw_facts(struct lock_facts *facts) {
     facts->unreadable_total = (unsigned) draw_int();
     facts->has_socket = draw_bool();
     if (facts->has_socket)
-        facts->listener = (struct listener_facts){
-            .found = draw_bool(),
-            .listening = draw_bool(),
-            .inode = (uint32_t) draw_number(),
-            .queue = (uint32_t) draw_number(),
-            .backlog = (uint32_t) draw_number(),
-            .peer = {.answer = (enum peer_answer) draw(PEER_ANSWER_MAX), .error = (int) draw(200), .pid = draw_int(),
-                     .uid = (uid_t) -1, .life = (enum process_life) draw(PROCESS_LIFE_MAX)}};
+        facts->listener =
+            (struct listener_facts){.found = draw_bool(),
+                                    .listening = draw_bool(),
+                                    .inode = (uint32_t) draw_number(),
+                                    .queue = (uint32_t) draw_number(),
+                                    .backlog = (uint32_t) draw_number(),
+                                    .peer = {.answer = (enum peer_answer) draw(PEER_ANSWER_MAX),
+                                             .error = (int) draw(200),
+                                             .pid = draw_int(),
+                                             .uid = (uid_t) -1,
+                                             .life = (enum process_life) draw(PROCESS_LIFE_MAX)}};
     facts->initial_pid_namespace = draw_bool();
     draw_into(facts->boot_id, sizeof facts->boot_id);
 }
 
-/* To JSON, as text, and back: nothing may be lost, which the second text shows, and both give the same judgement. */
+/* To JSON, as text, and back: nothing may be lost, which the second text shows, and both give the same
+ * judgement. */
 START_TEST(test_round_trip) {
     random_state = (uint64_t) _i;
     for (unsigned i = 0; i < 500; i++) {
@@ -327,8 +332,10 @@ static void fill(struct lock_facts *facts) {
     facts->recorded.pid = 812;
     facts->recorded.process = (struct process_facts){.pid = 812, .start_ticks = 1, .life = PROCESS_ZOMBIE};
     for (int i = 0; i < 2; i++)
-        facts->holders[i] = (struct holder_facts){
-            .process = {.pid = 900 + i, .start_ticks = 2, .life = PROCESS_ALIVE}, .fd = 3, .families = {true}};
+        facts->holders[i] =
+            (struct holder_facts){.process = {.pid = 900 + i, .start_ticks = 2, .life = PROCESS_ALIVE},
+                                  .fd = 3,
+                                  .families = {true}};
 }
 
 static void change(struct lock_facts *facts, int what) {

@@ -44,7 +44,8 @@ START_TEST(test_parse_refused) {
     ck_assert_int_eq(mount_parse("", 27, &facts), -ENOENT);
     ck_assert_int_eq(mount_parse("27 1 254:0 / / rw\n", 27, &facts), -EBADMSG);
     ck_assert_int_eq(mount_parse("27 1 what\n28 27 0:1 / / rw - tmpfs tmpfs rw\n", 27, &facts), -EBADMSG);
-    ck_assert_int_eq(mount_parse("27 1 254:0 / / rw\n28 27 0:1 / / rw - tmpfs tmpfs rw\n", 27, &facts), -EBADMSG);
+    ck_assert_int_eq(mount_parse("27 1 254:0 / / rw\n28 27 0:1 / / rw - tmpfs tmpfs rw\n", 27, &facts),
+                     -EBADMSG);
     ck_assert_uint_eq(facts.device, 42);
 }
 END_TEST
@@ -63,7 +64,8 @@ START_TEST(test_kernel) {
 END_TEST
 
 START_TEST(test_remote) {
-    static const char *const remote[] = {"nfs", "nfs4", "cifs", "9p", "virtiofs", "ceph", "fuse", "fuse.sshfs"};
+    static const char *const remote[] = {"nfs",      "nfs4", "cifs", "9p",
+                                         "virtiofs", "ceph", "fuse", "fuse.sshfs"};
     static const char *const local[] = {"ext4", "xfs", "btrfs", "tmpfs", "overlay", "fuseblk", "zfs", ""};
 
     for (size_t i = 0; i < ELEMENTSOF(remote); i++)

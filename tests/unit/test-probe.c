@@ -22,8 +22,8 @@ static void make_dir(void) {
 static void enter_dir(void) {
     char own[64];
 
-    snprintf(own, sizeof own, "%s/%d", dir, (int) getpid());
-    ck_assert_int_eq(mkdir(own, 0755), 0);
+    snprintf(own, sizeof own, "%s/XXXXXX", dir);
+    ck_assert_ptr_nonnull(mkdtemp(own));
     ck_assert_int_eq(chdir(own), 0);
 }
 
@@ -65,7 +65,8 @@ static bool is_posix_locked(const char *path) {
     return WEXITSTATUS(status);
 }
 
-/* fcntl(2): whoever closes any descriptor of a file loses its POSIX locks on it, a supervisor that probes included. */
+/* fcntl(2): whoever closes any descriptor of a file loses its POSIX locks on it, a supervisor that probes
+ * included. */
 START_TEST(test_own_posix_lock) {
     struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     _cleanup_close_ int fd = create("x.lock", "");
@@ -107,7 +108,8 @@ START_TEST(test_try) {
 
             ck_assert_int_eq(flock(fd, cases[i].operation ? cases[i].operation : LOCK_UN), 0);
             facts = probe("x.lock", LOCK_STYLE_FLOCK, may_try);
-            ck_assert_msg(facts->families[LOCK_FAMILY_FLOCK] == cases[i].state, "case %zu, tried %d", i, may_try);
+            ck_assert_msg(facts->families[LOCK_FAMILY_FLOCK] == cases[i].state, "case %zu, tried %d", i,
+                          may_try);
             ck_assert_uint_eq(facts->n_holders, cases[i].operation != 0);
             lock_facts_free_array(facts, 1);
             ck_assert_int_eq(flock(fd, LOCK_UN), 0);

@@ -46,15 +46,17 @@ START_TEST(test_life_of_stat) {
         unsigned threads;
         enum process_life life;
     } lives[] = {
-        {'R', 1, PROCESS_ALIVE}, {'S', 4, PROCESS_ALIVE},  {'D', 1, PROCESS_ALIVE},   {'I', 1, PROCESS_ALIVE},
-        {'T', 1, PROCESS_STOPPED}, {'t', 1, PROCESS_STOPPED}, {'Z', 1, PROCESS_ZOMBIE}, {'Z', 0, PROCESS_ZOMBIE},
-        {'Z', 2, PROCESS_ALIVE}, {'X', 1, PROCESS_GONE},   {'x', 1, PROCESS_GONE},
+        {'R', 1, PROCESS_ALIVE},  {'S', 4, PROCESS_ALIVE},   {'D', 1, PROCESS_ALIVE},
+        {'I', 1, PROCESS_ALIVE},  {'T', 1, PROCESS_STOPPED}, {'t', 1, PROCESS_STOPPED},
+        {'Z', 1, PROCESS_ZOMBIE}, {'Z', 0, PROCESS_ZOMBIE},  {'Z', 2, PROCESS_ALIVE},
+        {'X', 1, PROCESS_GONE},   {'x', 1, PROCESS_GONE},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(lives); i++) {
         struct proc_stat stat = {.state = lives[i].state, .threads = lives[i].threads};
 
-        ck_assert_msg(process_life_of_stat(&stat) == lives[i].life, "%c %u", lives[i].state, lives[i].threads);
+        ck_assert_msg(process_life_of_stat(&stat) == lives[i].life, "%c %u", lives[i].state,
+                      lives[i].threads);
     }
 }
 END_TEST
@@ -206,7 +208,8 @@ START_TEST(test_hidden) {
     struct process_id id = {.pid = 1, .start_ticks = 1};
     int hidden;
 
-    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 ||
+        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
         mount("proc", "/proc", "proc", 0, "hidepid=invisible") < 0)
         return;
     ck_assert_int_eq(setresgid(65534, 65534, 65534), 0);

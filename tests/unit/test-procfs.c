@@ -23,7 +23,8 @@
 START_TEST(test_stat) {
     struct proc_stat stat;
 
-    ck_assert_int_eq(procfs_parse_stat("812 (kea-dhcp4) S 1 800 700 0 -1 4194560 1 2 3 4 5 6" TAIL, &stat), 0);
+    ck_assert_int_eq(procfs_parse_stat("812 (kea-dhcp4) S 1 800 700 0 -1 4194560 1 2 3 4 5 6" TAIL, &stat),
+                     0);
     ck_assert_int_eq(stat.pid, 812);
     ck_assert_str_eq(stat.comm, "kea-dhcp4");
     ck_assert_int_eq(stat.state, 'S');
@@ -41,8 +42,14 @@ END_TEST
 static const struct {
     const char *comm, *printed;
 } comms[] = {
-    {"a b", "a b"},         {") R 1 1", ") R 1 1"}, {"(", "("},        {"))))", "))))"},
-    {"1 (x) Z 9 9", "1 (x) Z 9 9"}, {"", ""},       {"a\nb\033[31m", "a?b?[31m"}, {"\xff\xfe", "??"},
+    {"a b", "a b"},
+    {") R 1 1", ") R 1 1"},
+    {"(", "("},
+    {"))))", "))))"},
+    {"1 (x) Z 9 9", "1 (x) Z 9 9"},
+    {"", ""},
+    {"a\nb\033[31m", "a?b?[31m"},
+    {"\xff\xfe", "??"},
     {"kworker/0:1-events_of_a_very_long_name_that_goes_on_and_on_and_on_and_on",
      "kworker/0:1-events_of_a_very_long_name_that_goes_on_and_on_and_"},
 };
@@ -62,8 +69,15 @@ END_TEST
 
 START_TEST(test_stat_refused) {
     static const char *const texts[] = {
-        "", "812", "812 (x", "812 x) S 1", ") (", "(x) S 1 1 1 0 -1 0 1 2 3 4 5 6" TAIL, "812 (x) S 1 800 700 0 -1",
-        "x (x) S 1 1 1 0 -1 0 1 2 3 4 5 6" TAIL, "99999999999 (x) S 1 1 1 0 -1 0 1 2 3 4 5 6" TAIL,
+        "",
+        "812",
+        "812 (x",
+        "812 x) S 1",
+        ") (",
+        "(x) S 1 1 1 0 -1 0 1 2 3 4 5 6" TAIL,
+        "812 (x) S 1 800 700 0 -1",
+        "x (x) S 1 1 1 0 -1 0 1 2 3 4 5 6" TAIL,
+        "99999999999 (x) S 1 1 1 0 -1 0 1 2 3 4 5 6" TAIL,
         "12345678901234567890123 (x) S 1 1 1 0 -1 0 1 2 3 4 5 6" TAIL,
     };
     struct proc_stat stat = {.pid = 42};
@@ -77,18 +91,22 @@ END_TEST
 START_TEST(test_status) {
     struct proc_status status;
 
-    ck_assert_int_eq(procfs_parse_status("Name:\tx\nTgid:\t812\nPid:\t813\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n", &status), 0);
+    ck_assert_int_eq(
+        procfs_parse_status("Name:\tx\nTgid:\t812\nPid:\t813\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n", &status),
+        0);
     ck_assert_int_eq(status.tgid, 812);
     ck_assert_uint_eq(status.uid, 2); /* the effective one */
     ck_assert_uint_eq(status.gid, 6);
     ck_assert_int_eq(status.ns_pid, 812);
     ck_assert_uint_eq(status.ns_depth, 1);
-    ck_assert_int_eq(procfs_parse_status("Tgid:\t812\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nNSpid:\t812\t30\t4\nx:\t1\n",
-                                         &status),
-                     0);
+    ck_assert_int_eq(
+        procfs_parse_status("Tgid:\t812\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nNSpid:\t812\t30\t4\nx:\t1\n",
+                            &status),
+        0);
     ck_assert_int_eq(status.ns_pid, 4);
     ck_assert_uint_eq(status.ns_depth, 3);
-    ck_assert_int_eq(procfs_parse_status("Tgid:\t812\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nNSpid:\t812\n", &status), 0);
+    ck_assert_int_eq(
+        procfs_parse_status("Tgid:\t812\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nNSpid:\t812\n", &status), 0);
     ck_assert_int_eq(status.ns_pid, 812);
     ck_assert_uint_eq(status.ns_depth, 1);
 }
@@ -274,7 +292,8 @@ END_TEST
 static int check_foreign(void) {
     int proc_fd = procfs_open();
 
-    return proc_fd >= 0 && !procfs_is_own_namespace(proc_fd) && !procfs_in_initial_pid_namespace(proc_fd) ? 0 : 1;
+    return proc_fd >= 0 && !procfs_is_own_namespace(proc_fd) && !procfs_in_initial_pid_namespace(proc_fd) ? 0
+                                                                                                          : 1;
 }
 
 static int check_new_namespace(void) {

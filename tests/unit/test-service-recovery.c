@@ -265,7 +265,7 @@ START_TEST(children_from_before) {
     } else {
         until(service->state == SERVICE_RUNNING);
         ck_assert(!is_alive(holder));
-        ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_ORPHAN_TERMINATED], "descendant"));
+        ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_ORPHAN_TERMINATED], "descend"));
     }
 }
 END_TEST

@@ -93,7 +93,7 @@ START_TEST(ignores_sigterm) {
     before = now_usec(CLOCK_MONOTONIC);
     service_handle(service, SERVICE_ON_STOP);
     until(service_is_down(service));
-    ck_assert_uint_ge(now_usec(CLOCK_MONOTONIC) - before, 300 * MSEC);
+    ck_assert_uint_ge(now_usec(CLOCK_MONOTONIC) - before, 290 * MSEC);
     ck_assert_int_eq(service->last_exit.status, SIGKILL);
     ck_assert_uint_eq(t.events[EVENT_STOP_TIMEOUT], 1);
     assert_state(service, SERVICE_STOPPED);

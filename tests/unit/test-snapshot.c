@@ -23,10 +23,11 @@ static const struct {
     unsigned device_major, device_minor;
     unsigned long long inode;
 } rows[] = {
-    {"1: FLOCK  ADVISORY  WRITE 812 fe:01:1234 0 EOF", 1, LOCK_FAMILY_FLOCK, 812, false, false, 0xfe, 1, 1234},
+    {"1: FLOCK  ADVISORY  WRITE 812 fe:01:1234 0 EOF", 1, LOCK_FAMILY_FLOCK, 812, false, false, 0xfe, 1,
+     1234},
     {"1: FLOCK  ADVISORY  READ 812 fe:01:1234 0 EOF", 1, LOCK_FAMILY_FLOCK, 812, false, true, 0xfe, 1, 1234},
-    {"22: POSIX  ADVISORY  WRITE 7 00:1a:18446744073709551615 100 200", 1, LOCK_FAMILY_POSIX, 7, false, false, 0, 26,
-     18446744073709551615ULL},
+    {"22: POSIX  ADVISORY  WRITE 7 00:1a:18446744073709551615 100 200", 1, LOCK_FAMILY_POSIX, 7, false, false,
+     0, 26, 18446744073709551615ULL},
     {"3: POSIX  MANDATORY READ  9 08:01:5 0 0", 1, LOCK_FAMILY_POSIX, 9, false, true, 8, 1, 5},
     {"3: OFDLCK ADVISORY  WRITE -1 08:01:5 0 EOF", 1, LOCK_FAMILY_OFD, -1, false, false, 8, 1, 5},
     {"3: OFDLCK ADVISORY  READ  -1 103:00002:5 0 EOF", 1, LOCK_FAMILY_OFD, -1, false, true, 0x103, 2, 5},
@@ -34,9 +35,12 @@ static const struct {
     {"4: POSIX  ADVISORY  WRITE -77 08:01:5 0 EOF", 1, LOCK_FAMILY_POSIX, -77, false, false, 8, 1, 5},
     {"4: FLOCK  ADVISORY  WRITE 0 08:01:5 0 EOF", 1, LOCK_FAMILY_FLOCK, 0, false, false, 8, 1, 5},
     /* waiters, and waiters for waiters */
-    {"1: -> FLOCK  ADVISORY  WRITE 813 fe:01:1234 0 EOF", 1, LOCK_FAMILY_FLOCK, 813, true, false, 0xfe, 1, 1234},
-    {"1:   -> POSIX  ADVISORY  READ 814 fe:01:1234 0 EOF", 1, LOCK_FAMILY_POSIX, 814, true, true, 0xfe, 1, 1234},
-    {"9223372036854775807: FLOCK  ADVISORY  WRITE 1 00:01:1 0 EOF", 1, LOCK_FAMILY_FLOCK, 1, false, false, 0, 1, 1},
+    {"1: -> FLOCK  ADVISORY  WRITE 813 fe:01:1234 0 EOF", 1, LOCK_FAMILY_FLOCK, 813, true, false, 0xfe, 1,
+     1234},
+    {"1:   -> POSIX  ADVISORY  READ 814 fe:01:1234 0 EOF", 1, LOCK_FAMILY_POSIX, 814, true, true, 0xfe, 1,
+     1234},
+    {"9223372036854775807: FLOCK  ADVISORY  WRITE 1 00:01:1 0 EOF", 1, LOCK_FAMILY_FLOCK, 1, false, false, 0,
+     1, 1},
     /* other sorts */
     {"5: LEASE  ACTIVE    READ  812 fe:01:1234 0 EOF", 0, 0, 0, 0, 0, 0, 0, 0},
     {"5: LEASE  BREAKING  UNLCK 812 fe:01:1234 0 EOF", 0, 0, 0, 0, 0, 0, 0, 0},
@@ -108,8 +112,9 @@ END_TEST
 START_TEST(test_list_refused) {
     struct lock_snapshot snapshot = {.n = 42};
 
-    ck_assert_int_eq(lock_snapshot_parse("1: FLOCK  ADVISORY  WRITE 6 fe:00:11 0 EOF\nwhat is this?\n", &snapshot),
-                     -EBADMSG);
+    ck_assert_int_eq(
+        lock_snapshot_parse("1: FLOCK  ADVISORY  WRITE 6 fe:00:11 0 EOF\nwhat is this?\n", &snapshot),
+        -EBADMSG);
     ck_assert_uint_eq(snapshot.n, 42);
 }
 END_TEST
@@ -142,7 +147,8 @@ START_TEST(test_fdinfo) {
 
     lock_fdinfo_families("pos:\t0\nflags:\t0100002\nmnt_id:\t27\nino:\t1234\n", families);
     ck_assert(!families[LOCK_FAMILY_FLOCK] && !families[LOCK_FAMILY_POSIX] && !families[LOCK_FAMILY_OFD]);
-    lock_fdinfo_families("pos:\t0\nflags:\t0100002\nlock:\t1: FLOCK  ADVISORY  WRITE 0 fe:01:1234 0 EOF\n", families);
+    lock_fdinfo_families("pos:\t0\nflags:\t0100002\nlock:\t1: FLOCK  ADVISORY  WRITE 0 fe:01:1234 0 EOF\n",
+                         families);
     ck_assert(families[LOCK_FAMILY_FLOCK] && !families[LOCK_FAMILY_POSIX] && !families[LOCK_FAMILY_OFD]);
     lock_fdinfo_families("lock:\t1: OFDLCK ADVISORY  READ  -1 fe:01:1234 0 EOF\n"
                          "lock:\t2: POSIX  ADVISORY  WRITE 5 fe:01:1234 0 EOF\n"
@@ -168,7 +174,8 @@ END_TEST
 /* The kernel's own text: our locks of all families on a file. */
 START_TEST(test_kernel) {
     char path[] = "/tmp/test-snapshot.XXXXXX", info[64];
-    _cleanup_close_ int fd = mkostemp(path, O_CLOEXEC), ofd = open(path, O_RDWR | O_CLOEXEC), proc_fd = procfs_open();
+    _cleanup_close_ int fd = mkostemp(path, O_CLOEXEC), ofd = open(path, O_RDWR | O_CLOEXEC),
+                        proc_fd = procfs_open();
     struct flock first = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 10},
                  second = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 10};
     _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};

@@ -199,12 +199,13 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
 
 /* The words of the page, in the order of the enumerations. */
 static const char *const events[SERVICE_EVENT_MAX] = {
-    "start", "stop",    "restart",    "reload",     "way-clear",   "way-waits",   "way-blocked",
-    "ready", "adopted", "exit-again", "exit-clean", "exit-failed", "exit-wanted", "exit-restart", "swept", "timeout",
+    "start",       "stop",         "restart", "reload",     "way-clear",  "way-waits",
+    "way-blocked", "ready",        "adopted", "exit-again", "exit-clean", "exit-failed",
+    "exit-wanted", "exit-restart", "swept",   "timeout",
 };
 static const char *const actions[SERVICE_ACTION_MAX] = {
-    "nothing", "recover",  "spawn",   "terminate",   "kill",
-    "reload", "sweep", "back-off", "abandon", "start-again", "start-no-more",
+    "nothing", "recover",  "spawn",   "terminate",   "kill",          "reload",
+    "sweep",   "back-off", "abandon", "start-again", "start-no-more",
 };
 
 START_TEST(every_cell) {

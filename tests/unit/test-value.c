@@ -65,17 +65,32 @@ START_TEST(test_usec) {
         const char *text;
         uint64_t usec;
     } good[] = {
-        {"0", 0},           {"5", 5000000},         {"5s", 5000000},     {"200ms", 200000},   {"1.5s", 1500000},
-        {"35us", 35},       {"35µs", 35},           {"1min 30s", 90000000}, {"1min30s", 90000000}, {"2h", 7200000000},
-        {"1d 1h", 90000000000}, {"1w", 604800000000}, {"0.000001", 1},  {"0.0000001", 0},    {"5 s", 5000000},
+        {"0", 0},
+        {"5", 5000000},
+        {"5s", 5000000},
+        {"200ms", 200000},
+        {"1.5s", 1500000},
+        {"35us", 35},
+        {"35µs", 35},
+        {"1min 30s", 90000000},
+        {"1min30s", 90000000},
+        {"2h", 7200000000},
+        {"1d 1h", 90000000000},
+        {"1w", 604800000000},
+        {"0.000001", 1},
+        {"0.0000001", 0},
+        {"5 s", 5000000},
         {"infinity", USEC_INFINITY},
     };
-    static const char *const bad[] = {"", " ", " 5", "s", "5 5", "5x", "-5", "5.", ".5", "1,5", "5ss", "infinity 5", "5infinity"};
-    static const char *const large[] = {"18446744073709551616", "18446744073710s", "30000000000w", "18446744073709551615us"};
+    static const char *const bad[] = {"",   " ",  " 5",  "s",   "5 5",        "5x",       "-5",
+                                      "5.", ".5", "1,5", "5ss", "infinity 5", "5infinity"};
+    static const char *const large[] = {"18446744073709551616", "18446744073710s", "30000000000w",
+                                        "18446744073709551615us"};
     uint64_t usec;
 
     for (size_t i = 0; i < ELEMENTSOF(good); i++)
-        ck_assert_msg(value_parse_usec(good[i].text, &usec) == 0 && usec == good[i].usec, "'%s'", good[i].text);
+        ck_assert_msg(value_parse_usec(good[i].text, &usec) == 0 && usec == good[i].usec, "'%s'",
+                      good[i].text);
     usec = 42;
     for (size_t i = 0; i < ELEMENTSOF(bad); i++)
         ck_assert_msg(value_parse_usec(bad[i], &usec) == -EINVAL, "'%s'", bad[i]);
@@ -123,7 +138,8 @@ START_TEST(test_signal) {
     ck_assert_str_eq(value_format_signal(99, buffer, sizeof buffer), "99");
     for (int i = 1; i <= SIGRTMAX; i++)
         if (sigabbrev_np(i) || i >= SIGRTMIN)
-            ck_assert(value_parse_signal(value_format_signal(i, buffer, sizeof buffer), &number) == 0 && number == i);
+            ck_assert(value_parse_signal(value_format_signal(i, buffer, sizeof buffer), &number) == 0 &&
+                      number == i);
 }
 END_TEST
 
@@ -160,15 +176,17 @@ START_TEST(test_printable) {
         {"a\tb\nc\rd\033[31m\177", "a?b?c?d?[31m?"},
         {"grün €uro 𝄞", "grün €uro 𝄞"},
         {"\x80\xbf\xff\xfe", "????"},
-        {"a\xc3", "a?"},                 /* cut off */
+        {"a\xc3", "a?"}, /* cut off */
         {"a\xe2\x82", "a??"},
         {"a\xf0\x9f\x98", "a???"},
-        {"\xc0\xaf", "??"},              /* longer than need be */
+        {"\xc0\xaf", "??"}, /* longer than need be */
         {"\xe0\x80\xaf", "???"},
         {"\xf0\x80\x80\xaf", "????"},
-        {"\xed\xa0\x80", "???"},         /* a surrogate */
-        {"\xf4\x90\x80\x80", "????"},    /* behind the last character */
-        {"\xc2\x9b" "31m", "??31m"},     /* CSI as a C1 control character */
+        {"\xed\xa0\x80", "???"},      /* a surrogate */
+        {"\xf4\x90\x80\x80", "????"}, /* behind the last character */
+        {"\xc2\x9b"
+         "31m",
+         "??31m"}, /* CSI as a C1 control character */
         {"\xc2\xa0", "\xc2\xa0"},
         {"\xc3\x28", "?("},
     };

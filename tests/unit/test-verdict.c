@@ -9,7 +9,8 @@
 #include "lock/describe.h"
 #include "lock/verdict.h"
 
-/* ---- recorded facts: tests/facts/CASE.json holds what was observed, what is known besides, and what follows ---- */
+/* ---- recorded facts: tests/facts/CASE.json holds what was observed, what is known besides, and what follows
+ * ---- */
 
 struct recorded_case {
     json_t *json;
@@ -32,8 +33,8 @@ static void read_case(const char *dir, const char *name, struct recorded_case *r
     ck_assert_int_ge(asprintf(&path, "%s/%s", dir, name), 0);
     ret->json = json_load_file(path, 0, &error);
     ck_assert_msg(ret->json != NULL, "%s:%d: %s", path, error.line, error.text);
-    ck_assert_msg(lock_facts_from_json(json_object_get(ret->json, "facts"), &ret->facts, &where) == 0, "%s: %s", path,
-                  where);
+    ck_assert_msg(lock_facts_from_json(json_object_get(ret->json, "facts"), &ret->facts, &where) == 0,
+                  "%s: %s", path, where);
     context = json_object_get(ret->json, "context");
     ret->has_context = json_is_object(context);
     if (!ret->has_context)
@@ -47,8 +48,9 @@ static void read_case(const char *dir, const char *name, struct recorded_case *r
     };
 }
 
-static void check_roles(const char *name, const struct recorded_case *recorded, const struct lock_context *context,
-                        const struct lock_judgement *judgement, json_t *expect) {
+static void check_roles(const char *name, const struct recorded_case *recorded,
+                        const struct lock_context *context, const struct lock_judgement *judgement,
+                        json_t *expect) {
     json_t *roles = json_object_get(expect, "roles");
 
     ck_assert_msg(json_array_size(roles) == recorded->facts.n_holders, "%s: %zu holders, %zu roles", name,
@@ -56,14 +58,14 @@ static void check_roles(const char *name, const struct recorded_case *recorded, 
     for (size_t i = 0; i < recorded->facts.n_holders; i++) {
         const char *role = holder_role_to_string(lock_holder_role(&recorded->facts, context, judgement, i));
 
-        ck_assert_msg(strcmp(role, json_string_value(json_array_get(roles, i))) == 0, "%s: holder %zu is %s", name, i,
-                      role);
+        ck_assert_msg(strcmp(role, json_string_value(json_array_get(roles, i))) == 0, "%s: holder %zu is %s",
+                      name, i, role);
     }
 }
 
 /* Words and advice exist for every case, are one line, and come with the facts as JSON. */
-static void check_report(const char *name, const struct recorded_case *recorded, const struct lock_context *context,
-                         const struct lock_judgement *judgement) {
+static void check_report(const char *name, const struct recorded_case *recorded,
+                         const struct lock_context *context, const struct lock_judgement *judgement) {
     json_t *report = lock_report_to_json(&recorded->facts, context, judgement, NULL);
     static const char *const texts[] = {"summary", "advice"};
 
@@ -71,8 +73,9 @@ static void check_report(const char *name, const struct recorded_case *recorded,
     for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
         const char *text = json_string_value(json_object_get(report, texts[i]));
 
-        ck_assert_msg(text && text[0] && !strchr(text, '\n') && !strstr(text, "PID 0") && !strstr(text, "(null)") &&
-                          !strstr(text, "Success") && !strstr(text, "Unknown error"),
+        ck_assert_msg(text && text[0] && !strchr(text, '\n') && !strstr(text, "PID 0") &&
+                          !strstr(text, "(null)") && !strstr(text, "Success") &&
+                          !strstr(text, "Unknown error"),
                       "%s: %s: %s", name, texts[i], text ? text : "missing");
     }
     json_decref(report);
@@ -144,7 +147,8 @@ static pid_t draw_pid(void) {
 }
 
 static char *draw_program(void) {
-    static const char *const programs[] = {"/usr/sbin/daemon", "/usr/sbin/helper", "/usr/lib/systemd/systemd", NULL};
+    static const char *const programs[] = {"/usr/sbin/daemon", "/usr/sbin/helper", "/usr/lib/systemd/systemd",
+                                           NULL};
     const char *program = programs[draw(ELEMENTSOF(programs))];
 
     return program ? strdup(program) : NULL;
@@ -164,8 +168,9 @@ static void draw_process(struct process_facts *process, pid_t pid, bool living) 
     process->session_leader_gone = draw_bool();
     process->kernel_thread = draw(8) == 0;
     process->exe = draw_program();
-    process->cmdline = draw_bool() ? strdup(draw_bool() ? "daemon -c /etc/daemon.conf" : "daemon -c /etc/sister.conf")
-                                   : NULL;
+    process->cmdline = draw_bool()
+                           ? strdup(draw_bool() ? "daemon -c /etc/daemon.conf" : "daemon -c /etc/sister.conf")
+                           : NULL;
     process->service = draw(4) == 0 ? strdup("daemon") : NULL;
     process->n_ancestors = draw(3);
     process->ancestors = calloc(3, sizeof *process->ancestors);
@@ -190,7 +195,8 @@ static void draw_facts(struct lock_facts *facts) {
     facts->n_claims = draw(3);
     facts->claims = calloc(3, sizeof *facts->claims);
     for (size_t i = 0; i < facts->n_claims; i++)
-        facts->claims[i] = (struct claim_facts){.family = draw(LOCK_FAMILY_MAX), .pid = draw_pid(), .waiting = draw_bool()};
+        facts->claims[i] =
+            (struct claim_facts){.family = draw(LOCK_FAMILY_MAX), .pid = draw_pid(), .waiting = draw_bool()};
     facts->n_holders = draw(3);
     facts->holders = calloc(3, sizeof *facts->holders);
     for (size_t i = 0; i < facts->n_holders; i++) {
@@ -213,10 +219,12 @@ static void draw_facts(struct lock_facts *facts) {
     for (size_t i = 0; i < facts->n_unreadable; i++)
         facts->unreadable[i] = draw_pid();
     facts->has_socket = draw_bool();
-    facts->listener = (struct listener_facts){
-        .found = draw_bool(), .listening = draw_bool(),
-        .peer = {.answer = draw(PEER_ANSWER_MAX), .pid = draw_pid(), .life = draw(PROCESS_LIFE_MAX),
-                 .error = draw_bool() ? EACCES : 0}};
+    facts->listener = (struct listener_facts){.found = draw_bool(),
+                                              .listening = draw_bool(),
+                                              .peer = {.answer = draw(PEER_ANSWER_MAX),
+                                                       .pid = draw_pid(),
+                                                       .life = draw(PROCESS_LIFE_MAX),
+                                                       .error = draw_bool() ? EACCES : 0}};
     facts->initial_pid_namespace = draw_bool();
 }
 
@@ -248,7 +256,8 @@ static bool has_proof_of_death(const struct lock_facts *facts, const struct lock
     const struct peer_facts *peer = &facts->listener.peer;
     pid_t recorded = facts->recorded.pid;
 
-    return (context->main.pid > 0 && is_dead(context->main_life)) || (recorded > 0 && context->dead_pid == recorded) ||
+    return (context->main.pid > 0 && is_dead(context->main_life)) ||
+           (recorded > 0 && context->dead_pid == recorded) ||
            (peer->answer == PEER_CONNECTED && peer->pid > 0 && is_dead(peer->life)) ||
            (recorded > 0 && is_dead(facts->recorded.process.life));
 }
@@ -326,7 +335,8 @@ START_TEST(test_totality) {
     random_state = (uint64_t) _i;
     for (unsigned i = 0; i < 20000; i++) {
         _cleanup_lock_facts_ struct lock_facts facts = {0};
-        struct lock_context drawn, nothing = {.main_life = PROCESS_UNKNOWN}, *context = draw_bool() ? &drawn : NULL;
+        struct lock_context drawn, nothing = {.main_life = PROCESS_UNKNOWN},
+                                   *context = draw_bool() ? &drawn : NULL;
         struct lock_judgement judgement;
 
         draw_facts(&facts);
