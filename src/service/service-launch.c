@@ -65,8 +65,13 @@ static int open_output(const struct service_config *config, const struct output_
         break;
     case OUTPUT_FILE:
     case OUTPUT_APPEND:
+        /* Non-blocking while it is opened: a FIFO that nobody reads is refused (ENXIO), not waited for. */
         fd = open(output->path,
-                  O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | (output->kind == OUTPUT_APPEND ? O_APPEND : O_TRUNC), 0644);
+                  O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
+                      (output->kind == OUTPUT_APPEND ? O_APPEND : O_TRUNC),
+                  0644);
+        if (fd >= 0)
+            (void) fd_set_nonblock(fd, false);
         break;
     default:
         break;
