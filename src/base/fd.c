@@ -104,6 +104,23 @@ int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *da
     return r;
 }
 
+int fd_open_dir_at(int dir_fd, const char *path, DIR **ret) {
+    int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir;
+
+    if (fd < 0)
+        return -errno;
+    dir = fdopendir(fd);
+    if (!dir) {
+        int r = -errno; /* also ENOENT: since Linux 6.2 of a process that has ended meanwhile */
+
+        fd_close(fd);
+        return r;
+    }
+    *ret = dir;
+    return 0;
+}
+
 static int fd_change_flag(int fd, int get, int set, int flag, bool on) {
     int flags = fcntl(fd, get);
 

@@ -40,6 +40,9 @@ int fd_write_all(int fd, const void *data, size_t size);
  * time (who has a lock). */
 int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *data, size_t size);
 
+/* Opens the directory dir_fd/path for reading. Owned by the caller (_cleanup_closedir_). */
+int fd_open_dir_at(int dir_fd, const char *path, DIR **ret);
+
 int fd_set_cloexec(int fd, bool on);
 int fd_set_nonblock(int fd, bool on);
 

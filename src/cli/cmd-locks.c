@@ -35,13 +35,8 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
         if ((r = cli_option(cli, &command_locks, c, optarg)) >= 0)
             return r;
-    for (int i = optind; i < argc; i++)
-        if (strlist_append(&names, NULL, strdup(argv[i])) < 0)
-            return EXIT_FAILURE;
-    if (optind == argc && supervisor_list(cli, &names, &err) < 0)
+    if (supervisor_choose(cli, argv + optind, &names, &err) < 0)
         return cli_fail(&err);
-    if (!names)
-        supervisor_tell_none(cli);
     table = table_new(cli, columns, ELEMENTSOF(columns));
     if (!table)
         return EXIT_FAILURE;

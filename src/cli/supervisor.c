@@ -103,6 +103,22 @@ void supervisor_tell_none(const struct cli *cli) {
             cli->runtime_dir ? cli->runtime_dir : "a runtime directory");
 }
 
+int supervisor_choose(const struct cli *cli, char *const named[], char ***ret, struct err *err) {
+    _cleanup_strlist_ char **names = NULL;
+    int r;
+
+    if (!*named) {
+        r = supervisor_list(cli, ret, err);
+        if (r >= 0 && !*ret)
+            supervisor_tell_none(cli);
+        return r;
+    }
+    if (strlist_extend(&names, named) < 0)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    *ret = TAKE_PTR(names);
+    return 0;
+}
+
 int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret, struct err *err) {
     struct config_paths paths = options_config_paths(cli->config_dir);
     struct config_problems problems = {0};

@@ -17,6 +17,9 @@ int supervisor_list(const struct cli *cli, char ***ret, struct err *err);
 /* Says on standard error that there is no service at all, and where was looked. */
 void supervisor_tell_none(const struct cli *cli);
 
+/* Those that were named on the command line (NULL-terminated), else all there are; says so when there are none. */
+int supervisor_choose(const struct cli *cli, char *const named[], char ***ret, struct err *err);
+
 /* Loads a configuration. "NoService" (-ENOENT): there is none of that name; "BadConfiguration": its mistakes were
  * printed. */
 int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret, struct err *err);

@@ -236,7 +236,7 @@ static int sweep_table(struct sweep *sweep, pid_t pid, pid_t tid, bool thread) {
     _cleanup_closedir_ DIR *dir = NULL;
     char fd_path[64], info_path[64];
     bool refused = false;
-    int fd;
+    int r;
 
     if (thread) {
         snprintf(fd_path, sizeof fd_path, "%d/task/%d/fd", (int) pid, (int) tid);
@@ -245,19 +245,11 @@ static int sweep_table(struct sweep *sweep, pid_t pid, pid_t tid, bool thread) {
         snprintf(fd_path, sizeof fd_path, "%d/fd", (int) pid);
         snprintf(info_path, sizeof info_path, "%d/fdinfo", (int) pid);
     }
-    fd = openat(sweep->proc_fd, fd_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return unreadable(errno);
-    dir = fdopendir(fd);
-    if (!dir) { /* it looks at the directory, which may be a dead process's by now */
-        int error = errno;
-
-        fd_close(fd);
-        return unreadable(error);
-    }
+    r = fd_open_dir_at(sweep->proc_fd, fd_path, &dir);
+    if (r < 0)
+        return unreadable(-r);
     for (;;) {
         struct dirent *entry;
-        int r;
 
         errno = 0;
         entry = readdir(dir);
@@ -280,23 +272,15 @@ static int sweep_table(struct sweep *sweep, pid_t pid, pid_t tid, bool thread) {
 static int sweep_threads(struct sweep *sweep, pid_t pid) {
     _cleanup_closedir_ DIR *dir = NULL;
     struct dirent *entry;
-    int refused = 0, fd;
+    int refused = 0, r;
     char path[64];
 
     snprintf(path, sizeof path, "%d/task", (int) pid);
-    fd = openat(sweep->proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return unreadable(errno);
-    dir = fdopendir(fd);
-    if (!dir) { /* it looks at the directory, which may be a dead process's by now */
-        int error = errno;
-
-        fd_close(fd);
-        return unreadable(error);
-    }
+    r = fd_open_dir_at(sweep->proc_fd, path, &dir);
+    if (r < 0)
+        return unreadable(-r);
     while ((entry = readdir(dir))) {
         pid_t tid;
-        int r;
 
         if (value_parse_pid(entry->d_name, &tid) < 0 || tid == pid)
             continue;
@@ -356,19 +340,13 @@ int holder_sweep(int proc_fd, const struct holder_target *targets, size_t n, boo
     struct sweep sweep = {.proc_fd = proc_fd, .targets = targets, .n = n, .threads = threads};
     _cleanup_closedir_ DIR *dir = NULL;
     struct dirent *entry;
-    int fd;
+    int r;
 
-    fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    dir = fdopendir(fd);
-    if (!dir) {
-        fd_close(fd);
-        return -ENOMEM;
-    }
+    r = fd_open_dir_at(proc_fd, ".", &dir);
+    if (r < 0)
+        return r;
     while ((entry = readdir(dir))) {
         pid_t pid;
-        int r;
 
         if (value_parse_pid(entry->d_name, &pid) < 0)
             continue;
@@ -383,21 +361,15 @@ int holder_sweep(int proc_fd, const struct holder_target *targets, size_t n, boo
 int holder_find_namesake(int proc_fd, pid_t pid, uint64_t until_usec, struct process_facts *ret) {
     _cleanup_closedir_ DIR *dir = NULL;
     struct dirent *entry;
-    int fd;
+    int r;
 
-    fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    dir = fdopendir(fd);
-    if (!dir) {
-        fd_close(fd);
-        return -ENOMEM;
-    }
+    r = fd_open_dir_at(proc_fd, ".", &dir);
+    if (r < 0)
+        return r;
     while ((entry = readdir(dir))) {
         struct process_facts process;
         struct proc_status status;
         pid_t here;
-        int r;
 
         if (value_parse_pid(entry->d_name, &here) < 0 || procfs_read_status(proc_fd, here, &status) < 0 ||
             status.ns_depth < 2 || status.ns_pid != pid)
