@@ -8,8 +8,8 @@
 #include <sys/types.h>
 
 struct mount_facts {
-    dev_t device;     /* of the superblock */
-    char type[32];    /* file system type: "ext4", "nfs4" ... */
+    dev_t device;  /* of the superblock */
+    char type[32]; /* file system type: "ext4", "nfs4" ... */
 };
 
 /* -ENOENT: the mount is not in this mount namespace. fd may be an O_PATH descriptor. */

@@ -22,14 +22,11 @@ enum process_life process_life_of_stat(const struct proc_stat *stat) {
 }
 
 bool process_number_is_free(int proc_fd, pid_t pid) {
-    _cleanup_close_ int pidfd = -EBADF;
     struct proc_stat stat;
 
     if (procfs_read_stat(proc_fd, pid, &stat) != -ESRCH || !procfs_is_own_namespace(proc_fd))
         return false;
-    pidfd = pidfd_open(pid, 0);
-    /* A thread's number gives EINVAL, or ENOENT on newer kernels. */
-    return pidfd < 0 && errno == ESRCH;
+    return getsid(pid) < 0 && errno == ESRCH;
 }
 
 enum process_life process_look(int proc_fd, const struct process_id *id) {

@@ -19,19 +19,20 @@ struct process_id {
 };
 
 enum process_life {
-    PROCESS_GONE,     /* provably: no such pid, or the number belongs to another process now */
-    PROCESS_ZOMBIE,   /* dead but not reaped: holds nothing, though kill(pid, 0) succeeds */
+    PROCESS_GONE,   /* provably: no such pid, or the number belongs to another process now */
+    PROCESS_ZOMBIE, /* dead but not reaped: holds nothing, though kill(pid, 0) succeeds */
     PROCESS_ALIVE,
-    PROCESS_STOPPED,  /* SIGSTOP or a debugger: alive */
-    PROCESS_UNKNOWN,  /* could not be read */
+    PROCESS_STOPPED, /* SIGSTOP or a debugger: alive */
+    PROCESS_UNKNOWN, /* could not be read */
     PROCESS_LIFE_MAX,
 };
 
 /* What /proc/PID/stat says of life: a zombie thread group leader with living threads is alive. */
 enum process_life process_life_of_stat(const struct proc_stat *stat);
 
-/* True when nobody has that number: neither a process nor a thread. That /proc shows no such entry is no proof by
- * itself: hidepid= hides other users' processes (proc(5)), so the kernel is asked by pidfd_open(2) as well. */
+/* True when nobody has that number: neither a process nor a thread. That /proc shows no such entry is no
+ * proof by itself: hidepid= hides other users' processes (proc(5)), so the kernel is asked as well, by
+ * getsid(2), which wants no permission. */
 bool process_number_is_free(int proc_fd, pid_t pid);
 
 /* Whether the process of that identity lives. Never guesses by kill(pid, 0). */

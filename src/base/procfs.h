@@ -12,21 +12,21 @@
 
 #include "base/macro.h"
 
-/* Opens /proc itself. Returns a descriptor that the caller owns. -ENODEV: nothing, or something else, is mounted
- * there, and every process would look dead. */
+/* Opens /proc itself. Returns a descriptor that the caller owns. -ENODEV: nothing, or something else, is
+ * mounted there, and every process would look dead. */
 int procfs_open(void);
 
-/* Whether the numbers of this proc mount are those that our own system calls take: it shows the PID namespace we
- * are in, and not one above or below (pid_namespaces(7)). */
+/* Whether the numbers of this proc mount are those that our own system calls take: it shows the PID namespace
+ * we are in, and not one above or below (pid_namespaces(7)). */
 bool procfs_is_own_namespace(int proc_fd);
 
 struct proc_stat {
     pid_t pid, ppid, pgrp, session;
-    char state;             /* one letter: R S D Z T t X I ... */
-    char comm[64];          /* as the process calls itself */
-    unsigned threads;       /* of the whole thread group */
-    uint64_t start_ticks;   /* field 22: clock ticks after boot, CLOCK_BOOTTIME */
-    bool kernel_thread;     /* a thread of the kernel itself */
+    char state;           /* one letter: R S D Z T t X I ... */
+    char comm[64];        /* as the process calls itself */
+    unsigned threads;     /* of the whole thread group */
+    uint64_t start_ticks; /* field 22: clock ticks after boot, CLOCK_BOOTTIME */
+    bool kernel_thread;   /* a thread of the kernel itself */
 };
 
 /* /proc/PID/stat; comm may contain blanks and parentheses: the last ')' ends it. */
@@ -34,19 +34,19 @@ int procfs_parse_stat(const char *text, struct proc_stat *ret);
 int procfs_read_stat(int proc_fd, pid_t pid, struct proc_stat *ret);
 
 struct proc_status {
-    pid_t tgid;     /* differs from the pid asked for when that is a thread's */
-    uid_t uid;      /* effective */
-    gid_t gid;      /* effective */
-    pid_t ns_pid;   /* the pid in the innermost PID namespace the process is in */
+    pid_t tgid;        /* differs from the pid asked for when that is a thread's */
+    uid_t uid;         /* effective */
+    gid_t gid;         /* effective */
+    pid_t ns_pid;      /* the pid in the innermost PID namespace the process is in */
     unsigned ns_depth; /* 1: the process is in the namespace of this proc mount */
 };
 
 int procfs_parse_status(const char *text, struct proc_status *ret);
 int procfs_read_status(int proc_fd, pid_t pid, struct proc_status *ret);
 
-int procfs_read_cmdline(int proc_fd, pid_t pid, char **ret);  /* arguments joined by blanks; "" for a zombie */
-int procfs_read_exe(int proc_fd, pid_t pid, char **ret);      /* " (deleted)" is cut off */
-int procfs_read_cgroup(int proc_fd, pid_t pid, char **ret);   /* the unified path, else that of name=systemd */
+int procfs_read_cmdline(int proc_fd, pid_t pid, char **ret); /* arguments joined by blanks; "" for a zombie */
+int procfs_read_exe(int proc_fd, pid_t pid, char **ret);     /* " (deleted)" is cut off */
+int procfs_read_cgroup(int proc_fd, pid_t pid, char **ret);  /* the unified path, else that of name=systemd */
 
 /* The value of an environment variable as it was at exec time. -ENOENT: not set. */
 int procfs_read_environ(int proc_fd, pid_t pid, const char *name, char **ret);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The only place that removes a PID file, a lock file of the existence kind or a socket. It acts on facts that
- * were judged before, and only if nothing has changed since. A held lock is never unlinked, and a flock file
- * that nobody holds is left where it is: it is in nobody's way. */
+/* The only place that removes a PID file, a lock file of the existence kind or a socket. It acts on facts
+ * that were judged before, and only if nothing has changed since. A held lock is never unlinked, and a flock
+ * file that nobody holds is left where it is: it is in nobody's way. */
 
 #include "base/err.h"
 #include "lock/verdict.h"
@@ -12,11 +12,11 @@ struct clear_request {
     const struct lock_facts *facts; /* as judged */
     enum lock_style style;          /* as probed with */
     const struct lock_context *context;
-    bool service_locked;  /* the caller holds latchd's own lock of the service that this path belongs to */
+    bool service_locked; /* the caller holds latchd's own lock of the service that this path belongs to */
     bool dry_run;
 };
 
-/* Clears what a dead owner left at facts->path. 1: removed (dry run: would be); 0: nothing to do (absent or free).
- * -EBUSY "Held" a living owner or an orphan, -ESTALE "Changed" it is not what was judged any more, -EPERM
- * "NotClearable" the rule does not permit it; -errno "Failed" what the kernel refused. */
+/* Clears what a dead owner left at facts->path. 1: removed (dry run: would be); 0: nothing to do (absent or
+ * free). -EBUSY "Held" a living owner or an orphan, -ESTALE "Changed" it is not what was judged any more,
+ * -EPERM "NotClearable" the rule does not permit it; -errno "Failed" what the kernel refused. */
 int lock_clear(const struct clear_request *request, struct err *err);

@@ -20,7 +20,7 @@ enum path_kind {
     PATH_KIND_LOCK,    /* a regular file that locks by flock or fcntl */
     PATH_KIND_PIDFILE, /* a regular file whose content names its owner */
     PATH_KIND_SOCKET,
-    PATH_KIND_OTHER,   /* a FIFO, a directory, a device, a symbolic link */
+    PATH_KIND_OTHER, /* a FIFO, a directory, a device, a symbolic link */
     PATH_KIND_MAX,
     PATH_KIND_INVALID = -EINVAL,
 };
@@ -57,12 +57,12 @@ struct process_facts {
     uint64_t start_ticks;
     uint64_t start_usec; /* on the wall clock as it was set when this was gathered */
     pid_t ppid, pgrp, session;
-    bool session_leader_gone; /* provably, and it is not the observer's session: what forks twice to become a daemon
-                                 looks so (daemon(7)) */
+    bool session_leader_gone; /* provably, and it is not the observer's session: what forks twice to become a
+                                 daemon looks so (daemon(7)) */
     bool kernel_thread;
     uid_t uid; /* (uid_t) -1: could not be read */
     char comm[64];
-    char *exe, *cmdline, *cgroup; /* NULL: could not be read */
+    char *exe, *cmdline, *cgroup;  /* NULL: could not be read */
     char *service, *invocation_id; /* LATCHD_SERVICE and INVOCATION_ID of its environment, NULL if not set */
     struct ancestor_facts *ancestors; /* parent first, as far up as could be read */
     size_t n_ancestors;
@@ -90,15 +90,15 @@ struct recorded_facts {
     bool is_thread;               /* the number is a thread's, not a process's */
     bool is_self;                 /* it is the observer's own */
     struct process_facts process; /* life PROCESS_GONE: no such process now */
-    /* One that has that number in a PID namespace below ours, and began early enough to have written the file;
-     * looked for where a PID file's number looks dead here. pid 0: none. */
+    /* One that has that number in a PID namespace below ours, and began early enough to have written the
+     * file; looked for where a PID file's number looks dead here. pid 0: none. */
     struct process_facts namesake;
 };
 
 struct listener_facts {
-    bool found;           /* sock_diag has a socket bound to the file */
+    bool found; /* sock_diag has a socket bound to the file */
     bool listening;
-    uint32_t inode;       /* the socket's own */
+    uint32_t inode; /* the socket's own */
     uint32_t queue, backlog;
     struct peer_facts peer;
 };
@@ -106,7 +106,7 @@ struct listener_facts {
 struct lock_facts {
     char *path;
     enum path_kind kind;
-    int error; /* positive errno that kept us from looking further, 0 else */
+    int error;           /* positive errno that kept us from looking further, 0 else */
     char *error_subject; /* what that was about, for people; NULL else */
 
     dev_t device; /* st_dev */
@@ -128,10 +128,10 @@ struct lock_facts {
     struct holder_facts *holders;
     size_t n_holders;
 
-    bool scanned;          /* the holders were looked for */
-    bool complete;         /* every process's descriptors could be read */
-    unsigned processes;    /* looked at */
-    pid_t *unreadable;     /* those that refused, at most LOCK_UNREADABLE_MAX of them */
+    bool scanned;       /* the holders were looked for */
+    bool complete;      /* every process's descriptors could be read */
+    unsigned processes; /* looked at */
+    pid_t *unreadable;  /* those that refused, at most LOCK_UNREADABLE_MAX of them */
     size_t n_unreadable;
     unsigned unreadable_total;
 

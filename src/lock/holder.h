@@ -3,7 +3,8 @@
 
 /* Who has it: a sweep over every process's descriptors. The kernel's lock list names who once called for a
  * lock; the "lock:" line in /proc/PID/fdinfo/FD stands there exactly when that descriptor's open file
- * description (flock, OFD) or that process through it (POSIX) holds the lock now (fs/locks.c, show_fd_locks()). */
+ * description (flock, OFD) or that process through it (POSIX) holds the lock now (fs/locks.c,
+ * show_fd_locks()). */
 
 #include "lock/facts.h"
 
@@ -20,8 +21,9 @@ struct holder_target {
  * without it only into those of zombie leaders. Fails only for want of resources. */
 int holder_sweep(int proc_fd, const struct holder_target *targets, size_t n, bool threads);
 
-/* A process that has the number `pid` in a PID namespace below ours (/proc/PID/status, NSpid) and began no later
- * than `until_usec` on the wall clock. ret->pid stays 0 when there is none. It says nothing of namespaces above. */
+/* A process that has the number `pid` in a PID namespace below ours (/proc/PID/status, NSpid) and began no
+ * later than `until_usec` on the wall clock. ret->pid stays 0 when there is none. It says nothing of
+ * namespaces above. */
 int holder_find_namesake(int proc_fd, pid_t pid, uint64_t until_usec, struct process_facts *ret);
 
 /* Everything worth knowing of one process, pinned while it is read. A process that is gone gives

@@ -3,24 +3,24 @@
 
 /* Gathers facts. Creates nothing, follows no link at the end of a path, never blocks. A lock is tried only
  * where /proc/locks cannot answer (another than the initial PID namespace hides rows), or where the caller
- * permits it: then flock(2) is taken, non-blocking, and dropped at once. A connection is made only to a socket whose
- * owner is in question, and closed at once. A file that this process has locked by fcntl(2) F_SETLK is not opened,
- * for closing it would drop the lock. */
+ * permits it: then flock(2) is taken, non-blocking, and dropped at once. A connection is made only to a
+ * socket whose owner is in question, and closed at once. A file that this process has locked by fcntl(2)
+ * F_SETLK is not opened, for closing it would drop the lock. */
 
 #include "lock/facts.h"
 
 struct probe_request {
     const char *path;
     enum lock_style style; /* LOCK_STYLE_INVALID: told from the file itself */
-    bool may_try;          /* try the lock first. Each opening of /proc/locks waits for an RCU grace period
-                              (percpu_down_write() in fs/locks.c, locks_start()), some ten milliseconds: too long
-                              between a crash and a restart. Not for a lock that others may be taking just now, nor for one
-                              that this process has by fcntl(2) F_SETLK */
+    /* Try the lock first. Each opening of /proc/locks waits for an RCU grace period (percpu_down_write() in
+     * fs/locks.c, locks_start()), some ten milliseconds: too long between a crash and a restart. Not for a
+     * lock that others may be taking just now, nor for one that this process has by fcntl(2) F_SETLK. */
+    bool may_try;
 };
 
 /* Gathers the facts of n paths with one sweep over /proc. *ret is an array of n, each to be released by
- * lock_facts_done(), then free(); use lock_facts_free_array(). What cannot be seen becomes part of the facts; the
- * function fails only for want of resources (-ENOMEM, -EMFILE) or of /proc itself. */
+ * lock_facts_done(), then free(); use lock_facts_free_array(). What cannot be seen becomes part of the facts;
+ * the function fails only for want of resources (-ENOMEM, -EMFILE) or of /proc itself. */
 int lock_probe(const struct probe_request *requests, size_t n, struct lock_facts **ret);
 
 void lock_facts_free_array(struct lock_facts *facts, size_t n);

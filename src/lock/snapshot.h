@@ -27,8 +27,8 @@ void lock_snapshot_done(struct lock_snapshot *snapshot);
 int lock_snapshot_read(int proc_fd, struct lock_snapshot *ret);
 int lock_snapshot_parse(const char *text, struct lock_snapshot *ret);
 
-/* One row, up to the end of its line. 1: parsed; 0: a row of another sort (LEASE, DELEG, ACCESS) or of no file;
- * -EBADMSG. `->` marks a waiter. */
+/* One row, up to the end of its line. 1: parsed; 0: a row of another sort (LEASE, DELEG, ACCESS) or of no
+ * file; -EBADMSG. `->` marks a waiter. */
 int lock_row_parse(const char *line, struct lock_row *ret);
 
 /* Which families the "lock:" lines of a fdinfo text show as held on that file. */

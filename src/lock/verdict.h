@@ -26,7 +26,7 @@ enum verdict_reason {
     REASON_STOPPED,       /* SIGSTOP or a debugger */
     REASON_UNLOCKED,      /* the daemon lives, though it does not hold the lock itself */
     REASON_NOT_LISTENING, /* a socket is bound to the path, or its daemon lives, but nobody listens */
-    REASON_STORED,        /* init keeps it (systemd's file descriptor store) for a service whose process is dead */
+    REASON_STORED, /* init keeps it (systemd's file descriptor store) for a service whose process is dead */
     /* stale */
     REASON_DEAD,
     REASON_ZOMBIE,
@@ -37,18 +37,18 @@ enum verdict_reason {
     /* orphaned */
     REASON_LEFTOVER,
     /* unknown */
-    REASON_LOCKER_DEAD,         /* who took the lock is dead; whether who holds it is its leftover cannot be told */
-    REASON_LOCKER_UNCLEAR,      /* the number of who took the lock is a living process's that does not hold it: it
-                                   handed the lock on, or it got the number later */
-    REASON_INCOMPLETE_SCAN,     /* held, holder not found, and not every process could be read */
+    REASON_LOCKER_DEAD, /* who took the lock is dead; whether who holds it is its leftover cannot be told */
+    REASON_LOCKER_UNCLEAR,  /* the number of who took the lock is a living process's that does not hold it: it
+                               handed the lock on, or it got the number later */
+    REASON_INCOMPLETE_SCAN, /* held, holder not found, and not every process could be read */
     REASON_OTHER_PID_NAMESPACE, /* held, holder not found, and we see a part of the processes only */
     REASON_UNATTRIBUTED,        /* held, holder not found anywhere */
     REASON_ACCESS_DENIED,
     REASON_NETWORK_FILESYSTEM,
     REASON_NOT_A_LOCK,
     REASON_EMPTY,        /* a PID file without a PID: crashed, or between create and write */
-    REASON_MAYBE_DAEMON, /* begun after the file was written, yet it may be the daemon: the clock was set, or may
-                            have been */
+    REASON_MAYBE_DAEMON, /* begun after the file was written, yet it may be the daemon: the clock was set, or
+                            may have been */
     REASON_UNCLEAR,      /* connect(2) gave an error that says nothing about life */
     REASON_MAX,
     REASON_INVALID = -EINVAL,
@@ -65,12 +65,12 @@ STRTAB_DECLARE(holder_role, enum holder_role);
 
 /* What the asker knows beyond the facts. All zero: nothing, as for `latchctl probe`. Strings are borrowed. */
 struct lock_context {
-    const char *daemon_exe;        /* the service's executable, as /proc/PID/exe would show it */
-    const char *config_file;       /* what tells this daemon's command line from its sisters' */
-    struct process_id main;        /* the main process as latchd itself recorded it; pid 0: none on record */
-    enum process_life main_life;   /* of that process, by identity; PROCESS_UNKNOWN when there is none */
-    pid_t dead_pid;                /* a pid that another record of the service (its PID file) names, and that is
-                                      provably dead; 0: none */
+    const char *daemon_exe;      /* the service's executable, as /proc/PID/exe would show it */
+    const char *config_file;     /* what tells this daemon's command line from its sisters' */
+    struct process_id main;      /* the main process as latchd itself recorded it; pid 0: none on record */
+    enum process_life main_life; /* of that process, by identity; PROCESS_UNKNOWN when there is none */
+    pid_t dead_pid;              /* a pid that another record of the service (its PID file) names, and that is
+                                    provably dead; 0: none */
 };
 
 struct lock_judgement {

@@ -22,10 +22,10 @@ STRTAB_DECLARE(peer_answer, enum peer_answer);
 
 struct peer_facts {
     enum peer_answer answer;
-    int error;                  /* positive errno of connect(2), 0 when it succeeded */
-    pid_t pid;                  /* who called listen(2) (SO_PEERCRED, unix(7)); 0 not known, maybe dead */
+    int error; /* positive errno of connect(2), 0 when it succeeded */
+    pid_t pid; /* who called listen(2) (SO_PEERCRED, unix(7)); 0 not known, maybe dead */
     uid_t uid;
-    enum process_life life;     /* of that process: by SO_PEERPIDFD (Linux 6.5) where there is one */
+    enum process_life life; /* of that process: by SO_PEERPIDFD (Linux 6.5) where there is one */
 };
 
 /* Connects to the file NAME in the directory dir_fd (an O_PATH descriptor will do; no length limit).
@@ -33,7 +33,8 @@ struct peer_facts {
 int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret);
 
 /* Starts a non-blocking connection to dir_fd/name: returns a connected descriptor, or -errno of connect(2):
- * a unix socket's connect never is "in progress". -ENOTSOCK: the file is no socket; a link is not followed. */
+ * a unix socket's connect never is "in progress". -ENOTSOCK: the file is no socket; a link is not followed.
+ */
 int peer_connect(int dir_fd, const char *name);
 
 /* The same for an absolute path, which may be a link. */
