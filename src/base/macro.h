@@ -17,20 +17,20 @@
 #define STR_(x) #x
 #define STR(x) STR_(x)
 
-#define TAKE_PTR(ptr)                                                                              \
-    ({                                                                                             \
-        __typeof__(ptr) *take_ptr_ = &(ptr);                                                       \
-        __typeof__(ptr) take_value_ = *take_ptr_;                                                  \
-        *take_ptr_ = NULL;                                                                         \
-        take_value_;                                                                               \
+#define TAKE_PTR(ptr)                                                                                        \
+    ({                                                                                                       \
+        __typeof__(ptr) *take_ptr_ = &(ptr);                                                                 \
+        __typeof__(ptr) take_value_ = *take_ptr_;                                                            \
+        *take_ptr_ = NULL;                                                                                   \
+        take_value_;                                                                                         \
     })
 
-#define TAKE_FD(fd)                                                                                \
-    ({                                                                                             \
-        int *take_fd_ = &(fd);                                                                     \
-        int take_value_ = *take_fd_;                                                               \
-        *take_fd_ = -EBADF;                                                                        \
-        take_value_;                                                                               \
+#define TAKE_FD(fd)                                                                                          \
+    ({                                                                                                       \
+        int *take_fd_ = &(fd);                                                                               \
+        int take_value_ = *take_fd_;                                                                         \
+        *take_fd_ = -EBADF;                                                                                  \
+        take_value_;                                                                                         \
     })
 
 static inline void freep(void *p) {

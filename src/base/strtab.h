@@ -12,19 +12,19 @@
 
 #include "base/macro.h"
 
-#define STRTAB_DECLARE(prefix, type)                                                               \
-    const char *prefix##_to_string(type value);                                                    \
+#define STRTAB_DECLARE(prefix, type)                                                                         \
+    const char *prefix##_to_string(type value);                                                              \
     type prefix##_from_string(const char *name)
 
-#define STRTAB_DEFINE(prefix, type, table, invalid)                                                \
-    const char *prefix##_to_string(type value) {                                                   \
-        if ((int) value < 0 || (size_t) value >= ELEMENTSOF(table))                                \
-            return NULL;                                                                           \
-        return (table)[value];                                                                     \
-    }                                                                                              \
-    type prefix##_from_string(const char *name) {                                                  \
-        for (size_t i = 0; name && i < ELEMENTSOF(table); i++)                                     \
-            if ((table)[i] && strcmp((table)[i], name) == 0)                                       \
-                return (type) i;                                                                   \
-        return invalid;                                                                            \
+#define STRTAB_DEFINE(prefix, type, table, invalid)                                                          \
+    const char *prefix##_to_string(type value) {                                                             \
+        if ((int) value < 0 || (size_t) value >= ELEMENTSOF(table))                                          \
+            return NULL;                                                                                     \
+        return (table)[value];                                                                               \
+    }                                                                                                        \
+    type prefix##_from_string(const char *name) {                                                            \
+        for (size_t i = 0; name && i < ELEMENTSOF(table); i++)                                               \
+            if ((table)[i] && strcmp((table)[i], name) == 0)                                                 \
+                return (type) i;                                                                             \
+        return invalid;                                                                                      \
     }

@@ -46,7 +46,8 @@ static int clear_path(const struct cli *cli, const char *path, bool dry_run) {
     if (r > 0) {
         if (asprintf(&text, "%s, whose owner is dead", dry_run ? "would be removed" : "removed") < 0)
             return EXIT_FAILURE;
-        json_array_append_new(actions, json_pack("{s:s, s:s, s:s}", "step", "clear", "path", path, "text", text));
+        json_array_append_new(actions,
+                              json_pack("{s:s, s:s, s:s}", "step", "clear", "path", path, "text", text));
     }
     return print_actions(cli, path, actions);
 }
@@ -87,7 +88,8 @@ static int clear_service(const struct cli *cli, const char *service, bool dry_ru
     json_t *reply, *actions;
     int r;
 
-    r = supervisor_call(cli, service, "Clear", json_pack("{s:b}", "dryRun", dry_run), USEC_INFINITY, &reply, &err);
+    r = supervisor_call(cli, service, "Clear", json_pack("{s:b}", "dryRun", dry_run), USEC_INFINITY, &reply,
+                        &err);
     if (r < 0 && err.name && strcmp(err.name, "NotRunning") == 0 && cli->runtime_dir)
         return clear_ourselves(cli, service, dry_run);
     if (r < 0)
@@ -122,9 +124,12 @@ const struct command command_clear = {
     .name = "clear",
     .arguments = "SERVICE|PATH...",
     .summary = "clear what a dead owner left, else say why not",
-    .help = "Of a service: ends leftover processes that provably are its own, and removes its stale PID files. Of a\n"
-            "path: removes a stale PID file, or a stale socket that a lock file guards. A held lock is never touched.\n\n"
+    .help = "Of a service: ends leftover processes that provably are its own, and removes its stale PID "
+            "files. Of a\n"
+            "path: removes a stale PID file, or a stale socket that a lock file guards. A held lock is never "
+            "touched.\n\n"
             "  -n, --dry-run          only say what would be done\n\n"
-            "Exit status: 0 cleared, or nothing to clear; 1 something is in the way that is not cleared, and is named.\n",
+            "Exit status: 0 cleared, or nothing to clear; 1 something is in the way that is not cleared, and "
+            "is named.\n",
     .run = run,
 };

@@ -10,9 +10,9 @@
 #include "base/value.h"
 #include "cli/supervisor.h"
 
-#define CONTROL_HELP                                                                                                   \
-    "      --no-block         do not wait until it is done\n"                                                         \
-    "      --timeout TIME     wait no longer than that, such as 30s (it goes on all the same)\n\n"                    \
+#define CONTROL_HELP                                                                                         \
+    "      --no-block         do not wait until it is done\n"                                                \
+    "      --timeout TIME     wait no longer than that, such as 30s (it goes on all the same)\n\n"           \
     "Exit status: 0 done, 1 failure, 64 usage, 77 not permitted.\n"
 
 /* A service that nobody supervises is its systemd unit's business, where systemd is there. */
@@ -26,8 +26,9 @@ static int start_unit(const struct cli *cli, const char *service, bool block) {
     if (supervisor_load_config(cli, service, &config, &err) < 0)
         return cli_fail(&err);
     if (geteuid() != 0 || access("/run/systemd/system", F_OK) < 0 || cli->config_dir) {
-        fprintf(stderr, "latchctl: no supervisor runs for service %s; start one by: latchd run%s%s %s\n", service,
-                cli->config_dir ? " --config-dir " : "", cli->config_dir ? cli->config_dir : "", service);
+        fprintf(stderr, "latchctl: no supervisor runs for service %s; start one by: latchd run%s%s %s\n",
+                service, cli->config_dir ? " --config-dir " : "", cli->config_dir ? cli->config_dir : "",
+                service);
         return EXIT_FAILURE;
     }
     if (!block) {
@@ -40,14 +41,15 @@ static int start_unit(const struct cli *cli, const char *service, bool block) {
         return EXIT_FAILURE;
     }
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        fprintf(stderr, "latchctl: systemctl start %s failed; its messages: latchctl logs %s\n", unit, service);
+        fprintf(stderr, "latchctl: systemctl start %s failed; its messages: latchctl logs %s\n", unit,
+                service);
         return EXIT_FAILURE;
     }
     return EXIT_SUCCESS;
 }
 
-static int call(const struct cli *cli, const char *service, const char *method, bool block, uint64_t timeout_usec,
-                struct err *err) {
+static int call(const struct cli *cli, const char *service, const char *method, bool block,
+                uint64_t timeout_usec, struct err *err) {
     json_t *parameters = json_pack("{s:b}", "block", block), *reply = NULL;
     int r;
 
@@ -60,7 +62,8 @@ static int call(const struct cli *cli, const char *service, const char *method, 
     return r;
 }
 
-static int control(struct cli *cli, const struct command *command, const char *method, int argc, char *argv[]) {
+static int control(struct cli *cli, const struct command *command, const char *method, int argc,
+                   char *argv[]) {
     static const struct option options[] = {
         CLI_OPTIONS, {"no-block", no_argument, NULL, 'n'}, {"timeout", required_argument, NULL, 't'}, {0}};
     uint64_t timeout_usec = USEC_INFINITY;
@@ -113,9 +116,12 @@ static int run_reload(struct cli *cli, int argc, char *argv[]) {
     return control(cli, &command_reload, "Reload", argc, argv);
 }
 
-const struct command command_start = {"start", "SERVICE...", "make the way free and start it; waits until it is ready",
-                                      CONTROL_HELP, run_start};
-const struct command command_stop = {"stop", "SERVICE...", "stop it; its supervisor stays", CONTROL_HELP, run_stop};
-const struct command command_restart = {"restart", "SERVICE...", "stop it, then start it", CONTROL_HELP, run_restart};
+const struct command command_start = {"start", "SERVICE...",
+                                      "make the way free and start it; waits until it is ready", CONTROL_HELP,
+                                      run_start};
+const struct command command_stop = {"stop", "SERVICE...", "stop it; its supervisor stays", CONTROL_HELP,
+                                     run_stop};
+const struct command command_restart = {"restart", "SERVICE...", "stop it, then start it", CONTROL_HELP,
+                                        run_restart};
 const struct command command_reload = {"reload", "SERVICE...", "have the daemon read its configuration again",
                                        CONTROL_HELP, run_reload};

@@ -45,11 +45,13 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     for (size_t i = 0; table && i < json_array_size(all); i++) {
         json_t *status = json_array_get(all, i);
         char pid[24] = "-", restarts[24] = "-";
-        const char *cells[ELEMENTSOF(columns)] = {report_text(status, "service"), report_text(status, "state"), pid,
-                                                  restarts, report_text(status, "description")};
+        const char *cells[ELEMENTSOF(columns)] = {report_text(status, "service"),
+                                                  report_text(status, "state"), pid, restarts,
+                                                  report_text(status, "description")};
 
         if (json_is_integer(json_object_get(status, "mainPid")))
-            snprintf(pid, sizeof pid, "%lld", (long long) json_integer_value(json_object_get(status, "mainPid")));
+            snprintf(pid, sizeof pid, "%lld",
+                     (long long) json_integer_value(json_object_get(status, "mainPid")));
         if (json_is_integer(json_object_get(status, "restarts")))
             snprintf(restarts, sizeof restarts, "%lld",
                      (long long) json_integer_value(json_object_get(status, "restarts")));

@@ -11,8 +11,13 @@
 static void add_row(struct table *table, const char *service, json_t *report) {
     json_t *holder = json_array_get(json_object_get(report, "holders"), 0);
     char recorded[24] = "-", held_by[128] = "-";
-    const char *cells[] = {service,  report_text(report, "name"), report_text(report, "verdict"),
-                           report_text(report, "reason"), recorded, held_by, report_text(report, "path")};
+    const char *cells[] = {service,
+                           report_text(report, "name"),
+                           report_text(report, "verdict"),
+                           report_text(report, "reason"),
+                           recorded,
+                           held_by,
+                           report_text(report, "path")};
 
     if (json_is_integer(json_object_get(report, "recordedPid")))
         snprintf(recorded, sizeof recorded, "%lld",
@@ -25,7 +30,8 @@ static void add_row(struct table *table, const char *service, json_t *report) {
 
 static int run(struct cli *cli, int argc, char *argv[]) {
     static const struct option options[] = {CLI_OPTIONS, {0}};
-    static const char *const columns[] = {"SERVICE", "NAME", "VERDICT", "REASON", "RECORDED", "HOLDER", "PATH"};
+    static const char *const columns[] = {"SERVICE",  "NAME",   "VERDICT", "REASON",
+                                          "RECORDED", "HOLDER", "PATH"};
     _cleanup_strlist_ char **names = NULL;
     _cleanup_err_ struct err err = {0};
     struct table *table;

@@ -46,7 +46,8 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             break;
         case 'p':
             if (event_parse_priority(optarg, &query.max_priority) < 0)
-                return cli_fail_usage(&command_logs, "-p wants emerg, alert, crit, err, warning, notice, info or debug, not",
+                return cli_fail_usage(&command_logs,
+                                      "-p wants emerg, alert, crit, err, warning, notice, info or debug, not",
                                       optarg);
             query.max_priority_set = true;
             break;

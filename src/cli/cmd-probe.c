@@ -22,7 +22,8 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             style = lock_style_from_string(optarg);
             if (style != LOCK_STYLE_FLOCK && style != LOCK_STYLE_POSIX && style != LOCK_STYLE_OFD &&
                 style != LOCK_STYLE_PIDFILE)
-                return cli_fail_usage(&command_probe, "--style wants flock, posix, ofd or pidfile, not", optarg);
+                return cli_fail_usage(&command_probe, "--style wants flock, posix, ofd or pidfile, not",
+                                      optarg);
         } else if ((r = cli_option(cli, &command_probe, c, optarg)) >= 0)
             return r;
     }
@@ -59,9 +60,10 @@ const struct command command_probe = {
     .name = "probe",
     .arguments = "PATH...",
     .summary = "explain any lock file, PID file or socket",
-    .help = "Says who really holds it, whether its owner lives, and what to do. Needs no configuration and no\n"
-            "supervisor, and changes nothing. As root it sees every process.\n\n"
-            "      --style STYLE      take the file for flock, posix, ofd or pidfile\n\n"
-            "Exit status: 0 absent or free, 3 stale, 4 orphaned, 5 held, 6 unknown; the largest of several.\n",
+    .help =
+        "Says who really holds it, whether its owner lives, and what to do. Needs no configuration and no\n"
+        "supervisor, and changes nothing. As root it sees every process.\n\n"
+        "      --style STYLE      take the file for flock, posix, ofd or pidfile\n\n"
+        "Exit status: 0 absent or free, 3 stale, 4 orphaned, 5 held, 6 unknown; the largest of several.\n",
     .run = run,
 };

@@ -63,9 +63,10 @@ static void print_locks(const struct cli *cli, json_t *status) {
         json_t *lock = json_array_get(locks, i);
         const char *verdict = report_text(lock, "verdict"), *reason = report_text(lock, "reason");
 
-        printf("       Lock: %s: %s%s%s%s%s%s: %s\n", report_text(lock, "path"), color_for_verdict(cli, verdict),
-               verdict, color_reset(cli), strcmp(reason, "none") ? " (" : "", strcmp(reason, "none") ? reason : "",
-               strcmp(reason, "none") ? ")" : "", report_text(lock, "summary"));
+        printf("       Lock: %s: %s%s%s%s%s%s: %s\n", report_text(lock, "path"),
+               color_for_verdict(cli, verdict), verdict, color_reset(cli), strcmp(reason, "none") ? " (" : "",
+               strcmp(reason, "none") ? reason : "", strcmp(reason, "none") ? ")" : "",
+               report_text(lock, "summary"));
     }
 }
 
@@ -76,7 +77,8 @@ static void print_usage(json_t *status) {
 
     if (!json_is_integer(json_object_get(status, "mainPid")))
         return;
-    printf("      Usage: memory %s, CPU %s", value_format_bytes((uint64_t) integer(status, "memoryBytes"), memory),
+    printf("      Usage: memory %s, CPU %s",
+           value_format_bytes((uint64_t) integer(status, "memoryBytes"), memory),
            value_format_usec((uint64_t) integer(status, "cpuUSec"), cpu));
     if (json_is_integer(used) && json_is_integer(soft))
         printf(", %lld of %lld descriptors", (long long) json_integer_value(used),
@@ -88,8 +90,8 @@ static void print_usage(json_t *status) {
 static void print_log(const struct cli *cli, const char *service) {
     char unit[300];
     const char *units[] = {unit};
-    struct journal_query query = {.service = service, .units = units, .n_units = 1, .lines_set = true,
-                                  .lines = LOG_LINES};
+    struct journal_query query = {
+        .service = service, .units = units, .n_units = 1, .lines_set = true, .lines = LOG_LINES};
     _cleanup_err_ struct err err = {0};
     _cleanup_free_ char *lines = NULL;
     size_t size = 0;
@@ -105,7 +107,8 @@ static void print_log(const struct cli *cli, const char *service) {
 
 static void print_status(const struct cli *cli, json_t *status) {
     const char *state = report_text(status, "state"), *text = report_text(status, "statusText");
-    json_t *supervisor = json_object_get(status, "supervisorPid"), *main_pid = json_object_get(status, "mainPid");
+    json_t *supervisor = json_object_get(status, "supervisorPid"),
+           *main_pid = json_object_get(status, "mainPid");
 
     printf("%s●%s %s%s%s\n", color_for_state(cli, state), color_reset(cli), report_text(status, "service"),
            report_text(status, "description")[0] ? " - " : "", report_text(status, "description"));
@@ -120,9 +123,9 @@ static void print_status(const struct cli *cli, json_t *status) {
     if (text[0])
         printf("    Because: %s\n", text);
     if (json_is_integer(main_pid))
-        printf("   Main PID: %lld (generation %lld, %lld restart%s)\n", (long long) json_integer_value(main_pid),
-               (long long) integer(status, "generation"), (long long) integer(status, "restarts"),
-               integer(status, "restarts") == 1 ? "" : "s");
+        printf("   Main PID: %lld (generation %lld, %lld restart%s)\n",
+               (long long) json_integer_value(main_pid), (long long) integer(status, "generation"),
+               (long long) integer(status, "restarts"), integer(status, "restarts") == 1 ? "" : "s");
     if (json_is_integer(supervisor))
         printf(" Supervisor: PID %lld%s%s\n", (long long) json_integer_value(supervisor),
                report_text(status, "unit")[0] ? ", unit " : "", report_text(status, "unit"));
@@ -181,6 +184,7 @@ const struct command command_status = {
     .arguments = "[SERVICE...]",
     .summary = "everything about a service at a glance",
     .help = "Without a service, all that are configured or supervised.\n\n"
-            "Exit status: 0 running, 3 not running, 4 no such service, 77 not permitted; the largest of several.\n",
+            "Exit status: 0 running, 3 not running, 4 no such service, 77 not permitted; the largest of "
+            "several.\n",
     .run = run,
 };

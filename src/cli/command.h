@@ -12,9 +12,9 @@
 /* The options that stand before or after any verb. */
 struct cli {
     bool json;
-    bool color, terminal;     /* standard output is one; colours only there and without NO_COLOR */
-    const char *config_dir;   /* NULL: the installed ones */
-    char *runtime_dir;        /* NULL: there is none */
+    bool color, terminal;   /* standard output is one; colours only there and without NO_COLOR */
+    const char *config_dir; /* NULL: the installed ones */
+    char *runtime_dir;      /* NULL: there is none */
 };
 
 struct command {
@@ -32,12 +32,14 @@ extern const struct command command_list, command_status, command_start, command
 
 /* The common options, to be put into a verb's own table. */
 enum { CLI_OPT_JSON = 1024, CLI_OPT_CONFIG_DIR, CLI_OPT_RUNTIME_DIR };
+/* clang-format off */
 #define CLI_OPTIONS                                                                                                    \
     {"json", no_argument, NULL, CLI_OPT_JSON}, {"config-dir", required_argument, NULL, CLI_OPT_CONFIG_DIR},            \
         {"runtime-dir", required_argument, NULL, CLI_OPT_RUNTIME_DIR}, {"help", no_argument, NULL, 'h'}
+/* clang-format on */
 
-/* Takes a common option. Returns -1 when it was one and there is more to do; else the exit code: for --help (shown)
- * and for what is no option at all (told). */
+/* Takes a common option. Returns -1 when it was one and there is more to do; else the exit code: for --help
+ * (shown) and for what is no option at all (told). */
 int cli_option(struct cli *cli, const struct command *command, int option, const char *argument);
 
 int cli_fail_usage(const struct command *command, const char *message, const char *subject);

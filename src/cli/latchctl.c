@@ -29,8 +29,9 @@ static void print_usage(FILE *file) {
 }
 
 int cli_fail_usage(const struct command *command, const char *message, const char *subject) {
-    fprintf(stderr, "latchctl%s%s: %s%s%s; try latchctl%s%s --help\n", command ? " " : "", command ? command->name : "",
-            message, subject ? ": " : "", subject ? subject : "", command ? " " : "", command ? command->name : "");
+    fprintf(stderr, "latchctl%s%s: %s%s%s; try latchctl%s%s --help\n", command ? " " : "",
+            command ? command->name : "", message, subject ? ": " : "", subject ? subject : "",
+            command ? " " : "", command ? command->name : "");
     return EXIT_BAD_USAGE;
 }
 
@@ -53,8 +54,7 @@ int cli_option(struct cli *cli, const struct command *command, int option, const
     case 'h':
         printf("Usage: latchctl %s [OPTIONS]%s%s\n\n%c%s.\n%s%s", command->name,
                command->arguments[0] ? " " : "", command->arguments, command->summary[0] - 'a' + 'A',
-               command->summary + 1, command->help ? "\n" : "",
-               command->help ? command->help : "");
+               command->summary + 1, command->help ? "\n" : "", command->help ? command->help : "");
         puts("\nCommon options: --json, --config-dir DIR, --runtime-dir DIR, -h, --help.");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     default: /* getopt has said what is wrong */

@@ -19,10 +19,12 @@ static const char usage_text[] =
     "Usage: latchd run   [OPTIONS] SERVICE...\n"
     "       latchd exec  [OPTIONS] SERVICE [-- ARG...]\n"
     "       latchd run|exec [OPTIONS] [--name NAME] [--lock PATH[:STYLE]]... [--socket PATH]...\n"
-    "                       [--limit NAME=SOFT[:HARD]]... [--user USER] [--set KEY=VALUE]... -- COMMAND [ARG...]\n"
+    "                       [--limit NAME=SOFT[:HARD]]... [--user USER] [--set KEY=VALUE]... -- COMMAND "
+    "[ARG...]\n"
     "       latchd check [OPTIONS] SERVICE...\n"
     "\n"
-    "Runs daemons that guard their control sockets with lock files. Before each start it finds out who really\n"
+    "Runs daemons that guard their control sockets with lock files. Before each start it finds out who "
+    "really\n"
     "holds the locks, clears exactly what a dead daemon left, and sets the resource limits.\n"
     "\n"
     "  run    supervise in the foreground: restart what dies, answer latchctl\n"
@@ -34,7 +36,8 @@ static const char usage_text[] =
     "\n"
     "Options:\n"
     "      --config-dir DIR      read NAME.conf from DIR only\n"
-    "      --runtime-dir DIR     supervisor locks, control sockets and states (default: $LATCHD_RUNTIME_DIR,\n"
+    "      --runtime-dir DIR     supervisor locks, control sockets and states (default: "
+    "$LATCHD_RUNTIME_DIR,\n"
     "                            /run/latchd for root, $XDG_RUNTIME_DIR/latchd otherwise)\n"
     "      --log-level LEVEL     emerg ... debug, or 0 ... 7 (default: info)\n"
     "      --log-target TARGET   auto, journal or stderr (default: auto, the journal where there is one)\n"
@@ -48,7 +51,8 @@ static const char usage_text[] =
     "      --limit NAME=SOFT[:HARD]  a resource limit, such as NOFILE=4096\n"
     "      --user USER, --group GROUP, --set KEY=VALUE   as in the [Service] section\n"
     "\n"
-    "Exit status: 0 success, 1 failure, 64 usage, 75 a living owner holds the lock or socket (try again later),\n"
+    "Exit status: 0 success, 1 failure, 64 usage, 75 a living owner holds the lock or socket (try again "
+    "later),\n"
     "77 not permitted, 78 configuration.\n"
     "\n"
     "See latchd(8), latchd.conf(5), latchctl(1).\n";
@@ -62,8 +66,8 @@ enum {
     OPT_SERVICE_KEY, /* from here on: one that describes a service, see service_keys[] */
 };
 
-static const char *const service_keys[] = {"name", "lock", "socket", "limit", "user", "group", "kind", "config-file",
-                                           "environment", "type", "restart", "set"};
+static const char *const service_keys[] = {"name", "lock",        "socket",      "limit", "user",    "group",
+                                           "kind", "config-file", "environment", "type",  "restart", "set"};
 
 struct invocation {
     const char *config_dir;
@@ -78,7 +82,8 @@ struct invocation {
 };
 
 static int fail_usage(const char *message, const char *subject) {
-    fprintf(stderr, "latchd: %s%s%s; try latchd --help\n", message, subject ? ": " : "", subject ? subject : "");
+    fprintf(stderr, "latchd: %s%s%s; try latchd --help\n", message, subject ? ": " : "",
+            subject ? subject : "");
     return EXIT_BAD_USAGE;
 }
 
@@ -95,8 +100,7 @@ static int parse_arguments(int argc, char *argv[], struct invocation *invocation
     int separator = argc, c;
 
     for (size_t i = 0; i < ELEMENTSOF(service_keys); i++)
-        options[6 + i] =
-            (struct option){service_keys[i], required_argument, NULL, OPT_SERVICE_KEY + (int) i};
+        options[6 + i] = (struct option){service_keys[i], required_argument, NULL, OPT_SERVICE_KEY + (int) i};
     for (int i = 1; i < argc && separator == argc; i++)
         if (strcmp(argv[i], "--") == 0)
             separator = i;
@@ -124,8 +128,8 @@ static int parse_arguments(int argc, char *argv[], struct invocation *invocation
             break;
         case OPT_LOG_LEVEL:
             if (event_parse_priority(optarg, &invocation->log_level) < 0)
-                return fail_usage("--log-level wants emerg, alert, crit, err, warning, notice, info or debug, not",
-                                  optarg);
+                return fail_usage(
+                    "--log-level wants emerg, alert, crit, err, warning, notice, info or debug, not", optarg);
             break;
         case OPT_LOG_TARGET:
             invocation->log_target = log_target_from_string(optarg);
@@ -157,7 +161,8 @@ static int load(const struct invocation *invocation, const char *name, struct se
     if (name)
         r = service_config_load(name, &paths, &problems, ret, &err);
     else
-        r = service_config_from_options(invocation->options, invocation->n_options, invocation->command, &problems, ret);
+        r = service_config_from_options(invocation->options, invocation->n_options, invocation->command,
+                                        &problems, ret);
     options_print_problems(&problems);
     if (r < 0 && problems.n == 0)
         fprintf(stderr, "latchd: %s\n", err.message ? err.message : strerror(-r));
@@ -166,7 +171,8 @@ static int load(const struct invocation *invocation, const char *name, struct se
 }
 
 static int open_log(const struct invocation *invocation, struct event_log **ret, struct err *err) {
-    struct event_log_options options = {.target = invocation->log_target, .max_priority = invocation->log_level};
+    struct event_log_options options = {.target = invocation->log_target,
+                                        .max_priority = invocation->log_level};
 
     return event_log_open(&options, ret, err);
 }
@@ -281,7 +287,8 @@ static int verb_run(struct invocation *invocation) {
 
 /* Recovers under the supervisor's lock, then becomes the daemon; the lock goes with the exec. */
 static int exec_service(const struct invocation *invocation, const struct service_config *config) {
-    _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open(), self = -EBADF, said = -EBADF;
+    _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open(), self = -EBADF,
+                        said = -EBADF;
     _cleanup_event_log_ struct event_log *log = NULL;
     _cleanup_err_ struct err err = {0};
     struct event_fields fields = {.n = 0};
@@ -319,8 +326,8 @@ static int exec_service(const struct invocation *invocation, const struct servic
     host.scope.invocation_id = record.invocation_id;
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) getpid());
     event_field_set(&fields, "LATCHD_COMMAND", config->exec_start[0]);
-    event_emit(log, EVENT_SERVICE_STARTING, &host.scope, fields.fields, fields.n, "Becoming %s as PID %d", config->exec_start[0],
-               (int) getpid());
+    event_emit(log, EVENT_SERVICE_STARTING, &host.scope, fields.fields, fields.n, "Becoming %s as PID %d",
+               config->exec_start[0], (int) getpid());
     said = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     (void) exec_become(service_launch_plan(launch), &err);
     if (said >= 0) /* not where the daemon's would have gone: whoever typed it reads this one */
@@ -336,8 +343,8 @@ static int verb_exec(struct invocation *invocation) {
     if (invocation->n_words > 1 || (invocation->n_words == 0 && !invocation->command))
         return fail_usage("exec wants one service, or a command behind --", NULL);
     if (invocation->n_words == 1 && invocation->n_options > 0)
-        return fail_usage("options that describe a service go with a command behind --, not with a service's name",
-                          NULL);
+        return fail_usage(
+            "options that describe a service go with a command behind --, not with a service's name", NULL);
     code = load(invocation, invocation->n_words ? invocation->words[0] : NULL, &config);
     if (code)
         return code;

@@ -8,16 +8,16 @@
 
 /* Exit codes (sysexits.h has the numbers from 64 on). */
 enum {
-    EXIT_LSB_NOT_RUNNING = 3,  /* latchctl status */
+    EXIT_LSB_NOT_RUNNING = 3, /* latchctl status */
     EXIT_LSB_NO_SERVICE = 4,
     EXIT_BAD_USAGE = 64,
-    EXIT_HELD = 75,          /* a living owner holds the lock or socket: try again later */
+    EXIT_HELD = 75, /* a living owner holds the lock or socket: try again later */
     EXIT_NOT_PERMITTED = 77,
     EXIT_BAD_CONFIG = 78,
 };
 
-/* $LATCHD_RUNTIME_DIR, else /run/latchd for root, else $XDG_RUNTIME_DIR/latchd. Owned by the caller; NULL when
- * none of them is there. */
+/* $LATCHD_RUNTIME_DIR, else /run/latchd for root, else $XDG_RUNTIME_DIR/latchd. Owned by the caller; NULL
+ * when none of them is there. */
 char *options_runtime_dir(void);
 
 /* `config_dir` is what --config-dir said, or NULL. */

@@ -68,7 +68,8 @@ void report_print(const struct cli *cli, json_t *report) {
     const char *verdict = report_text(report, "verdict"), *reason = report_text(report, "reason");
     size_t n = json_array_size(holders);
 
-    printf("%s: %s%s%s", report_text(report, "path"), color_for_verdict(cli, verdict), verdict, color_reset(cli));
+    printf("%s: %s%s%s", report_text(report, "path"), color_for_verdict(cli, verdict), verdict,
+           color_reset(cli));
     if (strcmp(reason, "none") != 0)
         printf(" (%s)", reason);
     printf("\n  %s\n", report_text(report, "summary"));
@@ -80,7 +81,8 @@ void report_print(const struct cli *cli, json_t *report) {
     if (json_is_integer(queue))
         printf("  queue     %lld of %lld connections wait\n", (long long) json_integer_value(queue),
                (long long) json_integer_value(json_object_get(report, "backlog")));
-    if (json_is_true(json_object_get(report, "scanned")) && json_is_false(json_object_get(report, "complete")))
+    if (json_is_true(json_object_get(report, "scanned")) &&
+        json_is_false(json_object_get(report, "complete")))
         printf("  not seen  %lld of %lld processes could not be read (PID %lld first)\n",
                (long long) json_integer_value(json_object_get(report, "unreadableTotal")),
                (long long) json_integer_value(json_object_get(report, "processes")),

@@ -39,8 +39,8 @@ int supervisor_call(const struct cli *cli, const char *service, const char *meth
     if (r < 0) {
         json_decref(parameters);
         if (err->name && strcmp(err->name, "NotRunning") == 0)
-            return err_set(err, -r, "NotRunning", "no supervisor runs for service %s (nobody listens on %s)", service,
-                           path);
+            return err_set(err, -r, "NotRunning", "no supervisor runs for service %s (nobody listens on %s)",
+                           service, path);
         return r;
     }
     return varlink_client_call(client, full, parameters, timeout_usec, ret, NULL, err);
@@ -119,7 +119,8 @@ int supervisor_choose(const struct cli *cli, char *const named[], char ***ret, s
     return 0;
 }
 
-int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret, struct err *err) {
+int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret,
+                           struct err *err) {
     struct config_paths paths = options_config_paths(cli->config_dir);
     struct config_problems problems = {0};
     int r = service_config_load(service, &paths, &problems, ret, err);
@@ -144,8 +145,11 @@ static char *find_unsupervised(const struct cli *cli, const struct service_confi
     if (dir_fd < 0 || state_file_read(dir_fd, config->name, &record, NULL) < 0)
         return NULL;
     main_fd = state_file_find_main(proc_fd, config->name, &record, daemon_exe);
-    if (main_fd < 0 || asprintf(&text, "no supervisor runs; the daemon was started by latchd and lives as PID %d; latchd "
-                                       "run %s takes it over", (int) record.main.pid, config->name) < 0)
+    if (main_fd < 0 ||
+        asprintf(&text,
+                 "no supervisor runs; the daemon was started by latchd and lives as PID %d; latchd "
+                 "run %s takes it over",
+                 (int) record.main.pid, config->name) < 0)
         return NULL;
     return text;
 }
@@ -156,12 +160,15 @@ int supervisor_status(const struct cli *cli, const char *service, bool locks, js
     json_t *reply, *first;
     int r;
 
-    r = supervisor_call(cli, service, "GetStatus", json_pack("{s:b}", "locks", locks), QUICK_USEC, &reply, err);
+    r = supervisor_call(cli, service, "GetStatus", json_pack("{s:b}", "locks", locks), QUICK_USEC, &reply,
+                        err);
     if (r >= 0) {
         first = json_array_get(json_object_get(reply, "services"), 0);
         *ret = json_incref(first);
         json_decref(reply);
-        return first ? 0 : err_set(err, EPROTO, "Failed", "the supervisor of %s answered without a service", service);
+        return first ? 0
+                     : err_set(err, EPROTO, "Failed", "the supervisor of %s answered without a service",
+                               service);
     }
     if (!err->name || (strcmp(err->name, "NotRunning") != 0 && strcmp(err->name, "BadName") != 0))
         return r;
@@ -169,9 +176,9 @@ int supervisor_status(const struct cli *cli, const char *service, bool locks, js
     if (r < 0)
         return r;
     left = find_unsupervised(cli, config);
-    *ret = json_pack("{s:s, s:s?, s:s, s:b, s:s?, s:n, s:n, s:[], s:[], s:{}}", "service", config->name, "description",
-                     config->description, "state", "stopped", "ready", 0, "statusText", left, "supervisorPid", "mainPid",
-                     "sockets", "locks", "limits");
+    *ret = json_pack("{s:s, s:s?, s:s, s:b, s:s?, s:n, s:n, s:[], s:[], s:{}}", "service", config->name,
+                     "description", config->description, "state", "stopped", "ready", 0, "statusText", left,
+                     "supervisorPid", "mainPid", "sockets", "locks", "limits");
     return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
 }
 

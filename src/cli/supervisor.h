@@ -6,28 +6,32 @@
 #include "cli/command.h"
 #include "varlink/client.h"
 
-/* Calls a method of the service's supervisor. Outputs as varlink_client_call(). "NotRunning": no supervisor runs. */
+/* Calls a method of the service's supervisor. Outputs as varlink_client_call(). "NotRunning": no supervisor
+ * runs. */
 int supervisor_call(const struct cli *cli, const char *service, const char *method, json_t *parameters,
                     uint64_t timeout_usec, json_t **ret, struct err *err);
 
-/* Names of all services that are configured or that a supervisor has a socket for: sorted, unique, owned by the
- * caller (strlist_free). */
+/* Names of all services that are configured or that a supervisor has a socket for: sorted, unique, owned by
+ * the caller (strlist_free). */
 int supervisor_list(const struct cli *cli, char ***ret, struct err *err);
 
 /* Says on standard error that there is no service at all, and where was looked. */
 void supervisor_tell_none(const struct cli *cli);
 
-/* Those that were named on the command line (NULL-terminated), else all there are; says so when there are none. */
+/* Those that were named on the command line (NULL-terminated), else all there are; says so when there are
+ * none. */
 int supervisor_choose(const struct cli *cli, char *const named[], char ***ret, struct err *err);
 
-/* Loads a configuration. "NoService" (-ENOENT): there is none of that name; "BadConfiguration": its mistakes were
- * printed. */
-int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret, struct err *err);
+/* Loads a configuration. "NoService" (-ENOENT): there is none of that name; "BadConfiguration": its mistakes
+ * were printed. */
+int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret,
+                           struct err *err);
 
 /* GetStatus of one service, or, without a supervisor, what is known all the same: state "stopped", and
  * statusText tells of a daemon that lives unsupervised. "NoService" when
  * there is neither a supervisor nor a configuration. The caller owns *ret. */
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err);
 
-/* Reports on the service's locks: from its supervisor, else looked at by ourselves. The caller owns the array. */
+/* Reports on the service's locks: from its supervisor, else looked at by ourselves. The caller owns the
+ * array. */
 int supervisor_probe(const struct cli *cli, const char *service, json_t **ret, struct err *err);

@@ -54,8 +54,8 @@ static bool is_one_of(const char *word, const char *const *words) {
 }
 
 const char *color_for_state(const struct cli *cli, const char *state) {
-    static const char *const good[] = {"running", "reloading", NULL}, *const bad[] = {"failed", "blocked", NULL},
-                             *const quiet[] = {"stopped", NULL};
+    static const char *const good[] = {"running", "reloading", NULL},
+                             *const bad[] = {"failed", "blocked", NULL}, *const quiet[] = {"stopped", NULL};
 
     if (!cli->color || is_one_of(state, quiet))
         return "";
@@ -67,9 +67,7 @@ const char *color_for_verdict(const struct cli *cli, const char *verdict) {
 
     if (!cli->color)
         return "";
-    return is_one_of(verdict, good)  ? "\033[1;32m"
-           : is_one_of(verdict, bad) ? "\033[1;31m"
-                                     : "\033[1;33m";
+    return is_one_of(verdict, good) ? "\033[1;32m" : is_one_of(verdict, bad) ? "\033[1;31m" : "\033[1;33m";
 }
 
 const char *color_reset(const struct cli *cli) {

@@ -19,7 +19,8 @@ int table_add(struct table *table, const char *const *cells);
 /* Prints and frees. Returns an exit code. */
 int table_print(struct table *table);
 
-/* "\033[1;32m" for what is well, red for what is wrong, yellow between; "" without colours. Pair with table_reset. */
+/* "\033[1;32m" for what is well, red for what is wrong, yellow between; "" without colours. Pair with
+ * table_reset. */
 const char *color_for_state(const struct cli *cli, const char *state);
 const char *color_for_verdict(const struct cli *cli, const char *verdict);
 const char *color_reset(const struct cli *cli);

@@ -70,7 +70,12 @@ struct output_config {
     char *path; /* for OUTPUT_FILE and OUTPUT_APPEND */
 };
 
-enum socket_owner { SOCKET_OWNER_DAEMON, SOCKET_OWNER_LATCHD, SOCKET_OWNER_MAX, SOCKET_OWNER_INVALID = -EINVAL };
+enum socket_owner {
+    SOCKET_OWNER_DAEMON,
+    SOCKET_OWNER_LATCHD,
+    SOCKET_OWNER_MAX,
+    SOCKET_OWNER_INVALID = -EINVAL
+};
 STRTAB_DECLARE(socket_owner, enum socket_owner);
 
 enum socket_probe {
@@ -87,8 +92,8 @@ struct lock_config {
     char *name;
     char *path;
     enum lock_style style;
-    char *helper; /* of a PID file: it names a helper of the daemon, of this executable, that must not run while
-                     the daemon starts. NULL: it names the daemon. Set by kinds only */
+    char *helper; /* of a PID file: it names a helper of the daemon, of this executable, that must not run
+                     while the daemon starts. NULL: it names the daemon. Set by kinds only */
 };
 
 struct socket_config {
@@ -99,15 +104,15 @@ struct socket_config {
     char *user, *group;
     int backlog;
     uint64_t send_buffer_bytes, receive_buffer_bytes; /* 0: the kernel's default */
-    struct lock_config lock; /* name is that of the socket */
-    bool lock_none;          /* LockFile=none */
+    struct lock_config lock;                          /* name is that of the socket */
+    bool lock_none;                                   /* LockFile=none */
     enum socket_probe probe;
     uint64_t probe_interval_usec, probe_timeout_usec;
 };
 
 struct limit_config {
     bool set;
-    bool automatic; /* LimitNOFILE=auto */
+    bool automatic;    /* LimitNOFILE=auto */
     rlim_t soft, hard; /* in the resource's own unit, RLIM_INFINITY for infinity */
 };
 
@@ -119,7 +124,8 @@ struct service_config {
     enum service_kind kind;
     char *config_file; /* the daemon's own configuration */
 
-    char **exec_start;  /* argv, not yet expanded: $VAR stays in it; exec_start[0] is absolute or a name for PATH */
+    char **exec_start;  /* argv, not yet expanded: $VAR stays in it; exec_start[0] is absolute or a name for
+                           PATH */
     char **exec_reload; /* NULL: ReloadSignal */
     int reload_signal, kill_signal;
     uint64_t timeout_start_usec, timeout_stop_usec;
@@ -132,7 +138,7 @@ struct service_config {
     uint64_t start_limit_interval_usec;
 
     char *user, *group;
-    char **supplementary_groups; /* NULL-terminated; NULL: those of the user */
+    char **supplementary_groups;                            /* NULL-terminated; NULL: those of the user */
     uint64_t capability_bounding_set, ambient_capabilities; /* bit per CAP_* */
     bool capability_bounding_set_set;
     bool no_new_privileges;
@@ -172,8 +178,8 @@ struct config_problems {
     size_t n;
 };
 void config_problems_done(struct config_problems *problems);
-int config_problems_add(struct config_problems *problems, const char *file, unsigned line, const char *fmt, ...)
-    _printf_(4, 5); /* returns -EINVAL, or -ENOMEM */
+int config_problems_add(struct config_problems *problems, const char *file, unsigned line, const char *fmt,
+                        ...) _printf_(4, 5); /* returns -EINVAL, or -ENOMEM */
 
 struct config_paths {
     const char *admin_dir;  /* SYSCONFDIR/latchd, or --config-dir */
@@ -183,8 +189,8 @@ struct config_paths {
 /* Loads service NAME, or the file SERVICE when it contains a slash, with its drop-ins; then lets the kind
  * read the daemon's own configuration (kind_read). Returns 0 with *ret owned by the caller; -ENOENT no
  * such service (err says where it was looked for); -EINVAL there are mistakes, all of them in *problems. */
-int service_config_load(const char *service, const struct config_paths *paths, struct config_problems *problems,
-                        struct service_config **ret, struct err *err);
+int service_config_load(const char *service, const struct config_paths *paths,
+                        struct config_problems *problems, struct service_config **ret, struct err *err);
 
 /* The same from the options of a command line (--name, --lock, --socket, --limit, --user, and argv). */
 struct config_option {
@@ -194,7 +200,8 @@ struct config_option {
 int service_config_from_options(const struct config_option *options, size_t n_options, char *const argv[],
                                 struct config_problems *problems, struct service_config **ret);
 
-/* Names of all services configured in both directories: sorted, unique, NULL-terminated, owned by the caller. */
+/* Names of all services configured in both directories: sorted, unique, NULL-terminated, owned by the caller.
+ */
 int service_config_list(const struct config_paths *paths, char ***ret);
 
 /* Adds to a configuration while it is being built (config.c, kind-*.c); strings are copied. */
@@ -211,11 +218,11 @@ int service_config_append_arguments(struct service_config *config, char *const a
 
 /* Everything the daemon's environment gets from the configuration: `inherited` (environ, or NULL) without
  * what belongs to latchd itself (NOTIFY_SOCKET, WATCHDOG_*, LISTEN_*, INVOCATION_ID, JOURNAL_STREAM,
- * LATCHD_*), over it Environment=, over it the files of EnvironmentFile=. The caller adds the variables of the
- * generation. *ret is NULL-terminated and never NULL; the strings and the list are the caller's. -ENOENT,
+ * LATCHD_*), over it Environment=, over it the files of EnvironmentFile=. The caller adds the variables of
+ * the generation. *ret is NULL-terminated and never NULL; the strings and the list are the caller's. -ENOENT,
  * -EACCES and the like: an EnvironmentFile= could not be read; err names it. */
-int service_config_build_environment(const struct service_config *config, char *const inherited[], char ***ret,
-                                     struct err *err);
+int service_config_build_environment(const struct service_config *config, char *const inherited[],
+                                     char ***ret, struct err *err);
 
 /* Expands variables in a command's words: ${NAME} anywhere in a word becomes the value (nothing when unset);
  * a word that is $NAME alone becomes the value's words, as many as there are, quotes in it holding words

@@ -19,7 +19,7 @@ struct waiting_call {
     struct control_call *call; /* a reference */
     struct endpoint *endpoint;
     enum goal goal;
-    uint64_t restarts_before;   /* GOAL_UP: a back-off that began after the call is a failure */
+    uint64_t restarts_before; /* GOAL_UP: a back-off that began after the call is a failure */
     sd_event_source *timer;
     struct waiting_call *next;
 };
@@ -87,8 +87,8 @@ static json_t *list_holders(const struct service *service) {
     if (service_inspect(service->config, &known, false, &inspection, NULL) < 0)
         return holders;
     for (size_t i = 0; i < inspection.n; i++)
-        for (size_t j = 0; inspection.paths[i].judgement.verdict == VERDICT_HELD && j < inspection.facts[i].n_holders;
-             j++)
+        for (size_t j = 0;
+             inspection.paths[i].judgement.verdict == VERDICT_HELD && j < inspection.facts[i].n_holders; j++)
             json_array_append_new(holders, process_facts_to_json(&inspection.facts[i].holders[j].process));
     return holders;
 }
@@ -115,8 +115,9 @@ static int answer_failed(struct control_call *call, const struct service *servic
 
     if (service->failure.message)
         text = strdup(service->failure.message);
-    else if (asprintf(&text, "the daemon of service %s %s; its own messages: latchctl logs %s", service->config->name,
-                      exit_status_describe(&service->last_exit, how, sizeof how), service->config->name) < 0)
+    else if (asprintf(&text, "the daemon of service %s %s; its own messages: latchctl logs %s",
+                      service->config->name, exit_status_describe(&service->last_exit, how, sizeof how),
+                      service->config->name) < 0)
         text = NULL;
     return control_call_error(call, "Failed", text, NULL);
 }
@@ -157,8 +158,10 @@ static bool try_answer(struct control_call *call, const struct service *service,
 }
 
 /* "block" and "timeoutUSec". */
-static int read_waiting(json_t *parameters, bool *ret_block, uint64_t *ret_timeout_usec, const char **ret_wrong) {
-    json_t *block = json_object_get(parameters, "block"), *timeout = json_object_get(parameters, "timeoutUSec");
+static int read_waiting(json_t *parameters, bool *ret_block, uint64_t *ret_timeout_usec,
+                        const char **ret_wrong) {
+    json_t *block = json_object_get(parameters, "block"),
+           *timeout = json_object_get(parameters, "timeoutUSec");
 
     if (block && !json_is_boolean(block) && !json_is_null(block)) {
         *ret_wrong = "block";
@@ -174,8 +177,8 @@ static int read_waiting(json_t *parameters, bool *ret_block, uint64_t *ret_timeo
 }
 
 /* Answers when the goal is reached. */
-static int wait_for(struct endpoint *endpoint, struct control_call *call, enum goal goal, uint64_t restarts_before,
-                    uint64_t timeout_usec) {
+static int wait_for(struct endpoint *endpoint, struct control_call *call, enum goal goal,
+                    uint64_t restarts_before, uint64_t timeout_usec) {
     struct waiting_call *waiting;
     int r;
 
@@ -184,14 +187,17 @@ static int wait_for(struct endpoint *endpoint, struct control_call *call, enum g
     waiting = calloc(1, sizeof *waiting);
     if (!waiting)
         return -ENOMEM;
-    *waiting = (struct waiting_call){.call = control_call_ref(call), .endpoint = endpoint, .goal = goal,
-                                     .restarts_before = restarts_before, .next = endpoint->waiting};
+    *waiting = (struct waiting_call){.call = control_call_ref(call),
+                                     .endpoint = endpoint,
+                                     .goal = goal,
+                                     .restarts_before = restarts_before,
+                                     .next = endpoint->waiting};
     endpoint->waiting = waiting;
     control_call_set_gone(call, on_gone, waiting);
     if (timeout_usec == USEC_INFINITY)
         return 0;
-    r = sd_event_add_time_relative(endpoint->control->manager->event, &waiting->timer, CLOCK_BOOTTIME, timeout_usec, 1,
-                                   on_timeout, waiting);
+    r = sd_event_add_time_relative(endpoint->control->manager->event, &waiting->timer, CLOCK_BOOTTIME,
+                                   timeout_usec, 1, on_timeout, waiting);
     if (r < 0)
         end_waiting(waiting);
     return r < 0 ? r : 0;
@@ -209,8 +215,8 @@ static void note_request(struct endpoint *endpoint, struct control_call *call) {
                "%s, asked for by PID %d of uid %u", control_call_method(call), (int) peer->pid, peer->uid);
 }
 
-static int change(struct endpoint *endpoint, struct control_call *call, json_t *parameters, enum service_event event,
-                  enum goal goal) {
+static int change(struct endpoint *endpoint, struct control_call *call, json_t *parameters,
+                  enum service_event event, enum goal goal) {
     uint64_t timeout_usec, restarts_before = endpoint->service->record.restarts;
     const char *wrong;
     bool block;
@@ -218,7 +224,8 @@ static int change(struct endpoint *endpoint, struct control_call *call, json_t *
     if (read_waiting(parameters, &block, &timeout_usec, &wrong) < 0)
         return control_call_invalid_parameter(call, wrong);
     if (endpoint->control->manager->stopping && event != SERVICE_ON_STOP)
-        return control_call_error(call, "Busy", "this latchd is being stopped and begins nothing any more", NULL);
+        return control_call_error(call, "Busy", "this latchd is being stopped and begins nothing any more",
+                                  NULL);
     note_request(endpoint, call);
     service_handle(endpoint->service, event);
     if (!block)
@@ -242,7 +249,8 @@ static int method_reload(struct control_call *call, json_t *parameters, void *us
     struct endpoint *endpoint = userdata;
 
     if (!service_state_has_main(endpoint->service->state))
-        return control_call_error(call, "NotRunning", "the service does not run: there is nothing to reload", NULL);
+        return control_call_error(call, "NotRunning", "the service does not run: there is nothing to reload",
+                                  NULL);
     return change(endpoint, call, parameters, SERVICE_ON_RELOAD, GOAL_UP);
 }
 
@@ -253,7 +261,8 @@ static int method_get_status(struct control_call *call, json_t *parameters, void
     if (locks && !json_is_boolean(locks) && !json_is_null(locks))
         return control_call_invalid_parameter(call, "locks");
     return control_call_reply(
-        call, json_pack("{s:[o]}", "services", service_status_to_json(endpoint->service, !json_is_false(locks))));
+        call,
+        json_pack("{s:[o]}", "services", service_status_to_json(endpoint->service, !json_is_false(locks))));
 }
 
 static int method_probe(struct control_call *call, json_t *parameters, void *userdata) {
@@ -318,16 +327,18 @@ static void clear_step(struct clearing *clearing) {
     if (outcome == RECOVERY_WORKING && !clearing->dry_run) {
         clearing->timer = sd_event_source_disable_unref(clearing->timer);
         if (!clearing->io)
-            r = sd_event_add_io(event, &clearing->io, clearing->recovery.wait_fd, EPOLLIN, on_clearing_io, clearing);
+            r = sd_event_add_io(event, &clearing->io, clearing->recovery.wait_fd, EPOLLIN, on_clearing_io,
+                                clearing);
         if (r >= 0 && next_usec != USEC_INFINITY)
-            r = sd_event_add_time(event, &clearing->timer, CLOCK_BOOTTIME, next_usec, 1, on_clearing_timer, clearing);
+            r = sd_event_add_time(event, &clearing->timer, CLOCK_BOOTTIME, next_usec, 1, on_clearing_timer,
+                                  clearing);
         if (r >= 0)
             return;
     }
-    (void) control_call_reply(clearing->call, json_pack("{s:o}", "actions",
-                                                        clearing->recovery.actions
-                                                            ? json_incref(clearing->recovery.actions)
-                                                            : json_array()));
+    (void) control_call_reply(
+        clearing->call,
+        json_pack("{s:o}", "actions",
+                  clearing->recovery.actions ? json_incref(clearing->recovery.actions) : json_array()));
     end_clearing(clearing);
     if (service->state == SERVICE_BLOCKED || service->state == SERVICE_RECOVERING)
         service_handle(service, SERVICE_ON_TIMEOUT); /* what was in the way may be gone */
@@ -357,7 +368,8 @@ static int method_clear(struct control_call *call, json_t *parameters, void *use
     if (dry_run && !json_is_boolean(dry_run) && !json_is_null(dry_run))
         return control_call_invalid_parameter(call, "dryRun");
     if (service_state_has_main(endpoint->service->state))
-        return control_call_error(call, "Held", "the service runs: its locks are its own and nothing is cleared",
+        return control_call_error(call, "Held",
+                                  "the service runs: its locks are its own and nothing is cleared",
                                   json_pack("{s:o}", "holders", list_holders(endpoint->service)));
     clearing = calloc(1, sizeof *clearing);
     if (!clearing)
@@ -424,8 +436,8 @@ int control_new(struct manager *manager, struct control **ret, struct err *err) 
         *endpoint = (struct endpoint){.control = control, .service = manager->services[i]};
         control->n_endpoints++;
         snprintf(name, sizeof name, "%s.sock", endpoint->service->config->name);
-        r = control_server_new(manager->event, manager->runtime_dir_fd, name, &interface, endpoint, &endpoint->server,
-                               err);
+        r = control_server_new(manager->event, manager->runtime_dir_fd, name, &interface, endpoint,
+                               &endpoint->server, err);
         if (r < 0) {
             control_free(control);
             return r;

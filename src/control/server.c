@@ -135,9 +135,9 @@ static int on_listener(sd_event_source *source, int fd, uint32_t revents, void *
     return 0;
 }
 
-/* Binds a socket in dir_fd under a temporary name, through /proc since bind(2) knows no directories. The name is
- * short, as sockaddr_un wants it, and for one NAME.sock always the same: a supervisor that was killed right here left
- * it, and its successor, who has the service's lock, takes it away. */
+/* Binds a socket in dir_fd under a temporary name, through /proc since bind(2) knows no directories. The name
+ * is short, as sockaddr_un wants it, and for one NAME.sock always the same: a supervisor that was killed
+ * right here left it, and its successor, who has the service's lock, takes it away. */
 static int bind_temporary(int fd, int dir_fd, const char *socket_name, char *name, size_t size) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     uint32_t hash = 2166136261U; /* FNV-1a */

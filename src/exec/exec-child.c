@@ -26,8 +26,6 @@ struct exec_context {
     int detail;     /* see struct exec_status */
 };
 
-
-
 /* ---- from here on: system calls only ---- */
 
 static int lower_of(int candidate, int from, int best) {
@@ -75,9 +73,9 @@ static void report(int channel_fd, int stage, int error, int detail) {
 }
 
 /* Ignored signals and the mask survive execve(2), and a daemon that finds SIGPIPE ignored or SIGTERM blocked
- * behaves unlike itself. The bare system call: glibc's sigaction() refuses the two signals it keeps to itself (32 and
- * 33), and its own posix_spawn() hands exactly these down ignored. Zeros are SIG_DFL, no flags and an empty mask in
- * every architecture's struct. KILL and STOP give EINVAL and stay as they are. */
+ * behaves unlike itself. The bare system call: glibc's sigaction() refuses the two signals it keeps to itself
+ * (32 and 33), and its own posix_spawn() hands exactly these down ignored. Zeros are SIG_DFL, no flags and an
+ * empty mask in every architecture's struct. KILL and STOP give EINVAL and stay as they are. */
 static int reset_signals(struct exec_context *context) {
     const unsigned long action[16] = {0};
     sigset_t none;

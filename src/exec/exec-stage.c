@@ -79,8 +79,8 @@ static void write_tried(const struct exec_plan *plan, const struct exec_status *
         if (!limit || !plan->rlimits)
             break;
         snprintf(buffer, EXPLAIN_MAX, "setting Limit%s=%s", limit,
-                 rlimit_format(plan->rlimits->of[status->detail].soft,
-                                plan->rlimits->of[status->detail].hard, text));
+                 rlimit_format(plan->rlimits->of[status->detail].soft, plan->rlimits->of[status->detail].hard,
+                               text));
         return;
     case EXEC_STAGE_BOUNDING:
     case EXEC_STAGE_AMBIENT:

@@ -21,8 +21,8 @@ char *process_describe(const struct process_facts *process) {
         else
             snprintf(user, sizeof user, ", uid %u", process->uid);
     }
-    if (asprintf(&text, "%s (PID %d%s%s%s)", process->comm[0] ? process->comm : "a process", (int) process->pid, user,
-                 unit[0] ? ", unit " : "", unit) < 0)
+    if (asprintf(&text, "%s (PID %d%s%s%s)", process->comm[0] ? process->comm : "a process",
+                 (int) process->pid, user, unit[0] ? ", unit " : "", unit) < 0)
         return NULL;
     return text;
 }
@@ -46,13 +46,15 @@ static char *describe_holders(const struct lock_facts *facts) {
     return text;
 }
 
-/* Who lives, where nobody was seen to hold it: the main process that latchd knows, the recorded one, who listens. */
+/* Who lives, where nobody was seen to hold it: the main process that latchd knows, the recorded one, who
+ * listens. */
 static char *describe_living(const struct lock_facts *facts, const struct lock_context *context) {
     enum process_life life = facts->recorded.process.life;
     pid_t pid = 0;
     char *text;
 
-    if (facts->recorded.pid > 0 && (life == PROCESS_ALIVE || life == PROCESS_STOPPED) && !facts->recorded.is_thread)
+    if (facts->recorded.pid > 0 && (life == PROCESS_ALIVE || life == PROCESS_STOPPED) &&
+        !facts->recorded.is_thread)
         return process_describe(&facts->recorded.process);
     if (context && (context->main_life == PROCESS_ALIVE || context->main_life == PROCESS_STOPPED))
         pid = context->main.pid;
@@ -77,21 +79,25 @@ static char *describe_held(const struct lock_facts *facts, const struct lock_con
                      facts->listener.queue, facts->listener.backlog, who);
         break;
     case REASON_STOPPED:
-        r = asprintf(&text, many ? "%s have it, and are stopped (they live: SIGCONT makes them go on)"
-                                 : "%s has it, and is stopped (it lives: SIGCONT makes it go on)", who);
+        r = asprintf(&text,
+                     many ? "%s have it, and are stopped (they live: SIGCONT makes them go on)"
+                          : "%s has it, and is stopped (it lives: SIGCONT makes it go on)",
+                     who);
         break;
     case REASON_UNLOCKED:
         if (facts->kind == PATH_KIND_PIDFILE && facts->n_holders == 0)
-            r = asprintf(&text, "it names PID %d, which is dead, but its daemon lives: %s", (int) facts->recorded.pid,
-                         living ? living : "a process");
+            r = asprintf(&text, "it names PID %d, which is dead, but its daemon lives: %s",
+                         (int) facts->recorded.pid, living ? living : "a process");
         else if (facts->n_holders == 0)
             r = asprintf(&text, "nobody has locked it, but its daemon lives: %s", who);
         else
             r = asprintf(&text, "%s %s it, and the process that took it lives", who, many ? "have" : "has");
         break;
     case REASON_STORED:
-        r = asprintf(&text, "who took it is dead; %s %s it, and systemd keeps descriptors for its services "
-                            "(FileDescriptorStoreMax=)", who, many ? "have" : "has");
+        r = asprintf(&text,
+                     "who took it is dead; %s %s it, and systemd keeps descriptors for its services "
+                     "(FileDescriptorStoreMax=)",
+                     who, many ? "have" : "has");
         break;
     case REASON_NOT_LISTENING:
         r = asprintf(&text, "nobody listens on it (yet), but its owner lives: %s", who);
@@ -112,7 +118,8 @@ static char *describe_stale(const struct lock_facts *facts, enum verdict_reason 
 
     switch (reason) {
     case REASON_ZOMBIE:
-        r = asprintf(&text, "it names PID %d, which is dead: a zombie that its parent (PID %d) has not reaped", pid,
+        r = asprintf(&text,
+                     "it names PID %d, which is dead: a zombie that its parent (PID %d) has not reaped", pid,
                      (int) facts->recorded.process.ppid);
         break;
     case REASON_RECYCLED:
@@ -121,10 +128,12 @@ static char *describe_stale(const struct lock_facts *facts, enum verdict_reason 
             r = asprintf(&text, "it names PID %d, and that number belongs to %s, a thread of the kernel", pid,
                          process ? process : "another process");
         else
-            r = asprintf(&text, "it names PID %d, and that number now belongs to %s, which began at %s, after the file was "
-                            "written",
-                     pid, process ? process : "another process",
-                     value_format_time(facts->recorded.process.start_usec, when));
+            r = asprintf(
+                &text,
+                "it names PID %d, and that number now belongs to %s, which began at %s, after the file was "
+                "written",
+                pid, process ? process : "another process",
+                value_format_time(facts->recorded.process.start_usec, when));
         break;
     case REASON_THREAD:
         r = asprintf(&text, "it names PID %d, which is no process but a thread's number now", pid);
@@ -147,8 +156,8 @@ static char *describe_orphaned(const struct lock_facts *facts) {
 
     if (facts->recorded.pid > 0)
         snprintf(owner, sizeof owner, "PID %d took it and is dead", (int) facts->recorded.pid);
-    if (asprintf(&text, "%s; %s inherited it and keep%s it alive", owner,
-                 holders ? holders : "a leftover", facts->n_holders > 1 ? "" : "s") < 0)
+    if (asprintf(&text, "%s; %s inherited it and keep%s it alive", owner, holders ? holders : "a leftover",
+                 facts->n_holders > 1 ? "" : "s") < 0)
         return NULL;
     return text;
 }
@@ -162,40 +171,49 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
         snprintf(taker, sizeof taker, "PID %d took it and is dead", (int) facts->recorded.pid);
     switch (reason) {
     case REASON_LOCKER_DEAD:
-        r = asprintf(&text, "%s; %s %s it now, and whether that is the dead one's leftover or its master cannot be told",
-                     taker, holders ? holders : "somebody", facts->n_holders > 1 ? "have" : "has");
+        r = asprintf(
+            &text,
+            "%s; %s %s it now, and whether that is the dead one's leftover or its master cannot be told",
+            taker, holders ? holders : "somebody", facts->n_holders > 1 ? "have" : "has");
         break;
     case REASON_INCOMPLETE_SCAN:
-        r = asprintf(&text, "somebody holds it, but %u of %u processes could not be read (PID %d first) and none of "
-                            "the others has it",
+        r = asprintf(&text,
+                     "somebody holds it, but %u of %u processes could not be read (PID %d first) and none of "
+                     "the others has it",
                      facts->unreadable_total, facts->processes,
                      facts->n_unreadable ? (int) facts->unreadable[0] : 0);
         break;
     case REASON_LOCKER_UNCLEAR:
         process = process_describe(&facts->recorded.process);
-        r = asprintf(&text, "the kernel names %s as who took it, which does not have it; %s %s it: either it was handed "
-                            "on, or that number was given out again",
-                     process ? process : "a process", holders && holders[0] ? holders : "somebody",
-                     facts->n_holders > 1 ? "have" : "has");
+        r = asprintf(
+            &text,
+            "the kernel names %s as who took it, which does not have it; %s %s it: either it was handed "
+            "on, or that number was given out again",
+            process ? process : "a process", holders && holders[0] ? holders : "somebody",
+            facts->n_holders > 1 ? "have" : "has");
         break;
     case REASON_OTHER_PID_NAMESPACE:
         if (facts->recorded.namesake.pid > 0) {
             process = process_describe(&facts->recorded.namesake);
-            r = asprintf(&text, "it names PID %d, which is dead here, but %s has that number in a PID namespace of its own",
-                         (int) facts->recorded.pid, process ? process : "a process");
+            r = asprintf(
+                &text,
+                "it names PID %d, which is dead here, but %s has that number in a PID namespace of its own",
+                (int) facts->recorded.pid, process ? process : "a process");
         } else
             r = asprintf(&text, "somebody holds it, and nobody in this PID namespace does");
         break;
     case REASON_UNATTRIBUTED:
-        r = asprintf(&text, "somebody holds it, and no process shows it in its descriptors (it may be in flight in a "
-                            "socket, or kept by the kernel)");
+        r = asprintf(
+            &text, "somebody holds it, and no process shows it in its descriptors (it may be in flight in a "
+                   "socket, or kept by the kernel)");
         break;
     case REASON_ACCESS_DENIED:
-        r = asprintf(&text, "it could not be looked at%s%s: permission denied", facts->error_subject ? ", " : "",
-                     facts->error_subject ? facts->error_subject : "");
+        r = asprintf(&text, "it could not be looked at%s%s: permission denied",
+                     facts->error_subject ? ", " : "", facts->error_subject ? facts->error_subject : "");
         break;
     case REASON_NETWORK_FILESYSTEM:
-        r = asprintf(&text, "it is on a network file system (%s), whose locks live elsewhere", facts->filesystem);
+        r = asprintf(&text, "it is on a network file system (%s), whose locks live elsewhere",
+                     facts->filesystem);
         break;
     case REASON_NOT_A_LOCK:
         r = asprintf(&text, facts->kind == PATH_KIND_PIDFILE ? "no PID stands in it"
@@ -206,8 +224,9 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
         break;
     case REASON_MAYBE_DAEMON:
         process = process_describe(&facts->recorded.process);
-        r = asprintf(&text, "it names %s, which may be its owner but began after the file was written: either the "
-                            "number was given out again, or the clock was set",
+        r = asprintf(&text,
+                     "it names %s, which may be its owner but began after the file was written: either the "
+                     "number was given out again, or the clock was set",
                      process ? process : "a process");
         break;
     default:
@@ -240,7 +259,7 @@ char *lock_describe(const struct lock_facts *facts, const struct lock_context *c
 
 /* How to stop whoever has it: its unit where there is one, else its PID. */
 static char *advise_stopping(const struct lock_facts *facts) {
-    const struct process_facts *process = facts->n_holders > 0       ? &facts->holders[0].process
+    const struct process_facts *process = facts->n_holders > 0      ? &facts->holders[0].process
                                           : facts->recorded.pid > 0 ? &facts->recorded.process
                                                                     : NULL;
     char unit[128], *text = NULL;
@@ -271,11 +290,14 @@ char *lock_advise(const struct lock_facts *facts, const struct lock_context *con
         return r < 0 ? NULL : text;
     case VERDICT_ORPHANED:
         if (service)
-            r = asprintf(&text, "latchctl clear %s ends the leftover, or wait until it ends by itself", service);
+            r = asprintf(&text, "latchctl clear %s ends the leftover, or wait until it ends by itself",
+                         service);
         else
-            r = asprintf(&text, "wait until PID %d ends, or, if you know it for the dead daemon's helper: kill %d; do "
-                                "not remove the file",
-                         (int) facts->holders[0].process.pid, (int) facts->holders[0].process.pid);
+            r = asprintf(
+                &text,
+                "wait until PID %d ends, or, if you know it for the dead daemon's helper: kill %d; do "
+                "not remove the file",
+                (int) facts->holders[0].process.pid, (int) facts->holders[0].process.pid);
         return r < 0 ? NULL : text;
     case VERDICT_HELD:
         return advise_stopping(facts);
@@ -288,17 +310,22 @@ char *lock_advise(const struct lock_facts *facts, const struct lock_context *con
         case REASON_OTHER_PID_NAMESPACE:
             return strdup("do not remove it; ask again on the host, outside the container");
         case REASON_NETWORK_FILESYSTEM:
-            return strdup("do not remove it; ask on the machine that holds the lock, or keep locks on a local file system");
+            return strdup("do not remove it; ask on the machine that holds the lock, or keep locks on a "
+                          "local file system");
         case REASON_EMPTY:
-            r = asprintf(&text, "look again in a moment; if it stays empty, and you know that its daemon does not run: rm %s",
-                         facts->path);
+            r = asprintf(
+                &text,
+                "look again in a moment; if it stays empty, and you know that its daemon does not run: rm %s",
+                facts->path);
             return r < 0 ? NULL : text;
         case REASON_LOCKER_DEAD:
             if (facts->n_holders == 0)
                 return strdup("do not remove it before you know who has it");
-            r = asprintf(&text, "do not remove it; if you know PID %d for a dead daemon's helper: wait until it ends, or "
-                                "kill %d",
-                         (int) facts->holders[0].process.pid, (int) facts->holders[0].process.pid);
+            r = asprintf(
+                &text,
+                "do not remove it; if you know PID %d for a dead daemon's helper: wait until it ends, or "
+                "kill %d",
+                (int) facts->holders[0].process.pid, (int) facts->holders[0].process.pid);
             return r < 0 ? NULL : text;
         default:
             return strdup("do not remove it before you know who has it");
@@ -324,8 +351,9 @@ json_t *lock_report_to_json(const struct lock_facts *facts, const struct lock_co
 
         cgroup_unit(facts->holders[i].process.cgroup, unit, sizeof unit);
         json_object_set_new(holder, "unit", unit[0] ? json_string(unit) : json_null());
-        json_object_set_new(holder, "role",
-                            json_string(holder_role_to_string(lock_holder_role(facts, context, judgement, i))));
+        json_object_set_new(
+            holder, "role",
+            json_string(holder_role_to_string(lock_holder_role(facts, context, judgement, i))));
     }
     return json;
 }

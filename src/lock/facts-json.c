@@ -15,8 +15,9 @@ json_t *process_facts_to_json(const struct process_facts *process) {
     json_t *ancestors = json_array();
 
     for (size_t i = 0; i < process->n_ancestors; i++)
-        json_array_append_new(ancestors, json_pack("{s:i, s:o}", "pid", (int) process->ancestors[i].pid, "exe",
-                                                   text_or_null(process->ancestors[i].exe)));
+        json_array_append_new(ancestors, json_pack("{s:i, s:o}", "pid", (int) process->ancestors[i].pid,
+                                                   "exe", text_or_null(process->ancestors[i].exe)));
+    /* clang-format off */
     return json_pack("{s:i, s:s, s:I, s:I, s:i, s:i, s:i, s:b, s:b, s:I, s:s, s:o, s:o, s:o, s:o, s:o, s:o}",
                      "pid", (int) process->pid,
                      "life", process_life_to_string(process->life),
@@ -35,6 +36,7 @@ json_t *process_facts_to_json(const struct process_facts *process) {
                      "service", text_or_null(process->service),
                      "invocationId", text_or_null(process->invocation_id),
                      "ancestors", ancestors);
+    /* clang-format on */
 }
 
 static json_t *holder_to_json(const struct holder_facts *holder) {
@@ -55,6 +57,7 @@ static json_t *holder_to_json(const struct holder_facts *holder) {
 }
 
 static json_t *listener_to_json(const struct listener_facts *listener) {
+    /* clang-format off */
     return json_pack("{s:b, s:b, s:I, s:I, s:I, s:s, s:i, s:i, s:I, s:s}",
                      "found", listener->found,
                      "listening", listener->listening,
@@ -67,6 +70,7 @@ static json_t *listener_to_json(const struct listener_facts *listener) {
                      "listenUid", listener->peer.uid == (uid_t) -1 ? (json_int_t) -1
                                                                    : (json_int_t) listener->peer.uid,
                      "listenLife", process_life_to_string(listener->peer.life));
+    /* clang-format on */
 }
 
 json_t *lock_facts_to_json(const struct lock_facts *facts) {
@@ -81,22 +85,21 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
         json_object_set_new(families, lock_family_to_string(f),
                             json_string(family_state_to_string(facts->families[f])));
     for (size_t i = 0; i < facts->n_claims; i++)
-        json_array_append_new(claims,
-                              json_pack("{s:s, s:i, s:b, s:b}", "family",
-                                        lock_family_to_string(facts->claims[i].family), "pid",
-                                        (int) facts->claims[i].pid, "waiting", facts->claims[i].waiting,
-                                        "shared", facts->claims[i].shared));
+        json_array_append_new(claims, json_pack("{s:s, s:i, s:b, s:b}", "family",
+                                                lock_family_to_string(facts->claims[i].family), "pid",
+                                                (int) facts->claims[i].pid, "waiting",
+                                                facts->claims[i].waiting, "shared", facts->claims[i].shared));
     for (size_t i = 0; i < facts->n_holders; i++)
         json_array_append_new(holders, holder_to_json(&facts->holders[i]));
     for (size_t i = 0; i < facts->n_unreadable; i++)
         json_array_append_new(unreadable, json_integer(facts->unreadable[i]));
     if (facts->recorded.pid != 0)
-        recorded = json_pack("{s:b, s:b, s:o, s:o}", "isThread", facts->recorded.is_thread, "isSelf",
-                             facts->recorded.is_self, "process",
-                             process_facts_to_json(&facts->recorded.process), "namesake",
-                             facts->recorded.namesake.pid ? process_facts_to_json(&facts->recorded.namesake)
-                                                          : json_null());
+        recorded = json_pack(
+            "{s:b, s:b, s:o, s:o}", "isThread", facts->recorded.is_thread, "isSelf", facts->recorded.is_self,
+            "process", process_facts_to_json(&facts->recorded.process), "namesake",
+            facts->recorded.namesake.pid ? process_facts_to_json(&facts->recorded.namesake) : json_null());
 
+    /* clang-format off */
     json = json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:s}",
                      "path", path,
                      "kind", path_kind_to_string(facts->kind),
@@ -111,6 +114,7 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
                      "changedUSec", (json_int_t) facts->changed_usec,
                      "bootUSec", (json_int_t) facts->boot_usec,
                      "filesystem", facts->filesystem);
+    /* clang-format on */
     if (!json)
         goto fail;
     json_object_set_new(json, "device", json_sprintf("%u:%u", major(facts->device), minor(facts->device)));
@@ -131,7 +135,8 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
     json_object_set_new(json, "processes", json_integer(facts->processes));
     json_object_set_new(json, "unreadable", unreadable);
     json_object_set_new(json, "unreadableTotal", json_integer(facts->unreadable_total));
-    json_object_set_new(json, "listener", facts->has_socket ? listener_to_json(&facts->listener) : json_null());
+    json_object_set_new(json, "listener",
+                        facts->has_socket ? listener_to_json(&facts->listener) : json_null());
     json_object_set_new(json, "queue",
                         facts->listener.found ? json_integer(facts->listener.queue) : json_null());
     json_object_set_new(json, "backlog",
@@ -154,7 +159,8 @@ struct reader {
     const char *wrong;
 };
 
-static json_int_t read_integer(struct reader *reader, json_t *object, const char *key, json_int_t min, json_int_t max) {
+static json_int_t read_integer(struct reader *reader, json_t *object, const char *key, json_int_t min,
+                               json_int_t max) {
     json_t *value = json_object_get(object, key);
 
     if (json_is_null(value))
@@ -209,7 +215,8 @@ static void read_into(struct reader *reader, json_t *object, const char *key, ch
     value_make_printable(buffer);
 }
 
-static int read_enum(struct reader *reader, json_t *object, const char *key, int (*from_string)(const char *)) {
+static int read_enum(struct reader *reader, json_t *object, const char *key,
+                     int (*from_string)(const char *)) {
     const char *text = read_string(reader, object, key);
     int value = text ? from_string(text) : -EINVAL;
 
@@ -323,8 +330,7 @@ static void read_lists(struct reader *reader, json_t *json, struct lock_facts *f
         read_holder(reader, json_array_get(holders, i), &facts->holders[facts->n_holders++]);
     facts->unreadable = calloc(LOCK_UNREADABLE_MAX, sizeof *facts->unreadable);
     for (size_t i = 0; facts->unreadable && i < json_array_size(unreadable) && i < LOCK_UNREADABLE_MAX; i++)
-        facts->unreadable[facts->n_unreadable++] =
-            (pid_t) json_integer_value(json_array_get(unreadable, i));
+        facts->unreadable[facts->n_unreadable++] = (pid_t) json_integer_value(json_array_get(unreadable, i));
 }
 
 int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_where) {

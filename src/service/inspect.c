@@ -115,8 +115,8 @@ int service_inspect(const struct service_config *config, const struct known_main
     if (!requests)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     for (size_t i = 0; i < inspection.n; i++)
-        requests[i] = (struct probe_request){.path = inspection.paths[i].path, .style = inspection.paths[i].style,
-                                            .may_try = starting};
+        requests[i] = (struct probe_request){
+            .path = inspection.paths[i].path, .style = inspection.paths[i].style, .may_try = starting};
     r = lock_probe(requests, inspection.n, &inspection.facts);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look at the locks of service %s: %m", config->name);

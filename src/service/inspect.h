@@ -17,8 +17,8 @@ enum inspected_role {
 };
 
 struct inspected {
-    const char *name;  /* of the [Socket] or [Lock] section, borrowed from the configuration */
-    const char *path;  /* likewise */
+    const char *name; /* of the [Socket] or [Lock] section, borrowed from the configuration */
+    const char *path; /* likewise */
     enum lock_style style;
     enum inspected_role role;
     struct lock_context context; /* what it was judged with; its strings live as long as the inspection */
@@ -44,8 +44,8 @@ void inspection_done(struct inspection *inspection);
 /* The daemon's executable as /proc/PID/exe shows it, to be freed; NULL when it cannot be resolved. */
 char *service_find_daemon_exe(const struct service_config *config);
 
-/* -errno for want of resources. The configuration has to outlive the inspection. `starting`: the caller holds the
- * service's own lock and its daemon is not running, so that locks may be tried (struct probe_request). */
+/* -errno for want of resources. The configuration has to outlive the inspection. `starting`: the caller holds
+ * the service's own lock and its daemon is not running, so that locks may be tried (struct probe_request). */
 int service_inspect(const struct service_config *config, const struct known_main *known, bool starting,
                     struct inspection *ret, struct err *err);
 

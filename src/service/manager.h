@@ -11,18 +11,18 @@
 struct service;
 
 struct manager {
-    sd_event *event;          /* owned */
-    struct event_log *log;    /* borrowed */
-    int proc_fd;              /* owned */
-    int runtime_dir_fd;       /* owned; only the owner may write there */
+    sd_event *event;           /* owned */
+    struct event_log *log;     /* borrowed */
+    int proc_fd;               /* owned */
+    int runtime_dir_fd;        /* owned; only the owner may write there */
     struct service **services; /* owned */
     size_t n_services;
     sd_event_source *signals[5];
-    bool subreaper;           /* leftovers of our services become our children */
-    bool had_children;        /* when we began: not all of our children come from our services */
-    bool stopping;            /* SIGTERM: stop everything, then leave the loop */
-    bool announced;           /* READY=1 went to systemd */
-    bool changed;             /* some service's state did, since the last round of the loop */
+    bool subreaper;    /* leftovers of our services become our children */
+    bool had_children; /* when we began: not all of our children come from our services */
+    bool stopping;     /* SIGTERM: stop everything, then leave the loop */
+    bool announced;    /* READY=1 went to systemd */
+    bool changed;      /* some service's state did, since the last round of the loop */
 
     /* Called after each change of a service's state; for the control server. */
     void (*on_change)(struct service *service, void *userdata);
@@ -31,18 +31,18 @@ struct manager {
 
 #define _cleanup_manager_ _cleanup_(manager_freep)
 
-/* The caller blocks no signals: manager_new() blocks those it handles (SIGTERM, SIGINT, SIGHUP, SIGCHLD), in this
- * thread. runtime_dir_fd is taken over on success. */
+/* The caller blocks no signals: manager_new() blocks those it handles (SIGTERM, SIGINT, SIGHUP, SIGCHLD), in
+ * this thread. runtime_dir_fd is taken over on success. */
 int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret, struct err *err);
 struct manager *manager_free(struct manager *manager);
 static inline void manager_freep(struct manager **manager) {
     *manager = manager_free(*manager);
 }
 
-/* Adds a service: takes its supervisor lock (NAME.lock), so that no other latchd serves it. config is taken over
- * on success. -EBUSY "Held": another one does, and is named. */
-int manager_add(struct manager *manager, const char *runtime_dir, struct service_config *config, struct service **ret,
-                struct err *err);
+/* Adds a service: takes its supervisor lock (NAME.lock), so that no other latchd serves it. config is taken
+ * over on success. -EBUSY "Held": another one does, and is named. */
+int manager_add(struct manager *manager, const char *runtime_dir, struct service_config *config,
+                struct service **ret, struct err *err);
 
 /* Adopts or starts every service, then runs the loop until all are stopped on request. Returns 0. */
 int manager_run(struct manager *manager, struct err *err);

@@ -32,7 +32,8 @@ struct ready_probe {
 static int try_once(struct ready_probe *probe);
 
 bool ready_kea_answer_is_good(const char *text, size_t size) {
-    json_t *json = json_loadb(text, size, 0, NULL), *first = json_is_array(json) ? json_array_get(json, 0) : json,
+    json_t *json = json_loadb(text, size, 0, NULL),
+           *first = json_is_array(json) ? json_array_get(json, 0) : json,
            *result = json_object_get(first, "result");
     bool good = json_is_integer(result) && json_integer_value(result) == 0;
 
@@ -59,7 +60,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
 static int arm_timer(struct ready_probe *probe, uint64_t delay_usec) {
     probe->timer = sd_event_source_disable_unref(probe->timer);
-    return sd_event_add_time_relative(probe->event, &probe->timer, CLOCK_BOOTTIME, delay_usec, 1, on_timer, probe);
+    return sd_event_add_time_relative(probe->event, &probe->timer, CLOCK_BOOTTIME, delay_usec, 1, on_timer,
+                                      probe);
 }
 
 static int try_later(struct ready_probe *probe) {
@@ -79,7 +81,8 @@ static int content(struct ready_probe *probe) {
     return 0;
 }
 
-/* Only what ends like JSON is worth a parser's time, lest a byte at a time costs a look at everything for each. */
+/* Only what ends like JSON is worth a parser's time, lest a byte at a time costs a look at everything for
+ * each. */
 static bool may_be_whole(const struct ready_probe *probe) {
     size_t size = probe->answer_size;
 
@@ -158,14 +161,19 @@ static int on_first(sd_event_source *source, void *userdata) {
 }
 
 int ready_probe_new(sd_event *event, const struct socket_config *config,
-                    void (*on_ready)(struct ready_probe *probe, uint64_t answer_usec, void *userdata), void *userdata, struct ready_probe **ret) {
+                    void (*on_ready)(struct ready_probe *probe, uint64_t answer_usec, void *userdata),
+                    void *userdata, struct ready_probe **ret) {
     struct ready_probe *probe = calloc(1, sizeof *probe);
     int r;
 
     if (!probe)
         return -ENOMEM;
-    *probe = (struct ready_probe){.event = sd_event_ref(event), .config = config, .on_ready = on_ready,
-                                  .userdata = userdata, .fd = -EBADF, .retry_usec = RETRY_FIRST_USEC};
+    *probe = (struct ready_probe){.event = sd_event_ref(event),
+                                  .config = config,
+                                  .on_ready = on_ready,
+                                  .userdata = userdata,
+                                  .fd = -EBADF,
+                                  .retry_usec = RETRY_FIRST_USEC};
     /* From the loop, so that on_ready never is called before this function has returned. */
     r = sd_event_add_defer(event, &probe->io, on_first, probe);
     if (r < 0) {

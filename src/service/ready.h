@@ -13,10 +13,11 @@
 
 struct ready_probe;
 
-/* on_ready is called from the event loop, once, with how long the answer took (from connect to last byte); the
- * probe may be freed there. The path is that of config->listen. timeout_usec bounds one try. */
+/* on_ready is called from the event loop, once, with how long the answer took (from connect to last byte);
+ * the probe may be freed there. The path is that of config->listen. timeout_usec bounds one try. */
 int ready_probe_new(sd_event *event, const struct socket_config *config,
-                    void (*on_ready)(struct ready_probe *probe, uint64_t answer_usec, void *userdata), void *userdata, struct ready_probe **ret);
+                    void (*on_ready)(struct ready_probe *probe, uint64_t answer_usec, void *userdata),
+                    void *userdata, struct ready_probe **ret);
 void ready_probe_free(struct ready_probe *probe);
 
 /* True for an answer of Kea that says success: {"result": 0, ...}, or a list that begins with one. */

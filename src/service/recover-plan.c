@@ -39,14 +39,15 @@ static bool same_text(const char *a, const char *b) {
     return a && b && strcmp(a, b) == 0;
 }
 
-enum leftover_proof leftover_prove(const struct process_facts *process, const struct leftover_context *context,
-                                   uid_t lock_owner) {
-    bool has_user = process->uid != (uid_t) -1 && (process->uid == context->uid || process->uid == lock_owner);
+enum leftover_proof leftover_prove(const struct process_facts *process,
+                                   const struct leftover_context *context, uid_t lock_owner) {
+    bool has_user =
+        process->uid != (uid_t) -1 && (process->uid == context->uid || process->uid == lock_owner);
 
     if (process->pid <= 1 || process->pid == context->supervisor || process->pid == context->self)
         return PROOF_NONE;
-    /* Init is everybody's ancestor: as PID 1 of a container only the service's name tells. Nor is a process ours that
-     * carries another service's name: a latchd within the service may have begun it. */
+    /* Init is everybody's ancestor: as PID 1 of a container only the service's name tells. Nor is a process
+     * ours that carries another service's name: a latchd within the service may have begun it. */
     if (context->supervisor > 0)
         for (size_t i = 0; i < process->n_ancestors; i++)
             if (process->ancestors[i].pid == context->supervisor &&
@@ -128,8 +129,8 @@ struct planner {
 };
 
 static int plan_blocked(struct planner *planner, size_t path, ssize_t holder) {
-    struct recover_action action = {.step = RECOVER_BLOCKED, .path = path, .holder = holder,
-                                    .until_usec = USEC_INFINITY};
+    struct recover_action action = {
+        .step = RECOVER_BLOCKED, .path = path, .holder = holder, .until_usec = USEC_INFINITY};
 
     planner->blocked = true;
     return add_action(planner->plan, &action);
@@ -148,8 +149,8 @@ static bool is_signalled(const struct planner *planner, const struct process_fac
     return false;
 }
 
-/* A helper at work has its daemon above it, whatever that daemon's executable is (a wrapper's, an older one): it holds
- * what the helper inherited. */
+/* A helper at work has its daemon above it, whatever that daemon's executable is (a wrapper's, an older one):
+ * it holds what the helper inherited. */
 static bool has_living_daemon(const struct planner *planner, const struct lock_facts *facts,
                               const struct process_facts *process) {
     for (size_t i = 0; i < process->n_ancestors; i++)
@@ -250,8 +251,8 @@ static int plan_path(struct planner *planner, size_t path) {
 }
 
 int recover_plan(const struct service_config *config, const struct inspection *inspection,
-                 const struct leftover_context *context, const struct leftover_watch *watches, size_t n_watches,
-                 uint64_t now, struct recover_plan *ret) {
+                 const struct leftover_context *context, const struct leftover_watch *watches,
+                 size_t n_watches, uint64_t now, struct recover_plan *ret) {
     _cleanup_recover_plan_ struct recover_plan plan = {0};
     struct planner planner = {
         .config = config,

@@ -4,15 +4,16 @@
 /* What to do about what is in the way, as a pure function: an inspection and the clock in, actions out.
  *
  * A leftover is acted on only if the service's main process is provably gone (struct lock_judgement says so),
- * and if the leftover is proven to be this service's. That it holds the lock proves nothing: a hostile process
- * can hand its descriptor to anybody (SCM_RIGHTS). */
+ * and if the leftover is proven to be this service's. That it holds the lock proves nothing: a hostile
+ * process can hand its descriptor to anybody (SCM_RIGHTS). */
 
 #include "service/inspect.h"
 
 enum leftover_proof {
     PROOF_NONE,
     PROOF_DESCENDANT, /* of this latchd, whose only service this is, or that carries the service's name */
-    PROOF_INVOCATION, /* it carries the service's name and the recorded invocation id, with the service's user */
+    PROOF_INVOCATION, /* it carries the service's name and the recorded invocation id, with the service's user
+                       */
     PROOF_HELPER,     /* an allowed helper executable with the service's user and no living daemon above it */
     PROOF_MAX,
 };
@@ -27,22 +28,23 @@ struct leftover_context {
     const char *invocation_id; /* of the generation that is gone; NULL: not known */
     pid_t self;                /* whoever asks is nobody's leftover */
     pid_t supervisor;          /* this latchd, when it is a child subreaper; 0: it is not */
-    bool only_service;         /* all of this latchd's children come from this service: it serves no other, and had
-                                  none when it began */
-    uid_t uid;                 /* that the daemon runs as; (uid_t) -1: not known */
-    const char *daemon_exe;    /* NULL: not known; then no helper can be told from one that is at work */
-    char *const *helpers;      /* OrphanAllow=, NULL-terminated; may be NULL */
+    bool only_service; /* all of this latchd's children come from this service: it serves no other, and had
+                          none when it began */
+    uid_t uid;         /* that the daemon runs as; (uid_t) -1: not known */
+    const char *daemon_exe; /* NULL: not known; then no helper can be told from one that is at work */
+    char *const *helpers;   /* OrphanAllow=, NULL-terminated; may be NULL */
 };
 
-/* lock_owner: the uid of the lock file's owner, who is the service's user as well (a wrapper may have changed to it);
- * (uid_t) -1: none. */
-enum leftover_proof leftover_prove(const struct process_facts *process, const struct leftover_context *context,
-                                   uid_t lock_owner);
+/* lock_owner: the uid of the lock file's owner, who is the service's user as well (a wrapper may have changed
+ * to it); (uid_t) -1: none. */
+enum leftover_proof leftover_prove(const struct process_facts *process,
+                                   const struct leftover_context *context, uid_t lock_owner);
 
 /* A leftover that is being waited for. Times on CLOCK_BOOTTIME; 0: not yet. */
 struct leftover_watch {
     struct process_id id;
-    enum leftover_proof proof; /* what it was proven by: on its way out a process has no executable any more */
+    enum leftover_proof
+        proof; /* what it was proven by: on its way out a process has no executable any more */
     uint64_t seen_usec;
     uint64_t terminated_usec;
     uint64_t killed_usec;
@@ -60,10 +62,10 @@ STRTAB_DECLARE(recover_step, enum recover_step);
 
 struct recover_action {
     enum recover_step step;
-    size_t path;              /* index into the inspection */
-    ssize_t holder;           /* index of the path's holder; -1: the process that the file names, or none */
+    size_t path;    /* index into the inspection */
+    ssize_t holder; /* index of the path's holder; -1: the process that the file names, or none */
     enum leftover_proof proof;
-    uint64_t until_usec;      /* of RECOVER_WAIT: look again then; USEC_INFINITY: when it ends */
+    uint64_t until_usec; /* of RECOVER_WAIT: look again then; USEC_INFINITY: when it ends */
 };
 
 enum recover_outcome {
@@ -84,8 +86,8 @@ void recover_plan_done(struct recover_plan *plan);
 /* -ENOMEM. A plan that is blocked still carries the actions on proven leftovers: an incomplete scan limits
  * what may be concluded from absence, it does not forbid ending what is proven. */
 int recover_plan(const struct service_config *config, const struct inspection *inspection,
-                 const struct leftover_context *context, const struct leftover_watch *watches, size_t n_watches,
-                 uint64_t now_usec, struct recover_plan *ret);
+                 const struct leftover_context *context, const struct leftover_watch *watches,
+                 size_t n_watches, uint64_t now_usec, struct recover_plan *ret);
 
 /* The process an action is about. */
 const struct process_facts *recover_action_process(const struct inspection *inspection,

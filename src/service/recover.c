@@ -23,12 +23,13 @@
 
 struct recovery_watch {
     struct leftover_watch leftover;
-    int pidfd;     /* in wait_fd */
+    int pidfd;           /* in wait_fd */
     bool leftover_known; /* a leftover that was reported; else somebody who blocks */
-    bool seen;     /* in this round */
+    bool seen;           /* in this round */
 };
 
-/* The user that the daemon runs as: ours when none is configured, (uid_t) -1 when who it is cannot be told. */
+/* The user that the daemon runs as: ours when none is configured, (uid_t) -1 when who it is cannot be told.
+ */
 static uid_t daemon_uid(const struct service_config *config) {
     _cleanup_credentials_ struct credentials credentials = {0};
 
@@ -69,14 +70,16 @@ int recovery_check_proc(int proc_fd, struct err *err) {
     if (strcmp(self, ours) == 0)
         r = procfs_read_status(proc_fd, getpid(), &status);
     if (strcmp(self, ours) != 0 || r < 0 || status.ns_depth != 1)
-        return err_set(err, EXDEV, "Failed",
-                       "/proc belongs to another PID namespace, so that nothing can be told of any process: mount it "
-                       "anew (mount -t proc proc /proc)");
+        return err_set(
+            err, EXDEV, "Failed",
+            "/proc belongs to another PID namespace, so that nothing can be told of any process: mount it "
+            "anew (mount -t proc proc /proc)");
     return 0;
 }
 
-int recovery_host_init_offline(struct recovery_host *host, const struct service_config *config, int runtime_dir_fd,
-                               int proc_fd, struct event_log *log, struct service_record *record, struct err *err) {
+int recovery_host_init_offline(struct recovery_host *host, const struct service_config *config,
+                               int runtime_dir_fd, int proc_fd, struct event_log *log,
+                               struct service_record *record, struct err *err) {
     _cleanup_free_ char *daemon_exe = service_find_daemon_exe(config);
     _cleanup_close_ int running = -EBADF;
     int r = recovery_check_proc(proc_fd, err);
@@ -93,7 +96,8 @@ int recovery_host_init_offline(struct recovery_host *host, const struct service_
         return err_set(err, EBUSY, "Held", "service %s runs already: PID %d, begun by latchd", config->name,
                        (int) record->main.pid);
     if (running < 0 && running != -ESRCH && running != -EBADMSG)
-        return err_set(err, -running, "Failed", "cannot tell whether PID %d still is the daemon of service %s: %m",
+        return err_set(err, -running, "Failed",
+                       "cannot tell whether PID %d still is the daemon of service %s: %m",
                        (int) record->main.pid, config->name);
     if (running == -EBADMSG)
         record->main = (struct process_id){0};
@@ -138,8 +142,8 @@ void recovery_done(struct recovery *recovery) {
     recovery->watches = NULL;
 }
 
-/* Finds or adds the watch on a process; NULL when it is gone already, or for want of resources: then the clock
- * does it. */
+/* Finds or adds the watch on a process; NULL when it is gone already, or for want of resources: then the
+ * clock does it. */
 static struct recovery_watch *watch_process(struct recovery *recovery, const struct recovery_host *host,
                                             const struct process_facts *process) {
     struct process_id id = {.pid = process->pid, .start_ticks = process->start_ticks};
@@ -208,7 +212,8 @@ static bool event_is_about_lock(enum event_id event) {
 
 /* Remembers for status and tells the journal, in the same words. */
 static void report(struct recovery *recovery, const struct recovery_host *host, enum event_id event,
-                   const struct inspection *inspection, const struct recover_action *action, const char *text) {
+                   const struct inspection *inspection, const struct recover_action *action,
+                   const char *text) {
     const struct process_facts *process = recover_action_process(inspection, action);
     struct event_fields fields = {.n = 0};
     char timeout[VALUE_FORMAT_MAX];
@@ -218,7 +223,8 @@ static void report(struct recovery *recovery, const struct recovery_host *host, 
                     inspection->paths[action->path].path);
     add_lock_fields(&fields, inspection, action->path, process);
     if (event == EVENT_ORPHAN_KILLED)
-        event_field_add(&fields, "LATCHD_TIMEOUT", "%s", value_format_usec(host->config->orphan_kill_usec, timeout));
+        event_field_add(&fields, "LATCHD_TIMEOUT", "%s",
+                        value_format_usec(host->config->orphan_kill_usec, timeout));
     if (action->proof != PROOF_NONE)
         event_field_set(&fields, "LATCHD_PROOF", leftover_proof_to_string(action->proof));
     event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
@@ -294,7 +300,8 @@ static int carry_out_signal(struct recovery *recovery, const struct recovery_hos
     if (r < 0) {
         r = err_set(err, -r, r == -EPERM ? "NotPermitted" : "Failed",
                     "cannot send %s to %s, a leftover that keeps %s: %m; end it by hand, as root",
-                    kill ? "SIGKILL" : "SIGTERM", who ? who : "a leftover", inspection->paths[action->path].path);
+                    kill ? "SIGKILL" : "SIGTERM", who ? who : "a leftover",
+                    inspection->paths[action->path].path);
         report_refused(recovery, host, inspection, action, err);
         return r;
     }
@@ -303,10 +310,11 @@ static int carry_out_signal(struct recovery *recovery, const struct recovery_hos
     else
         watch->leftover.terminated_usec = now_usec(CLOCK_BOOTTIME);
     if (asprintf(&text, "%s %s to %s, which a dead %s left and which keeps %s (proof: %s)",
-                 host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM", who ? who : "a leftover",
-                 host->config->name, inspection->paths[action->path].path,
+                 host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM",
+                 who ? who : "a leftover", host->config->name, inspection->paths[action->path].path,
                  leftover_proof_describe(action->proof)) >= 0)
-        report(recovery, host, kill ? EVENT_ORPHAN_KILLED : EVENT_ORPHAN_TERMINATED, inspection, action, text);
+        report(recovery, host, kill ? EVENT_ORPHAN_KILLED : EVENT_ORPHAN_TERMINATED, inspection, action,
+               text);
     return 0;
 }
 
@@ -322,11 +330,11 @@ static void report_leftover(struct recovery *recovery, const struct recovery_hos
         return;
     watch->leftover_known = true;
     if (host->config->orphan_policy == ORPHAN_WAIT)
-        r = asprintf(&text, "%s is held by a leftover: %s. Waiting for it to end", inspection->paths[action->path].path,
-                     summary ? summary : "");
+        r = asprintf(&text, "%s is held by a leftover: %s. Waiting for it to end",
+                     inspection->paths[action->path].path, summary ? summary : "");
     else if (host->on_request || host->config->orphan_grace_usec == 0)
-        r = asprintf(&text, "%s is held by a leftover: %s. It is ended now", inspection->paths[action->path].path,
-                     summary ? summary : "");
+        r = asprintf(&text, "%s is held by a leftover: %s. It is ended now",
+                     inspection->paths[action->path].path, summary ? summary : "");
     else
         r = asprintf(&text, "%s is held by a leftover: %s. It has %s to end by itself",
                      inspection->paths[action->path].path, summary ? summary : "",
@@ -335,8 +343,9 @@ static void report_leftover(struct recovery *recovery, const struct recovery_hos
         report(recovery, host, EVENT_LOCK_ORPHANED, inspection, action, text);
 }
 
-static int carry_out(struct recovery *recovery, const struct recovery_host *host, const struct inspection *inspection,
-                     const struct recover_action *action, uint64_t *next_usec, struct err *err) {
+static int carry_out(struct recovery *recovery, const struct recovery_host *host,
+                     const struct inspection *inspection, const struct recover_action *action,
+                     uint64_t *next_usec, struct err *err) {
     const struct process_facts *process = recover_action_process(inspection, action);
     struct recovery_watch *watch;
 
@@ -347,7 +356,8 @@ static int carry_out(struct recovery *recovery, const struct recovery_host *host
     watch = watch_process(recovery, host, process);
     if (action->step == RECOVER_BLOCKED)
         return 0;
-    if (!watch) { /* gone since: look again, but do not spin where it is descriptors or memory that we want for */
+    if (!watch) { /* gone since: look again, but do not spin where it is descriptors or memory that we want
+                     for */
         *next_usec = now_usec(CLOCK_BOOTTIME) + AGAIN_USEC;
         return 0;
     }
@@ -364,7 +374,8 @@ static int carry_out(struct recovery *recovery, const struct recovery_host *host
 
 /* The first thing that blocks, in words, and once in the journal for each new one. */
 static void report_blocked(struct recovery *recovery, const struct recovery_host *host,
-                           const struct inspection *inspection, const struct recover_plan *plan, struct err *err) {
+                           const struct inspection *inspection, const struct recover_plan *plan,
+                           struct err *err) {
     const struct recover_action *action = NULL;
     const struct inspected *inspected;
     _cleanup_free_ char *summary = NULL, *advice = NULL, *text = NULL;
@@ -379,10 +390,11 @@ static void report_blocked(struct recovery *recovery, const struct recovery_host
     verdict = inspected->judgement.verdict;
     summary = summary_of(inspection, action->path);
     if (verdict == VERDICT_ORPHANED)
-        advice = strdup(host->config->orphan_policy == ORPHAN_FAIL
-                            ? "OrphanPolicy=fail leaves it to you"
-                            : "nothing proves that it is this service's: if you know it for one, end it by hand, or "
-                              "name its executable in OrphanAllow=");
+        advice = strdup(
+            host->config->orphan_policy == ORPHAN_FAIL
+                ? "OrphanPolicy=fail leaves it to you"
+                : "nothing proves that it is this service's: if you know it for one, end it by hand, or "
+                  "name its executable in OrphanAllow=");
     else
         advice = lock_advise(&inspection->facts[action->path], &inspected->context, &inspected->judgement,
                              host->config->name);
@@ -413,16 +425,18 @@ static bool nobody_was_seen(const struct inspection *inspection, const struct re
         enum verdict_reason reason = inspection->paths[plan->actions[i].path].judgement.reason;
 
         if (plan->actions[i].step == RECOVER_BLOCKED &&
-            (reason == REASON_INCOMPLETE_SCAN || reason == REASON_UNATTRIBUTED || reason == REASON_OTHER_PID_NAMESPACE))
+            (reason == REASON_INCOMPLETE_SCAN || reason == REASON_UNATTRIBUTED ||
+             reason == REASON_OTHER_PID_NAMESPACE))
             return true;
     }
     return false;
 }
 
-/* Inspects and plans. The kernel's list of locks is read before the descriptors are: whoever ended in between is
- * still in the one and no more in the others. So before that is called blocked, it is looked at again. */
-static int look(const struct recovery *recovery, const struct recovery_host *host, const struct leftover_watch *watches,
-                struct inspection *inspection, struct recover_plan *plan, struct err *err) {
+/* Inspects and plans. The kernel's list of locks is read before the descriptors are: whoever ended in between
+ * is still in the one and no more in the others. So before that is called blocked, it is looked at again. */
+static int look(const struct recovery *recovery, const struct recovery_host *host,
+                const struct leftover_watch *watches, struct inspection *inspection,
+                struct recover_plan *plan, struct err *err) {
     struct leftover_context leftover = host->leftover;
 
     for (unsigned looks = 1;; looks++) {
@@ -431,8 +445,8 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
         if (r < 0)
             return r;
         leftover.daemon_exe = inspection->daemon_exe;
-        r = recover_plan(host->config, inspection, &leftover, watches, recovery->n_watches, now_usec(CLOCK_BOOTTIME),
-                         plan);
+        r = recover_plan(host->config, inspection, &leftover, watches, recovery->n_watches,
+                         now_usec(CLOCK_BOOTTIME), plan);
         if (r < 0)
             return err_set(err, -r, "Failed", "out of memory");
         if (plan->outcome != RECOVERY_BLOCKED || recovery->blocked_steps > 0 || looks == LOOKS_MAX ||
@@ -443,8 +457,9 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
     }
 }
 
-int recovery_step(struct recovery *recovery, const struct recovery_host *host, enum recover_outcome *ret_outcome,
-                  uint64_t *ret_next_usec, struct inspection *ret_inspection, struct err *err) {
+int recovery_step(struct recovery *recovery, const struct recovery_host *host,
+                  enum recover_outcome *ret_outcome, uint64_t *ret_next_usec,
+                  struct inspection *ret_inspection, struct err *err) {
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_recover_plan_ struct recover_plan plan = {0};
     _cleanup_free_ struct leftover_watch *watches = copy_watches(recovery);

@@ -15,8 +15,8 @@ struct recovery {
     int wait_fd;                    /* epoll(7) over the pidfds below; -EBADF before recovery_init() */
     struct recovery_watch *watches; /* owned */
     size_t n_watches;
-    json_t *actions;      /* owned: what was done, for status: [{step, path, pid, text, atUSec}] */
-    char *blocked_by;     /* owned: the message of the last BLOCKED event; NULL while not blocked */
+    json_t *actions;       /* owned: what was done, for status: [{step, path, pid, text, atUSec}] */
+    char *blocked_by;      /* owned: the message of the last BLOCKED event; NULL while not blocked */
     uint64_t started_usec; /* CLOCK_REALTIME; 0: nothing was in the way so far */
     unsigned blocked_steps;
 };
@@ -30,9 +30,9 @@ struct recovery_host {
     struct event_scope scope;
     int proc_fd;
     bool dry_run;
-    bool stopping;   /* nothing is to be started: that somebody is in the way is not reported */
-    uint64_t patience_usec; /* of recovery_run(): whoever blocks may be about to end; killed, a large process takes a
-                             * while to die */
+    bool stopping;          /* nothing is to be started: that somebody is in the way is not reported */
+    uint64_t patience_usec; /* of recovery_run(): whoever blocks may be about to end; killed, a large process
+                             * takes a while to die */
     bool on_request; /* somebody asked for it: no grace time, and OrphanPolicy= does not hold it back */
 };
 
@@ -41,12 +41,14 @@ struct recovery_host {
 void recovery_host_init(struct recovery_host *host, const struct service_config *config,
                         const struct service_record *record, int proc_fd, struct event_log *log);
 
-/* The same for a service without a supervisor, read from its state file. -EBUSY "Held": its daemon runs. *record
- * has to outlive the host. */
-int recovery_host_init_offline(struct recovery_host *host, const struct service_config *config, int runtime_dir_fd,
-                               int proc_fd, struct event_log *log, struct service_record *record, struct err *err);
+/* The same for a service without a supervisor, read from its state file. -EBUSY "Held": its daemon runs.
+ * *record has to outlive the host. */
+int recovery_host_init_offline(struct recovery_host *host, const struct service_config *config,
+                               int runtime_dir_fd, int proc_fd, struct event_log *log,
+                               struct service_record *record, struct err *err);
 
-/* Process numbers mean nothing in the /proc of another PID namespace: -EXDEV "Failed" where that is mounted. */
+/* Process numbers mean nothing in the /proc of another PID namespace: -EXDEV "Failed" where that is mounted.
+ */
 int recovery_check_proc(int proc_fd, struct err *err);
 
 int recovery_init(struct recovery *recovery);
@@ -55,13 +57,14 @@ void recovery_done(struct recovery *recovery);
 /* Forgets what was done and whom it watched: the next step begins anew. */
 void recovery_reset(struct recovery *recovery);
 
-/* One round. *ret_next_usec (CLOCK_BOOTTIME) is when to step again if nothing wakes wait_fd before; USEC_INFINITY:
- * never. For RECOVERY_BLOCKED *err says who is in the way ("Held" for a living owner, else "Blocked"). -errno:
- * the round could not be made; the caller may try again. The inspection goes to *ret_inspection, if that is
- * not NULL, for the caller to release. */
-int recovery_step(struct recovery *recovery, const struct recovery_host *host, enum recover_outcome *ret_outcome,
-                  uint64_t *ret_next_usec, struct inspection *ret_inspection, struct err *err);
+/* One round. *ret_next_usec (CLOCK_BOOTTIME) is when to step again if nothing wakes wait_fd before;
+ * USEC_INFINITY: never. For RECOVERY_BLOCKED *err says who is in the way ("Held" for a living owner, else
+ * "Blocked"). -errno: the round could not be made; the caller may try again. The inspection goes to
+ * *ret_inspection, if that is not NULL, for the caller to release. */
+int recovery_step(struct recovery *recovery, const struct recovery_host *host,
+                  enum recover_outcome *ret_outcome, uint64_t *ret_next_usec,
+                  struct inspection *ret_inspection, struct err *err);
 
-/* Steps until the way is free or blocked, waiting in between: for `latchd exec` and `latchctl clear`, which have
- * no event loop. 0: the way is free. -EBUSY with *err: blocked. */
+/* Steps until the way is free or blocked, waiting in between: for `latchd exec` and `latchctl clear`, which
+ * have no event loop. 0: the way is free. -EBUSY with *err: blocked. */
 int recovery_run(struct recovery *recovery, const struct recovery_host *host, struct err *err);

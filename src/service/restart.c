@@ -28,7 +28,8 @@ const char *exit_status_describe(const struct exit_status *status, char *buffer,
     else if (status->code == CLD_EXITED)
         snprintf(buffer, size, "exited with status %d", status->status);
     else
-        snprintf(buffer, size, "was killed by SIG%s%s", value_format_signal(status->status, signal, sizeof signal),
+        snprintf(buffer, size, "was killed by SIG%s%s",
+                 value_format_signal(status->status, signal, sizeof signal),
                  status->code == CLD_DUMPED ? " (core dumped)" : "");
     return buffer;
 }
@@ -47,8 +48,8 @@ bool restart_wanted(enum restart_policy policy, const struct exit_status *status
     }
 }
 
-uint64_t restart_delay(const struct service_config *config, struct restart_history *history, uint64_t now_usec_,
-                       uint64_t ran_usec, bool *ret_limited) {
+uint64_t restart_delay(const struct service_config *config, struct restart_history *history,
+                       uint64_t now_usec_, uint64_t ran_usec, bool *ret_limited) {
     uint64_t delay = config->restart_usec, most = config->restart_max_delay_usec;
 
     if (ran_usec >= config->restart_reset_usec)
@@ -65,13 +66,15 @@ uint64_t restart_delay(const struct service_config *config, struct restart_histo
     *ret_limited = false;
     if (config->start_limit_burst == 0 || config->start_limit_interval_usec == 0)
         return delay;
-    if (history->in_window == 0 || now_usec_ - history->window_start_usec >= config->start_limit_interval_usec) {
+    if (history->in_window == 0 ||
+        now_usec_ - history->window_start_usec >= config->start_limit_interval_usec) {
         history->window_start_usec = now_usec_;
         history->in_window = 0;
     }
     if (++history->in_window >= config->start_limit_burst) {
         uint64_t interval = config->start_limit_interval_usec,
-                 rest = interval == USEC_INFINITY ? USEC_INFINITY : interval - (now_usec_ - history->window_start_usec);
+                 rest = interval == USEC_INFINITY ? USEC_INFINITY
+                                                  : interval - (now_usec_ - history->window_start_usec);
 
         *ret_limited = true;
         history->in_window = 0;

@@ -9,10 +9,10 @@
 #include "config/config.h"
 
 struct exit_status {
-    bool known;  /* false: an adopted daemon, whose parent is another process */
+    bool known; /* false: an adopted daemon, whose parent is another process */
     bool failed_to_execute;
-    int code;    /* si_code: CLD_EXITED, CLD_KILLED or CLD_DUMPED */
-    int status;  /* the exit status, or the signal's number */
+    int code;   /* si_code: CLD_EXITED, CLD_KILLED or CLD_DUMPED */
+    int status; /* the exit status, or the signal's number */
 };
 
 /* Exit status 0, or death by a signal that asks for an end: SIGHUP, SIGINT, SIGTERM, SIGPIPE (as systemd has
@@ -32,8 +32,8 @@ struct restart_history {
 };
 
 /* How long to wait before the next start, and the bookkeeping for it: RestartSec=, doubled with each restart
- * in a row up to RestartMaxDelaySec= (from zero it grows by way of 10 ms); after RestartResetSec= of running it begins
- * anew. When StartLimitBurst= starts have happened within StartLimitIntervalSec=, the rest of that interval is waited
- * for (*ret_limited), which is USEC_INFINITY for an infinite one. */
-uint64_t restart_delay(const struct service_config *config, struct restart_history *history, uint64_t now_usec,
-                       uint64_t ran_usec, bool *ret_limited);
+ * in a row up to RestartMaxDelaySec= (from zero it grows by way of 10 ms); after RestartResetSec= of running
+ * it begins anew. When StartLimitBurst= starts have happened within StartLimitIntervalSec=, the rest of that
+ * interval is waited for (*ret_limited), which is USEC_INFINITY for an infinite one. */
+uint64_t restart_delay(const struct service_config *config, struct restart_history *history,
+                       uint64_t now_usec, uint64_t ran_usec, bool *ret_limited);

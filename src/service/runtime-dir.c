@@ -13,8 +13,8 @@
 #include "lock/describe.h"
 #include "lock/probe.h"
 
-/* A latchd that was killed may have left a child between fork and its first instruction, which holds a copy of
- * the lock's descriptor until it has closed it: moments. */
+/* A latchd that was killed may have left a child between fork and its first instruction, which holds a copy
+ * of the lock's descriptor until it has closed it: moments. */
 #define LOCK_PATIENCE_USEC (500 * USEC_PER_MSEC)
 
 int runtime_dir_open(const char *path, bool create, struct err *err) {
@@ -31,10 +31,11 @@ int runtime_dir_open(const char *path, bool create, struct err *err) {
     if (fstat(fd, &st) < 0)
         return err_set(err, errno, "Failed", "cannot look at the runtime directory %s: %m", path);
     if (create && (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH))))
-        return err_set(err, EPERM, "NotPermitted",
-                       "the runtime directory %s is owned by uid %u with mode %04o: it must be ours and writable by "
-                       "nobody else (chown, chmod 0755, or choose another by --runtime-dir)",
-                       path, st.st_uid, (unsigned) (st.st_mode & 07777));
+        return err_set(
+            err, EPERM, "NotPermitted",
+            "the runtime directory %s is owned by uid %u with mode %04o: it must be ours and writable by "
+            "nobody else (chown, chmod 0755, or choose another by --runtime-dir)",
+            path, st.st_uid, (unsigned) (st.st_mode & 07777));
     return TAKE_FD(fd);
 }
 
@@ -51,11 +52,12 @@ static int locked_by_other(const char *runtime_dir, const char *name, const char
         who = process_describe(&facts->holders[0].process);
     lock_facts_free_array(facts, facts ? 1 : 0);
     return err_set(err, EBUSY, "Held",
-                   "service %s is served by another latchd already: %s holds %s; see latchctl status %s", service,
-                   who ? who : "somebody", path, service);
+                   "service %s is served by another latchd already: %s holds %s; see latchctl status %s",
+                   service, who ? who : "somebody", path, service);
 }
 
-int runtime_dir_lock_service(int runtime_dir_fd, const char *runtime_dir, const char *service, struct err *err) {
+int runtime_dir_lock_service(int runtime_dir_fd, const char *runtime_dir, const char *service,
+                             struct err *err) {
     uint64_t until = now_usec(CLOCK_BOOTTIME) + LOCK_PATIENCE_USEC;
     _cleanup_close_ int fd = -EBADF;
     char name[NAME_MAX + 1];
@@ -64,14 +66,17 @@ int runtime_dir_lock_service(int runtime_dir_fd, const char *runtime_dir, const 
     if (snprintf(name, sizeof name, "%s.lock", service) >= (int) sizeof name)
         return err_set(err, ENAMETOOLONG, "Failed", "the service's name is too long: %s", service);
     /* Whoever may open it may lock it, and would keep us out: it is for us alone. */
-    fd = openat(runtime_dir_fd, name, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    fd = openat(runtime_dir_fd, name, O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+                0600);
     if (fd < 0)
-        return err_set(err, errno, errno == EACCES ? "NotPermitted" : "Failed", "cannot open %s/%s: %m", runtime_dir,
-                       name);
+        return err_set(err, errno, errno == EACCES ? "NotPermitted" : "Failed", "cannot open %s/%s: %m",
+                       runtime_dir, name);
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0))
-        return err_set(err, EPERM, "NotPermitted", "%s/%s is not a regular file of ours: remove it", runtime_dir, name);
+        return err_set(err, EPERM, "NotPermitted", "%s/%s is not a regular file of ours: remove it",
+                       runtime_dir, name);
     if ((st.st_mode & 0077) && st.st_uid == geteuid() && fchmod(fd, 0600) < 0)
-        return err_set(err, errno, "Failed", "cannot take the rights of others on %s/%s away: %m", runtime_dir, name);
+        return err_set(err, errno, "Failed", "cannot take the rights of others on %s/%s away: %m",
+                       runtime_dir, name);
     while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
             return err_set(err, errno, "Failed", "cannot lock %s/%s: %m", runtime_dir, name);

@@ -181,7 +181,8 @@ static void report_failure(struct service *service, const struct err *err) {
 
     event_field_set(&fields, "LATCHD_COMMAND", service->config->exec_start[0]);
     event_field_add(&fields, "ERRNO", "%d", err->number);
-    event_emit(service->manager->log, EVENT_EXEC_FAILED, &scope, fields.fields, fields.n, "%s", err_text(err));
+    event_emit(service->manager->log, EVENT_EXEC_FAILED, &scope, fields.fields, fields.n, "%s",
+               err_text(err));
     err_done(&service->failure);
     (void) err_set(&service->failure, err->number ? err->number : EIO, err->name, "%s", err_text(err));
 }
@@ -241,8 +242,8 @@ static int release(struct service *service, struct err *err) {
         return r;
     r = service_watch_main(service, TAKE_FD(launch->spawn.pidfd), true);
     if (r >= 0)
-        r = sd_event_add_io(service->manager->event, &service->launch_source, launch->spawn.channel_fd, EPOLLIN,
-                            on_channel, service);
+        r = sd_event_add_io(service->manager->event, &service->launch_source, launch->spawn.channel_fd,
+                            EPOLLIN, on_channel, service);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot watch the new process: %m");
     r = spawn_release(&launch->spawn);
@@ -265,8 +266,8 @@ void service_spawn(struct service *service) {
     if (r < 0)
         r = err_set(&err, -r, "Failed", "cannot make an invocation id: %m");
     if (r >= 0)
-        r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id, true,
-                                   &service->launch, &err);
+        r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id,
+                                   true, &service->launch, &err);
     if (r >= 0)
         r = spawn_start(service->manager->proc_fd, &service->launch->plan, &service->launch->spawn, &err);
     if (r >= 0) {
@@ -284,7 +285,7 @@ void service_spawn(struct service *service) {
     scope = service_scope(service);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
     event_field_set(&fields, "LATCHD_COMMAND", service->config->exec_start[0]);
-    event_emit(service->manager->log, EVENT_SERVICE_STARTING, &scope, fields.fields, fields.n, "Starting %s as PID %d",
-               service->config->exec_start[0], (int) service->record.main.pid);
+    event_emit(service->manager->log, EVENT_SERVICE_STARTING, &scope, fields.fields, fields.n,
+               "Starting %s as PID %d", service->config->exec_start[0], (int) service->record.main.pid);
     (void) service_arm_timer(service, service->config->timeout_start_usec);
 }

@@ -21,20 +21,21 @@ static void verify_limits(struct service *service) {
         struct event_fields fields = {.n = 0};
         char wanted[RLIMIT_FORMAT_MAX], real[RLIMIT_FORMAT_MAX];
 
-        rlimit_format(service->limits.of[mismatches[i].resource].soft, service->limits.of[mismatches[i].resource].hard,
-                       wanted);
+        rlimit_format(service->limits.of[mismatches[i].resource].soft,
+                      service->limits.of[mismatches[i].resource].hard, wanted);
         rlimit_format(mismatches[i].soft, mismatches[i].hard, real);
         event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
         event_field_set(&fields, "LATCHD_LIMIT", name);
         event_field_set(&fields, "LATCHD_CONFIGURED", wanted);
         event_field_set(&fields, "LATCHD_EFFECTIVE", real);
         event_emit(service->manager->log, EVENT_LIMIT_MISMATCH, &scope, fields.fields, fields.n,
-                   "Limit%s=%s was set, but PID %d runs with %s", name, wanted, (int) service->record.main.pid, real);
+                   "Limit%s=%s was set, but PID %d runs with %s", name, wanted,
+                   (int) service->record.main.pid, real);
     }
 }
 
-/* After start: the daemon's own descriptor holds the lock, and it is the lock at the path (nobody replaced the
- * file meanwhile, as Kea's own failure path may do). */
+/* After start: the daemon's own descriptor holds the lock, and it is the lock at the path (nobody replaced
+ * the file meanwhile, as Kea's own failure path may do). */
 static void verify_locks(struct service *service) {
     struct known_main known = service_known_main(service);
     struct event_scope scope = service_scope(service);
@@ -62,7 +63,8 @@ static void verify_locks(struct service *service) {
         event_field_set(&fields, "LATCHD_REASON", verdict_reason_to_string(inspected->judgement.reason));
         event_emit(service->manager->log, EVENT_VERIFY_FAILED, &scope, fields.fields, fields.n,
                    "PID %d runs, but it does not hold %s (%s, %s): %s; latchctl restart %s puts it right",
-                   (int) service->record.main.pid, inspected->path, verdict_to_string(inspected->judgement.verdict),
+                   (int) service->record.main.pid, inspected->path,
+                   verdict_to_string(inspected->judgement.verdict),
                    verdict_reason_to_string(inspected->judgement.reason), summary ? summary : "",
                    service->config->name);
     }
@@ -105,7 +107,8 @@ int service_begin_probes(struct service *service) {
     for (size_t i = 0; i < service->config->n_sockets; i++) {
         int r;
 
-        if (service->config->sockets[i]->probe == SOCKET_PROBE_NONE || service->config->sockets[i]->listen[0] != '/')
+        if (service->config->sockets[i]->probe == SOCKET_PROBE_NONE ||
+            service->config->sockets[i]->listen[0] != '/')
             continue;
         r = ready_probe_new(service->manager->event, service->config->sockets[i], on_socket_ready, service,
                             &service->probes[i]);

@@ -28,17 +28,20 @@ struct known_main service_known_main(const struct service *service) {
 struct recovery_host service_recovery_host(const struct service *service) {
     struct recovery_host host;
 
-    recovery_host_init(&host, service->config, &service->record, service->manager->proc_fd, service->manager->log);
+    recovery_host_init(&host, service->config, &service->record, service->manager->proc_fd,
+                       service->manager->log);
     host.known = service_known_main(service);
     host.leftover.supervisor = service->manager->subreaper ? getpid() : 0;
     host.leftover.only_service = service->manager->n_services == 1 && !service->manager->had_children;
     return host;
 }
 
-static void emit(struct service *service, enum event_id id, const struct event_fields *fields, const char *text) {
+static void emit(struct service *service, enum event_id id, const struct event_fields *fields,
+                 const char *text) {
     struct event_scope scope = service_scope(service);
 
-    event_emit(service->manager->log, id, &scope, fields ? fields->fields : NULL, fields ? fields->n : 0, "%s", text);
+    event_emit(service->manager->log, id, &scope, fields ? fields->fields : NULL, fields ? fields->n : 0,
+               "%s", text);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -54,10 +57,10 @@ int service_arm_timer(struct service *service, uint64_t delay_usec) {
     service->timer = sd_event_source_disable_unref(service->timer);
     if (delay_usec >= USEC_INFINITY - now)
         return 0;
-    /* Not relative: that would count from the beginning of this turn of the loop, in which a sweep over all processes
-     * may have taken its time. */
-    return sd_event_add_time(service->manager->event, &service->timer, CLOCK_BOOTTIME, now + delay_usec, 1, on_timer,
-                             service);
+    /* Not relative: that would count from the beginning of this turn of the loop, in which a sweep over all
+     * processes may have taken its time. */
+    return sd_event_add_time(service->manager->event, &service->timer, CLOCK_BOOTTIME, now + delay_usec, 1,
+                             on_timer, service);
 }
 
 static void set_state(struct service *service, enum service_state state) {
@@ -89,8 +92,8 @@ static void keep_last_recovery(struct service *service) {
     if (!service->recovery.actions)
         return;
     json_decref(service->last_recovery);
-    service->last_recovery = json_pack("{s:I, s:O}", "atUSec", (json_int_t) service->recovery.started_usec, "actions",
-                                       service->recovery.actions);
+    service->last_recovery = json_pack("{s:I, s:O}", "atUSec", (json_int_t) service->recovery.started_usec,
+                                       "actions", service->recovery.actions);
 }
 
 bool service_is_down(const struct service *service) {
@@ -102,8 +105,8 @@ static void await_recovery(struct service *service, uint64_t next_usec) {
     uint64_t now = now_usec(CLOCK_BOOTTIME);
 
     if (!service->recovery_source &&
-        sd_event_add_io(service->manager->event, &service->recovery_source, service->recovery.wait_fd, EPOLLIN,
-                        on_recovery_wakeup, service) < 0 &&
+        sd_event_add_io(service->manager->event, &service->recovery_source, service->recovery.wait_fd,
+                        EPOLLIN, on_recovery_wakeup, service) < 0 &&
         next_usec == USEC_INFINITY)
         next_usec = now + USEC_PER_SEC; /* nothing will wake us: look again by the clock */
     if (next_usec != USEC_INFINITY)
@@ -111,9 +114,9 @@ static void await_recovery(struct service *service, uint64_t next_usec) {
     (void) service_arm_timer(service, next_usec);
 }
 
-/* A stop on request is done when what the daemon left has gone as well: it would hold the locks, in the way of a
- * daemon that somebody starts by hand or from another unit. Policy and proofs are those of a start; who is not
- * proven to be ours is left alone, and is in nobody's way for now. */
+/* A stop on request is done when what the daemon left has gone as well: it would hold the locks, in the way
+ * of a daemon that somebody starts by hand or from another unit. Policy and proofs are those of a start; who
+ * is not proven to be ours is left alone, and is in nobody's way for now. */
 static void sweep(struct service *service) {
     struct recovery_host host = service_recovery_host(service);
     _cleanup_err_ struct err err = {0};
@@ -124,7 +127,8 @@ static void sweep(struct service *service) {
     host.stopping = true;
     r = recovery_step(&service->recovery, &host, &outcome, &next_usec, NULL, &err);
     if (r >= 0 && outcome == RECOVERY_WORKING && now_usec(CLOCK_BOOTTIME) < service->sweep_until_usec) {
-        await_recovery(service, next_usec < service->sweep_until_usec ? next_usec : service->sweep_until_usec);
+        await_recovery(service,
+                       next_usec < service->sweep_until_usec ? next_usec : service->sweep_until_usec);
         return;
     }
     keep_last_recovery(service);
@@ -187,9 +191,11 @@ static void terminate_main(struct service *service, bool force) {
     value_format_signal(number, signal, sizeof signal);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
     if (force) {
-        event_field_add(&fields, "LATCHD_TIMEOUT", "%s", value_format_usec(service->config->timeout_stop_usec, waited));
-        r = asprintf(&text, "PID %d did not end within %s of SIG%s: sending SIGKILL", (int) service->record.main.pid,
-                     waited, value_format_signal(service->config->kill_signal, signal, sizeof signal));
+        event_field_add(&fields, "LATCHD_TIMEOUT", "%s",
+                        value_format_usec(service->config->timeout_stop_usec, waited));
+        r = asprintf(&text, "PID %d did not end within %s of SIG%s: sending SIGKILL",
+                     (int) service->record.main.pid, waited,
+                     value_format_signal(service->config->kill_signal, signal, sizeof signal));
     } else
         r = asprintf(&text, "Stopping PID %d with SIG%s", (int) service->record.main.pid, signal);
     event_field_add(&fields, "LATCHD_SIGNAL", "SIG%s", signal); /* the one that it did not obey */
@@ -209,7 +215,8 @@ static void reload_main(struct service *service) {
 }
 
 static void back_off(struct service *service) {
-    uint64_t now = now_usec(CLOCK_BOOTTIME), ran = service->main_since_usec ? now - service->main_since_usec : 0;
+    uint64_t now = now_usec(CLOCK_BOOTTIME),
+             ran = service->main_since_usec ? now - service->main_since_usec : 0;
     struct event_fields fields = {.n = 0};
     _cleanup_free_ char *text = NULL;
     char delay_text[VALUE_FORMAT_MAX], how[96];
@@ -219,13 +226,15 @@ static void back_off(struct service *service) {
     value_format_usec(delay, delay_text);
     event_field_set(&fields, "LATCHD_DELAY", delay_text);
     event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
-    event_field_add(&fields, "LATCHD_REASON", "it %s%s", exit_status_describe(&service->last_exit, how, sizeof how),
+    event_field_add(&fields, "LATCHD_REASON", "it %s%s",
+                    exit_status_describe(&service->last_exit, how, sizeof how),
                     limited ? ", too often for StartLimitBurst=" : "");
     if (limited ? asprintf(&text, "Started too often (StartLimitBurst=%u): starting again in %s",
                            service->config->start_limit_burst, delay_text) >= 0
                 : asprintf(&text, "Starting again in %s", delay_text) >= 0)
         emit(service, EVENT_SERVICE_RESTART_SCHEDULED, &fields, text);
-    (void) service_arm_timer(service, delay); /* be it 0: not from in here, where a start that fails comes back */
+    (void) service_arm_timer(service,
+                             delay); /* be it 0: not from in here, where a start that fails comes back */
 }
 
 static void report_start_timeout(struct service *service) {
@@ -239,11 +248,13 @@ static void report_start_timeout(struct service *service) {
     if (asprintf(&text, "Not ready after %s (TimeoutStartSec=): stopping it", waited) >= 0)
         emit(service, EVENT_READY_TIMEOUT, &fields, text);
     err_done(&service->failure);
-    (void) err_set(&service->failure, ETIMEDOUT, "Timeout", "it was not ready within %s (TimeoutStartSec=)", waited);
+    (void) err_set(&service->failure, ETIMEDOUT, "Timeout", "it was not ready within %s (TimeoutStartSec=)",
+                   waited);
 }
 
 /* What is remembered of an event beyond the state, until the daemon has ended. */
-static void remember(struct service *service, enum service_event event, const struct service_transition *transition) {
+static void remember(struct service *service, enum service_event event,
+                     const struct service_transition *transition) {
     bool asked = event == SERVICE_ON_START || event == SERVICE_ON_RESTART || event == SERVICE_ON_STOP;
 
     if (service->state == SERVICE_STARTING && event == SERVICE_ON_TIMEOUT) {
@@ -321,19 +332,19 @@ static void read_exit_status(struct service *service, struct exit_status *ret) {
     siginfo_t info = {0};
 
     *ret = (struct exit_status){0};
-    if (!service->main_is_child || waitid(P_PIDFD, (id_t) service->main_pidfd, &info, WEXITED | WNOHANG) < 0 ||
-        info.si_pid == 0)
+    if (!service->main_is_child ||
+        waitid(P_PIDFD, (id_t) service->main_pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
         return;
     *ret = (struct exit_status){.known = true, .code = info.si_code, .status = info.si_status};
 }
 
 static void add_exit_fields(const struct exit_status *exit, struct event_fields *fields) {
     event_field_set(fields, "LATCHD_EXIT_CODE",
-                    exit->failed_to_execute     ? "not-executed"
-                    : !exit->known              ? "unknown"
-                    : exit->code == CLD_EXITED  ? "exited"
-                    : exit->code == CLD_DUMPED  ? "dumped"
-                                                : "killed");
+                    exit->failed_to_execute    ? "not-executed"
+                    : !exit->known             ? "unknown"
+                    : exit->code == CLD_EXITED ? "exited"
+                    : exit->code == CLD_DUMPED ? "dumped"
+                                               : "killed");
     if (exit->known)
         event_field_add(fields, "LATCHD_EXIT_STATUS", "%d", exit->status);
     else
@@ -424,7 +435,8 @@ int service_watch_main(struct service *service, int pidfd, bool is_child) {
     service->main_pidfd = pidfd;
     service->main_is_child = is_child;
     service->main_since_usec = now_usec(CLOCK_BOOTTIME);
-    r = sd_event_add_io(service->manager->event, &service->main_source, pidfd, EPOLLIN, on_main_pidfd, service);
+    r = sd_event_add_io(service->manager->event, &service->main_source, pidfd, EPOLLIN, on_main_pidfd,
+                        service);
     return r;
 }
 
@@ -449,12 +461,14 @@ int service_adopt(struct service *service) {
         reject_state(service, err_text(&err));
         return r == -EBADMSG ? 0 : r;
     }
-    pidfd = state_file_find_main(service->manager->proc_fd, service->config->name, &service->record, daemon_exe);
+    pidfd =
+        state_file_find_main(service->manager->proc_fd, service->config->name, &service->record, daemon_exe);
     if (pidfd == -EBADMSG) {
-        if (asprintf(&text,
-                     "%s.state names PID %d, which does not carry this service's invocation id: not taken for its "
-                     "daemon",
-                     service->config->name, (int) service->record.main.pid) >= 0)
+        if (asprintf(
+                &text,
+                "%s.state names PID %d, which does not carry this service's invocation id: not taken for its "
+                "daemon",
+                service->config->name, (int) service->record.main.pid) >= 0)
             reject_state(service, text);
         service->record.main = (struct process_id){0};
     }
@@ -464,8 +478,8 @@ int service_adopt(struct service *service) {
     if (r < 0)
         return r;
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
-    if (asprintf(&text, "Taken over from an earlier latchd: PID %d goes on running", (int) service->record.main.pid) >=
-        0)
+    if (asprintf(&text, "Taken over from an earlier latchd: PID %d goes on running",
+                 (int) service->record.main.pid) >= 0)
         emit(service, EVENT_ADOPTED, &fields, text);
     service_handle(service, SERVICE_ON_ADOPTED);
     (void) service_arm_timer(service, service->config->timeout_start_usec);

@@ -20,10 +20,10 @@ struct service {
     int lock_fd;                   /* NAME.lock, held for as long as this lives */
 
     enum service_state state;
-    uint64_t state_since_usec; /* CLOCK_REALTIME */
-    bool start_again;          /* when it has stopped */
-    bool stop_wanted;          /* its end will be our doing */
-    bool start_timed_out;      /* it is being stopped since it did not become ready: a failure */
+    uint64_t state_since_usec;    /* CLOCK_REALTIME */
+    bool start_again;             /* when it has stopped */
+    bool stop_wanted;             /* its end will be our doing */
+    bool start_timed_out;         /* it is being stopped since it did not become ready: a failure */
     struct service_record record; /* as in NAME.state; record.main.pid 0: no daemon */
     uint64_t main_since_usec;     /* CLOCK_BOOTTIME */
     int main_pidfd;               /* -EBADF: no daemon */
@@ -47,15 +47,16 @@ struct service {
     sd_event_source *timer; /* the state's: start, stop, back-off, next recovery step */
     struct restart_history history;
     struct exit_status last_exit;
-    uint64_t last_exit_usec; /* CLOCK_REALTIME; 0: none so far */
-    struct err failure;      /* why it could not be started, the last time */
+    uint64_t last_exit_usec;       /* CLOCK_REALTIME; 0: none so far */
+    struct err failure;            /* why it could not be started, the last time */
     struct rlimits_planned limits; /* as given to the running daemon */
 };
 
 int service_new(struct manager *manager, struct service_config *config, int lock_fd, struct service **ret);
 struct service *service_free(struct service *service);
 
-/* Takes the daemon over that NAME.state names, if it is provably that one. 1: adopted; 0: nothing to adopt. */
+/* Takes the daemon over that NAME.state names, if it is provably that one. 1: adopted; 0: nothing to adopt.
+ */
 int service_adopt(struct service *service);
 
 /* Something happens: looks it up in the table and carries out the action. */
@@ -92,8 +93,8 @@ int service_launch_finish(struct service *service);
 /* Lets go of it without a look. */
 void service_launch_abandon(struct service *service);
 
-/* Environment, limits, rights and output for one generation. For `latchd exec` too, which has no service: with
- * new_session false the plan is one for exec_become(). The launch owns what the plan points to. */
+/* Environment, limits, rights and output for one generation. For `latchd exec` too, which has no service:
+ * with new_session false the plan is one for exec_become(). The launch owns what the plan points to. */
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
                            bool new_session, struct service_launch **ret, struct err *err);
 const struct exec_plan *service_launch_plan(const struct service_launch *launch);

@@ -21,7 +21,8 @@ static int file_name(const char *service, char *buffer, size_t size) {
     return n < 0 || (size_t) n >= size ? -ENAMETOOLONG : 0;
 }
 
-int state_file_write(int runtime_dir_fd, const char *service, const struct service_record *record, struct err *err) {
+int state_file_write(int runtime_dir_fd, const char *service, const struct service_record *record,
+                     struct err *err) {
     _cleanup_free_ char *text = NULL;
     char name[NAME_MAX + 1];
     json_t *json;
@@ -30,6 +31,7 @@ int state_file_write(int runtime_dir_fd, const char *service, const struct servi
     r = file_name(service, name, sizeof name);
     if (r < 0)
         return err_set(err, -r, "Failed", "the service's name is too long: %s", service);
+    /* clang-format off */
     json = json_pack("{s:i, s:s, s:I, s:s, s:i, s:I, s:s, s:i, s:I, s:I}",
                      "schema", STATE_FILE_SCHEMA,
                      "service", service,
@@ -41,6 +43,7 @@ int state_file_write(int runtime_dir_fd, const char *service, const struct servi
                      "supervisorPid", (int) getpid(),
                      "sinceUSec", (json_int_t) record->since_usec,
                      "restarts", (json_int_t) record->restarts);
+    /* clang-format on */
     text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
     json_decref(json);
     if (!text)
@@ -66,11 +69,14 @@ static int parse(const char *text, size_t size, const char *service, struct serv
     const char *name, *invocation_id, *boot_id;
     int r = -EBADMSG;
 
-    if (json && json_unpack(json, "{s:I, s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I}", "schema", &schema, "service", &name,
-                            "generation", &generation, "invocationId", &invocation_id, "mainPid", &pid, "startTicks",
-                            &start_ticks, "bootId", &boot_id, "sinceUSec", &since, "restarts", &restarts) == 0 &&
-        schema == STATE_FILE_SCHEMA && strcmp(name, service) == 0 && pid >= 0 && pid <= INT_MAX && start_ticks >= 0 &&
-        generation >= 0 && since >= 0 && restarts >= 0 && ids_are_sane(invocation_id, pid, boot_id)) {
+    if (json &&
+        json_unpack(json, "{s:I, s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I}", "schema", &schema, "service",
+                    &name, "generation", &generation, "invocationId", &invocation_id, "mainPid", &pid,
+                    "startTicks", &start_ticks, "bootId", &boot_id, "sinceUSec", &since, "restarts",
+                    &restarts) == 0 &&
+        schema == STATE_FILE_SCHEMA && strcmp(name, service) == 0 && pid >= 0 && pid <= INT_MAX &&
+        start_ticks >= 0 && generation >= 0 && since >= 0 && restarts >= 0 &&
+        ids_are_sane(invocation_id, pid, boot_id)) {
         record.generation = (uint64_t) generation;
         record.since_usec = (uint64_t) since;
         record.restarts = (uint64_t) restarts;
@@ -103,9 +109,10 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
         return err_set(err, errno == ELOOP ? EBADMSG : errno, "BadState",
                        "cannot read %s in the runtime directory: %s", name, strerror(errno));
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (st.st_uid != 0 && st.st_uid != geteuid()))
-        return err_set(err, EBADMSG, "BadState",
-                       "%s in the runtime directory is no regular file of ours (it is owned by uid %u): not used", name,
-                       st.st_uid);
+        return err_set(
+            err, EBADMSG, "BadState",
+            "%s in the runtime directory is no regular file of ours (it is owned by uid %u): not used", name,
+            st.st_uid);
     r = fd_read_all(fd, STATE_FILE_MAX, &text, &size);
     if (r >= 0)
         r = parse(text, size, service, ret);
@@ -114,8 +121,8 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
     return 0;
 }
 
-/* A process that has the record's identity but not yet the daemon's environment is between the gate and exec: its
- * latchd died just then. It gets there, or ends, within moments. */
+/* A process that has the record's identity but not yet the daemon's environment is between the gate and exec:
+ * its latchd died just then. It gets there, or ends, within moments. */
 #define EXEC_PATIENCE_USEC (2 * USEC_PER_SEC)
 
 /* 0: it carries the record's marks; -ENOENT: no marks at all; -EBADMSG: others; else they cannot be read. */
@@ -138,8 +145,8 @@ static bool runs(int proc_fd, pid_t pid, const char *exe) {
     return exe && procfs_read_exe(proc_fd, pid, &its) >= 0 && strcmp(its, exe) == 0;
 }
 
-/* Whether it still is the copy of latchd that fork(2) made. Whoever asks may be latchctl, or a latchd that was
- * installed meanwhile elsewhere. */
+/* Whether it still is the copy of latchd that fork(2) made. Whoever asks may be latchctl, or a latchd that
+ * was installed meanwhile elsewhere. */
 static bool runs_latchd(int proc_fd, pid_t pid) {
     _cleanup_free_ char *its = NULL;
     const char *name;

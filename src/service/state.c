@@ -6,7 +6,8 @@
 static const char *const service_state_names[SERVICE_STATE_MAX] = {
     [SERVICE_STOPPED] = "stopped",   [SERVICE_RECOVERING] = "recovering", [SERVICE_BLOCKED] = "blocked",
     [SERVICE_STARTING] = "starting", [SERVICE_RUNNING] = "running",       [SERVICE_RELOADING] = "reloading",
-    [SERVICE_STOPPING] = "stopping", [SERVICE_SWEEPING] = "sweeping", [SERVICE_BACKOFF] = "backoff",       [SERVICE_FAILED] = "failed",
+    [SERVICE_STOPPING] = "stopping", [SERVICE_SWEEPING] = "sweeping",     [SERVICE_BACKOFF] = "backoff",
+    [SERVICE_FAILED] = "failed",
 };
 STRTAB_DEFINE(service_state, enum service_state, service_state_names, SERVICE_STATE_INVALID)
 
@@ -50,9 +51,9 @@ struct cell {
     struct service_transition to;
 };
 
+/* clang-format off */
 #define TO(next_state, action_) {true, {SERVICE_##next_state, SERVICE_DO_##action_}}
 
-/* clang-format off */
 static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
     [SERVICE_STOPPED] = {
         [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
@@ -131,7 +132,8 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
 /* clang-format on */
 
 struct service_transition service_next(enum service_state state, enum service_event event) {
-    if ((unsigned) state < SERVICE_STATE_MAX && (unsigned) event < SERVICE_EVENT_MAX && table[state][event].set)
+    if ((unsigned) state < SERVICE_STATE_MAX && (unsigned) event < SERVICE_EVENT_MAX &&
+        table[state][event].set)
         return table[state][event].to;
     return (struct service_transition){.next = state, .action = SERVICE_DO_NOTHING};
 }

@@ -17,8 +17,9 @@ enum service_state {
     SERVICE_RUNNING,
     SERVICE_RELOADING,
     SERVICE_STOPPING,
-    SERVICE_SWEEPING, /* stopped on request; what the daemon left is being ended. People are told "stopping" */
-    SERVICE_BACKOFF, /* waiting until the next try */
+    SERVICE_SWEEPING, /* stopped on request; what the daemon left is being ended. People are told "stopping"
+                       */
+    SERVICE_BACKOFF,  /* waiting until the next try */
     SERVICE_FAILED,
     SERVICE_STATE_MAX,
     SERVICE_STATE_INVALID = -EINVAL,
@@ -26,12 +27,12 @@ enum service_state {
 STRTAB_DECLARE(service_state, enum service_state);
 
 enum service_event {
-    SERVICE_ON_START,        /* somebody asks for it */
+    SERVICE_ON_START, /* somebody asks for it */
     SERVICE_ON_STOP,
     SERVICE_ON_RESTART,
     SERVICE_ON_RELOAD,
-    SERVICE_ON_WAY_CLEAR,    /* recovery: nothing is in the way */
-    SERVICE_ON_WAY_WAITS,    /* recovery: a leftover is being waited for or ended */
+    SERVICE_ON_WAY_CLEAR, /* recovery: nothing is in the way */
+    SERVICE_ON_WAY_WAITS, /* recovery: a leftover is being waited for or ended */
     SERVICE_ON_WAY_BLOCKED,
     SERVICE_ON_READY,
     SERVICE_ON_ADOPTED,      /* a daemon that an earlier latchd started is running */
@@ -48,7 +49,7 @@ STRTAB_DECLARE(service_event, enum service_event);
 
 enum service_action {
     SERVICE_DO_NOTHING,
-    SERVICE_DO_RECOVER,       /* look at locks, sockets and PID files, and make the way free */
+    SERVICE_DO_RECOVER, /* look at locks, sockets and PID files, and make the way free */
     SERVICE_DO_SPAWN,
     SERVICE_DO_TERMINATE,     /* KillSignal=, then wait TimeoutStopSec= */
     SERVICE_DO_KILL,          /* SIGKILL */

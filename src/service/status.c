@@ -49,8 +49,9 @@ static json_t *limits_to_json(const struct service *service, bool has_main) {
         json_object_set_new(limit, "soft", limit_value(limits[i].soft));
         json_object_set_new(limit, "hard", limit_value(limits[i].hard));
         json_object_set_new(limit, "used",
-                            i == RLIMIT_NOFILE ? count_descriptors(service->manager->proc_fd, service->record.main.pid)
-                                               : json_null());
+                            i == RLIMIT_NOFILE
+                                ? count_descriptors(service->manager->proc_fd, service->record.main.pid)
+                                : json_null());
         json_object_set_new(json, rlimit_to_name(i), limit);
     }
     return json;
@@ -63,6 +64,7 @@ static json_t *last_exit_to_json(const struct service *service) {
 
     if (service->last_exit_usec == 0)
         return json_null();
+    /* clang-format off */
     return json_pack("{s:o, s:o, s:o, s:s, s:I}",
                      "code", exit->known ? json_string(exit->code == CLD_EXITED   ? "exited"
                                                        : exit->code == CLD_DUMPED ? "dumped"
@@ -72,6 +74,7 @@ static json_t *last_exit_to_json(const struct service *service) {
                      "signal", by_signal ? json_integer(exit->status) : json_null(),
                      "text", exit_status_describe(exit, how, sizeof how),
                      "atUSec", (json_int_t) service->last_exit_usec);
+    /* clang-format on */
 }
 
 /* The lock that guards a socket was looked at; the socket's own row is drawn from it. */
@@ -80,8 +83,8 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
 
     for (size_t i = 0; i < service->config->n_sockets; i++) {
         const struct socket_config *socket = service->config->sockets[i];
-        json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "name", socket->name, "listen", socket->listen, "owner",
-                                 socket_owner_to_string(socket->owner), "answerUSec",
+        json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "name", socket->name, "listen", socket->listen,
+                                 "owner", socket_owner_to_string(socket->owner), "answerUSec",
                                  service->answer_usec[i] ? json_integer((json_int_t) service->answer_usec[i])
                                                          : json_null());
 
@@ -170,9 +173,11 @@ static void add_usage(json_t *json, const struct service *service) {
     const char *close;
 
     snprintf(path, sizeof path, "%d/stat", (int) service->record.main.pid);
-    if (fd_read_file_at(service->manager->proc_fd, path, 4096, &stat, NULL) >= 0 && (close = strrchr(stat, ')')) &&
+    if (fd_read_file_at(service->manager->proc_fd, path, 4096, &stat, NULL) >= 0 &&
+        (close = strrchr(stat, ')')) &&
         sscanf(close + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) == 2)
-        json_object_set_new(json, "cpuUSec", json_integer((json_int_t) procfs_ticks_to_boottime_usec(user + system)));
+        json_object_set_new(json, "cpuUSec",
+                            json_integer((json_int_t) procfs_ticks_to_boottime_usec(user + system)));
     snprintf(path, sizeof path, "%d/statm", (int) service->record.main.pid);
     if (fd_read_file_at(service->manager->proc_fd, path, 4096, &statm, NULL) >= 0 &&
         sscanf(statm, "%*u %llu", &resident) == 1)
@@ -204,6 +209,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
 
     if (procfs_read_cgroup(service->manager->proc_fd, getpid(), &cgroup) >= 0)
         cgroup_unit(cgroup, unit, sizeof unit);
+    /* clang-format off */
     json = json_pack("{s:s, s:o, s:s, s:b, s:o, s:i, s:o, s:I, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:o}",
                      "service", config->name,
                      "description", text_or_null(config->description),
@@ -222,11 +228,13 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
                      "sockets", sockets_to_json(service, inspected ? &inspection : NULL),
                      "locks", inspected ? inspection_to_json(&inspection, config->name) : json_array(),
                      "limits", limits_to_json(service, has_main));
+    /* clang-format on */
     if (!json)
         return NULL;
-    json_object_set_new(json, "processes", has_main && inspect
-                                               ? count_processes(service->manager->proc_fd, service->record.main.pid)
-                                               : json_null());
+    json_object_set_new(json, "processes",
+                        has_main && inspect
+                            ? count_processes(service->manager->proc_fd, service->record.main.pid)
+                            : json_null());
     json_object_set_new(json, "memoryBytes", json_null());
     json_object_set_new(json, "cpuUSec", json_null());
     if (has_main)

@@ -31,7 +31,8 @@ static int read_attribute(const struct nlattr *attribute, void *data) {
         if (mnl_attr_validate2(attribute, MNL_TYPE_UNSPEC, sizeof(struct unix_diag_vfs)) >= 0) {
             const struct unix_diag_vfs *vfs = mnl_attr_get_payload(attribute);
 
-            /* The kernel's own encoding of a device: 12 bits of major, 20 of minor (include/linux/kdev_t.h). */
+            /* The kernel's own encoding of a device: 12 bits of major, 20 of minor (include/linux/kdev_t.h).
+             */
             socket->has_file = true;
             socket->file_inode = vfs->udiag_vfs_ino;
             socket->file_device = makedev(vfs->udiag_vfs_dev >> 20, vfs->udiag_vfs_dev & 0xfffff);
@@ -52,7 +53,8 @@ static int read_attribute(const struct nlattr *attribute, void *data) {
 static int read_message(const struct nlmsghdr *header, void *data) {
     const struct unix_diag_msg *message = mnl_nlmsg_get_payload(header);
     struct unix_table *table = data;
-    struct unix_socket socket = {.inode = message->udiag_ino, .listening = message->udiag_state == TCP_LISTEN};
+    struct unix_socket socket = {.inode = message->udiag_ino,
+                                 .listening = message->udiag_state == TCP_LISTEN};
 
     if (mnl_attr_parse(header, sizeof *message, read_attribute, &socket) < 0)
         return MNL_CB_ERROR;
@@ -76,7 +78,8 @@ static void mnl_socket_closep(struct mnl_socket **netlink) {
 }
 
 int unix_table_read(struct unix_table *ret) {
-    _cleanup_(mnl_socket_closep) struct mnl_socket *netlink = mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+    _cleanup_(mnl_socket_closep) struct mnl_socket *netlink =
+        mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
     _cleanup_unix_table_ struct unix_table table = {0};
     _cleanup_free_ char *buffer = malloc(DUMP_BUFFER_BYTES);
     struct {

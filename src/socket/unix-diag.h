@@ -9,13 +9,13 @@
 #include <sys/types.h>
 
 struct unix_socket {
-    uint32_t inode;       /* the socket's own: /proc/PID/fd shows socket:[inode] */
+    uint32_t inode; /* the socket's own: /proc/PID/fd shows socket:[inode] */
     bool listening;
-    bool has_file;        /* bound to a path: the two below are its file */
-    uint32_t file_inode;  /* low 32 bits are all the kernel tells */
-    dev_t file_device;    /* of the superblock, not st_dev */
-    uint32_t queue;       /* a listener's connections that wait for accept(2) */
-    uint32_t backlog;     /* a listener's limit: the queue takes backlog + 1 */
+    bool has_file;       /* bound to a path: the two below are its file */
+    uint32_t file_inode; /* low 32 bits are all the kernel tells */
+    dev_t file_device;   /* of the superblock, not st_dev */
+    uint32_t queue;      /* a listener's connections that wait for accept(2) */
+    uint32_t backlog;    /* a listener's limit: the queue takes backlog + 1 */
 };
 
 struct unix_table {

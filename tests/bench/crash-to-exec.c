@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How long from a daemon's SIGKILL until its successor's main() runs.
  *
- * As the daemon (`crash-to-exec daemon FIFO`): writes its PID and the monotonic time of its first instruction to the
- * FIFO, takes LOCKFILE's flock as Kea does when there is a third argument, and sleeps.
- * As the meter (`crash-to-exec meter FIFO ROUNDS ALIVE_MSEC`): reads a line, lets the daemon live for ALIVE_MSEC,
- * kills it by pidfd, reads the successor's line; prints the median in microseconds.
- * The daemon also leaves its PID in FIFO's name with .pid for .fifo, for whoever has to end it.
- * As the limit (`crash-to-exec limit FIFO [LOCKFILE]`): a bare loop of posix_spawn(3) and waitpid(2) over the daemon:
- * what no supervisor can do without. */
+ * As the daemon (`crash-to-exec daemon FIFO`): writes its PID and the monotonic time of its first instruction
+ * to the FIFO, takes LOCKFILE's flock as Kea does when there is a third argument, and sleeps. As the meter
+ * (`crash-to-exec meter FIFO ROUNDS ALIVE_MSEC`): reads a line, lets the daemon live for ALIVE_MSEC, kills it
+ * by pidfd, reads the successor's line; prints the median in microseconds. The daemon also leaves its PID in
+ * FIFO's name with .pid for .fifo, for whoever has to end it. As the limit (`crash-to-exec limit FIFO
+ * [LOCKFILE]`): a bare loop of posix_spawn(3) and waitpid(2) over the daemon: what no supervisor can do
+ * without. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -111,6 +111,8 @@ int main(int argc, char *argv[]) {
         return meter_main(argv[2], atoi(argv[3]), atol(argv[4]));
     if (argc >= 3 && strcmp(argv[1], "limit") == 0)
         return limit_main(argv[0], argv[2], argv[3]);
-    fputs("usage: crash-to-exec daemon FIFO [LOCKFILE] | meter FIFO ROUNDS ALIVE_MSEC | limit FIFO [LOCKFILE]\n", stderr);
+    fputs("usage: crash-to-exec daemon FIFO [LOCKFILE] | meter FIFO ROUNDS ALIVE_MSEC | limit FIFO "
+          "[LOCKFILE]\n",
+          stderr);
     return 64;
 }

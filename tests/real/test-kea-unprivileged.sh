@@ -48,6 +48,7 @@ pid=$(user_pid small)
 is "$(awk '$1 == "Uid:" { print $3 }' "/proc/$pid/status")" "$user" "as that user"
 is "$(awk '/^Max open files/ { print $4, $5 }' "/proc/$pid/limits")" "200 200" "with its limit"
 is "$(stat -c '%a %u' "$T/xdg/latchd")" "755 $user" "the runtime directory is the user's"
+# shellcheck disable=SC2317 # wait_for calls it
 answers() { [ "$("$(tool unix-call)" "$S" 5 '')" = alive ]; } # socat loses an answer when its client is very quick
 wait_for 10 "it answers" answers
 kill -KILL "$pid"
