@@ -15,6 +15,7 @@ struct cli {
     bool color, terminal;   /* standard output is one; colours only there and without NO_COLOR */
     const char *config_dir; /* NULL: the installed ones */
     char *runtime_dir;      /* NULL: there is none */
+    const char *system_dir; /* where an ordinary user looks as well, if told of no other; NULL: nowhere */
 };
 
 struct command {

@@ -50,6 +50,7 @@ int cli_option(struct cli *cli, const struct command *command, int option, const
     case CLI_OPT_RUNTIME_DIR:
         free(cli->runtime_dir);
         cli->runtime_dir = strdup(argument);
+        cli->system_dir = NULL;
         return -1;
     case 'h':
         printf("Usage: latchctl %s [OPTIONS]%s%s\n\n%c%s.\n%s%s", command->name,
@@ -98,10 +99,12 @@ static int parse_leading(struct cli *cli, int argc, char *argv[]) {
 
 int main(int argc, char *argv[]) {
     struct cli cli = {.runtime_dir = options_runtime_dir(), .terminal = isatty(STDOUT_FILENO)};
-    const char *no_color = getenv("NO_COLOR");
+    const char *no_color = getenv("NO_COLOR"), *told = getenv("LATCHD_RUNTIME_DIR");
     int code;
 
     cli.color = cli.terminal && (!no_color || !*no_color);
+    if (geteuid() != 0 && (!told || !*told))
+        cli.system_dir = OPTIONS_SYSTEM_RUNTIME_DIR;
     code = parse_leading(&cli, argc, argv);
     if (code < 0 && optind >= argc) {
         print_usage(stderr);

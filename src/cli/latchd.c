@@ -316,7 +316,7 @@ static int exec_service(const struct invocation *invocation, const struct servic
         return exit_code_of(&err);
     record.generation++;
     if (service_new_invocation_id(record.invocation_id) < 0 ||
-        service_launch_prepare(config, proc_fd, record.invocation_id, false, &launch, &err) < 0)
+        service_launch_prepare(config, proc_fd, record.invocation_id, true, &launch, &err) < 0)
         return exit_code_of(&err);
     self = process_pin(proc_fd, getpid(), &record.main);
     record.since_usec = now_usec(CLOCK_REALTIME);

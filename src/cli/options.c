@@ -12,7 +12,7 @@ char *options_runtime_dir(void) {
     if (dir && *dir)
         return strdup(dir);
     if (geteuid() == 0)
-        return strdup("/run/latchd");
+        return strdup(OPTIONS_SYSTEM_RUNTIME_DIR);
     dir = getenv("XDG_RUNTIME_DIR");
     if (!dir || !*dir || asprintf(&path, "%s/latchd", dir) < 0)
         return NULL;

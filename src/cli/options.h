@@ -16,6 +16,8 @@ enum {
     EXIT_BAD_CONFIG = 78,
 };
 
+#define OPTIONS_SYSTEM_RUNTIME_DIR "/run/latchd"
+
 /* $LATCHD_RUNTIME_DIR, else /run/latchd for root, else $XDG_RUNTIME_DIR/latchd. Owned by the caller; NULL
  * when none of them is there. */
 char *options_runtime_dir(void);

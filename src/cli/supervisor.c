@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/strlist.h"
@@ -14,23 +15,39 @@
 
 #define QUICK_USEC (5 * USEC_PER_SEC)
 
+static bool has_socket(const char *dir, const char *service) {
+    _cleanup_free_ char *path = NULL;
+
+    return dir && asprintf(&path, "%s/%s.sock", dir, service) >= 0 && access(path, F_OK) == 0;
+}
+
+/* Everybody may ask root's supervisors: an ordinary user's own come first, then those. NULL: there is no
+ * runtime directory at all. */
+static const char *runtime_dir_of(const struct cli *cli, const char *service) {
+    if (cli->system_dir && !has_socket(cli->runtime_dir, service) &&
+        (!cli->runtime_dir || has_socket(cli->system_dir, service)))
+        return cli->system_dir;
+    return cli->runtime_dir;
+}
+
 int supervisor_call(const struct cli *cli, const char *service, const char *method, json_t *parameters,
                     uint64_t timeout_usec, json_t **ret, struct err *err) {
     _cleanup_varlink_client_ struct varlink_client *client = NULL;
     _cleanup_free_ char *path = NULL, *full = NULL;
     uint64_t connect_usec = timeout_usec < QUICK_USEC ? timeout_usec : QUICK_USEC;
+    const char *dir = runtime_dir_of(cli, service);
     int r;
 
     if (strchr(service, '/')) {
         json_decref(parameters);
         return err_set(err, EINVAL, "BadName", "%s is a path, and a service's name is wanted", service);
     }
-    if (!cli->runtime_dir) {
+    if (!dir) {
         json_decref(parameters);
         return err_set(err, ENOENT, "NotRunning",
                        "no runtime directory: XDG_RUNTIME_DIR is not set; choose one by --runtime-dir");
     }
-    if (asprintf(&path, "%s/%s.sock", cli->runtime_dir, service) < 0 ||
+    if (asprintf(&path, "%s/%s.sock", dir, service) < 0 ||
         asprintf(&full, "io.latchd.Supervisor.%s", method) < 0) {
         json_decref(parameters);
         return err_set(err, ENOMEM, "Failed", "out of memory");
@@ -88,7 +105,8 @@ int supervisor_list(const struct cli *cli, char ***ret, struct err *err) {
     r = service_config_list(&paths, &configured);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot list the configured services: %m");
-    if (strlist_extend(&names, configured) < 0 || add_sockets(cli->runtime_dir, &names) < 0)
+    if (strlist_extend(&names, configured) < 0 || add_sockets(cli->runtime_dir, &names) < 0 ||
+        add_sockets(cli->system_dir, &names) < 0)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     sort_unique(names);
     *ret = TAKE_PTR(names);
@@ -141,7 +159,8 @@ static char *find_unsupervised(const struct cli *cli, const struct service_confi
     struct service_record record = {0};
     char *text;
 
-    dir_fd = cli->runtime_dir ? open(cli->runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+    const char *dir = runtime_dir_of(cli, config->name);
+    dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
     if (dir_fd < 0 || state_file_read(dir_fd, config->name, &record, NULL) < 0)
         return NULL;
     main_fd = state_file_find_main(proc_fd, config->name, &record, daemon_exe);
@@ -194,7 +213,8 @@ static int probe_ourselves(const struct cli *cli, const char *service, json_t **
     r = supervisor_load_config(cli, service, &config, err);
     if (r < 0)
         return r;
-    dir_fd = cli->runtime_dir ? open(cli->runtime_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+    const char *dir = runtime_dir_of(cli, config->name);
+    dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
     if (dir_fd >= 0 && state_file_read(dir_fd, config->name, &record, NULL) >= 0) {
         _cleanup_free_ char *daemon_exe = service_find_daemon_exe(config);
 

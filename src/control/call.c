@@ -217,6 +217,8 @@ static void run(struct control_call *call, json_t *parameters, void *userdata) {
         (void) refuse_peer(call);
         return;
     }
+    if (!call->method->changes && !control_call_is_connected(call))
+        return; /* it only asked, and is gone: nobody would hear the answer */
     parameters = json_is_object(parameters) ? json_incref(parameters) : json_object();
     r = parameters ? call->method->run(call, parameters, userdata) : -ENOMEM;
     json_decref(parameters);

@@ -26,6 +26,14 @@ struct waiting_call {
 
 struct clearing;
 
+/* For how long an answer to somebody unprivileged is good enough for the next one. */
+#define LOOK_AGAIN_USEC (200 * USEC_PER_MSEC)
+
+struct answer_cache {
+    json_t *answer; /* owned; NULL: none */
+    uint64_t made_usec;
+};
+
 /* One service's socket. */
 struct endpoint {
     struct control *control;
@@ -33,6 +41,7 @@ struct endpoint {
     struct control_server *server;
     struct waiting_call *waiting;
     struct clearing *clearing;
+    struct answer_cache status, probe;
 };
 
 struct control {
@@ -254,28 +263,53 @@ static int method_reload(struct control_call *call, json_t *parameters, void *us
     return change(endpoint, call, parameters, SERVICE_ON_RELOAD, GOAL_UP);
 }
 
+/* A look at the locks costs a sweep over /proc. Whoever may only look gets the answer of a moment ago, so
+ * that many who ask do not keep the supervisor from its work. */
+static int answer_look(struct control_call *call, struct answer_cache *cache,
+                       json_t *(*look)(struct endpoint *), struct endpoint *endpoint) {
+    uint64_t now = now_usec(CLOCK_BOOTTIME);
+
+    if (!cache->answer || control_call_is_privileged(call) || now - cache->made_usec >= LOOK_AGAIN_USEC) {
+        json_decref(cache->answer);
+        cache->answer = look(endpoint);
+        cache->made_usec = now;
+    }
+    if (!cache->answer)
+        return control_call_error(call, "Failed", "the locks could not be looked at for want of resources",
+                                  NULL);
+    return control_call_reply(call, json_incref(cache->answer));
+}
+
+static json_t *look_at_status(struct endpoint *endpoint) {
+    return json_pack("{s:[o]}", "services", service_status_to_json(endpoint->service, true));
+}
+
+static json_t *look_at_locks(struct endpoint *endpoint) {
+    struct known_main known = service_known_main(endpoint->service);
+    _cleanup_inspection_ struct inspection inspection = {0};
+
+    if (service_inspect(endpoint->service->config, &known, false, &inspection, NULL) < 0)
+        return NULL;
+    return json_pack("{s:o}", "locks", inspection_to_json(&inspection, endpoint->service->config->name));
+}
+
 static int method_get_status(struct control_call *call, json_t *parameters, void *userdata) {
     struct endpoint *endpoint = userdata;
     json_t *locks = json_object_get(parameters, "locks");
 
     if (locks && !json_is_boolean(locks) && !json_is_null(locks))
         return control_call_invalid_parameter(call, "locks");
-    return control_call_reply(
-        call,
-        json_pack("{s:[o]}", "services", service_status_to_json(endpoint->service, !json_is_false(locks))));
+    if (json_is_false(locks))
+        return control_call_reply(
+            call, json_pack("{s:[o]}", "services", service_status_to_json(endpoint->service, false)));
+    return answer_look(call, &endpoint->status, look_at_status, endpoint);
 }
 
 static int method_probe(struct control_call *call, json_t *parameters, void *userdata) {
     struct endpoint *endpoint = userdata;
-    struct known_main known = service_known_main(endpoint->service);
-    _cleanup_inspection_ struct inspection inspection = {0};
-    _cleanup_err_ struct err err = {0};
 
     (void) parameters;
-    if (service_inspect(endpoint->service->config, &known, false, &inspection, &err) < 0)
-        return control_call_error_from(call, &err);
-    return control_call_reply(
-        call, json_pack("{s:o}", "locks", inspection_to_json(&inspection, endpoint->service->config->name)));
+    return answer_look(call, &endpoint->probe, look_at_locks, endpoint);
 }
 
 /* Clearing goes on until the way is free or blocked: a leftover takes its time to obey SIGTERM. */
@@ -412,6 +446,7 @@ static void on_change(struct service *service, void *userdata) {
 
         if (control->endpoints[i].service != service)
             continue;
+        control->endpoints[i].status.made_usec = control->endpoints[i].probe.made_usec = 0;
         for (struct waiting_call *waiting = control->endpoints[i].waiting; waiting; waiting = next) {
             next = waiting->next;
             if (try_answer(waiting->call, service, waiting->goal, waiting->restarts_before))
@@ -458,6 +493,8 @@ struct control *control_free(struct control *control) {
             end_waiting(control->endpoints[i].waiting);
         while (control->endpoints[i].clearing)
             end_clearing(control->endpoints[i].clearing);
+        json_decref(control->endpoints[i].status.answer);
+        json_decref(control->endpoints[i].probe.answer);
         control_server_free(control->endpoints[i].server);
     }
     free(control->endpoints);

@@ -161,6 +161,36 @@ static bool has_living_daemon(const struct planner *planner, const struct lock_f
     return false;
 }
 
+/* The proof that the plan already has for that process, by another thing that it holds. */
+static enum leftover_proof planned_proof(const struct planner *planner, const struct process_facts *process) {
+    for (size_t i = 0; i < planner->plan->n; i++) {
+        const struct process_facts *other =
+            recover_action_process(planner->inspection, &planner->plan->actions[i]);
+
+        if (other && other->pid == process->pid && other->start_ticks == process->start_ticks)
+            return planner->plan->actions[i].proof;
+    }
+    return PROOF_NONE;
+}
+
+/* Of who holds an orphaned lock. */
+static enum leftover_proof prove_holder(const struct planner *planner, const struct lock_facts *facts,
+                                        const struct process_facts *process) {
+    enum leftover_proof proof = leftover_prove(process, planner->context, facts->uid);
+
+    return proof == PROOF_HELPER && has_living_daemon(planner, facts, process) ? PROOF_NONE : proof;
+}
+
+/* Of who is named by a helper's PID file. Such a file proves nothing by itself: its owner is whoever began
+ * the helper, be it the administrator by hand, and so nothing follows from the executable either. What counts
+ * is that our own daemon began it, or that the same process holds a lock of which all that is known already.
+ */
+static enum leftover_proof prove_helper(const struct planner *planner, const struct process_facts *process) {
+    enum leftover_proof proof = leftover_prove(process, planner->context, (uid_t) -1);
+
+    return proof == PROOF_DESCENDANT || proof == PROOF_INVOCATION ? proof : planned_proof(planner, process);
+}
+
 /* One leftover process: what is proven is waited for or ended, what is not is in the way. */
 static int plan_leftover(struct planner *planner, size_t path, ssize_t holder, bool *ret_proven) {
     struct recover_action action = {.path = path, .holder = holder};
@@ -168,11 +198,11 @@ static int plan_leftover(struct planner *planner, size_t path, ssize_t holder, b
     const struct process_facts *process = recover_action_process(planner->inspection, &action);
     const struct leftover_watch *watch = find_watch(planner->watches, planner->n_watches, process);
 
-    action.proof = leftover_prove(process, planner->context, facts->uid);
-    if (action.proof == PROOF_NONE && watch)
+    action.proof = holder >= 0 ? prove_holder(planner, facts, process) : prove_helper(planner, process);
+    /* One that is about to end cannot be read any more: what was proven of it before still holds. */
+    if (action.proof == PROOF_NONE && watch &&
+        !(watch->proof == PROOF_HELPER && has_living_daemon(planner, facts, process)))
         action.proof = watch->proof;
-    if (action.proof == PROOF_HELPER && has_living_daemon(planner, facts, process))
-        action.proof = PROOF_NONE;
     *ret_proven = action.proof != PROOF_NONE && planner->config->orphan_policy != ORPHAN_FAIL;
     if (!*ret_proven)
         return 0;
@@ -212,15 +242,13 @@ static bool names_pidfile(const struct process_facts *process, const char *path)
     return process->cmdline && strstr(process->cmdline, slash ? slash + 1 : path);
 }
 
-/* A helper's PID file names a living process. It is in the way of the daemon's start. It is a leftover when
- * the daemon that began it is gone: then it was given to another parent, init or a subreaper like us. */
+/* A helper's PID file names a living process. It is in the way of the daemon's start. */
 static int plan_helper(struct planner *planner, size_t path) {
     const struct process_facts *process = &planner->inspection->facts[path].recorded.process;
-    bool proven = false, orphan = process->ppid == 1 || (planner->context->supervisor > 0 &&
-                                                         process->ppid == planner->context->supervisor);
+    bool proven = false;
     int r;
 
-    if (orphan && names_pidfile(process, planner->inspection->paths[path].path)) {
+    if (names_pidfile(process, planner->inspection->paths[path].path)) {
         r = plan_leftover(planner, path, -1, &proven);
         if (r < 0)
             return r;

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/openat2.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/executable.h"
@@ -48,14 +50,50 @@ int service_new_invocation_id(char ret[static 33]) {
     return 0;
 }
 
+/* Opens a file for the daemon's output with our rights, in a place that may be the daemon's to write to: what
+ * its user puts there (a FIFO, a link to somebody else's file) is refused, not opened, waited for or emptied.
+ */
+static int open_file(const struct service_config *config, const struct output_config *output, int *ret_fd,
+                     struct err *err) {
+    struct open_how how = {
+        .flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_APPEND,
+        .mode = 0644,
+        .resolve = config->user ? RESOLVE_NO_SYMLINKS : 0,
+    };
+    _cleanup_close_ int fd = (int) syscall(SYS_openat2, AT_FDCWD, output->path, &how, sizeof how);
+    struct stat st;
+
+    if (fd < 0 && errno == ELOOP)
+        return err_set(
+            err, ELOOP, "Failed",
+            "cannot open %s for the daemon's output: a symbolic link stands in that path, which its user "
+            "could turn to another file; give the path without links",
+            output->path);
+    if (fd < 0)
+        return err_set(err, errno, "Failed", "cannot open %s for the daemon's output: %m", output->path);
+    if (fstat(fd, &st) < 0 || (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode)) ||
+        (S_ISREG(st.st_mode) && config->user && st.st_nlink > 1))
+        return err_set(
+            err, EINVAL, "Failed",
+            "cannot use %s for the daemon's output: it is neither a regular file with one name nor a device",
+            output->path);
+    if (output->kind == OUTPUT_FILE && S_ISREG(st.st_mode) && ftruncate(fd, 0) < 0)
+        return err_set(err, errno, "Failed", "cannot empty %s for the daemon's output: %m", output->path);
+    (void) fd_set_nonblock(fd, false);
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
 /* Opens where output goes. -EBADF in *ret_fd: where ours goes. */
 static int open_output(const struct service_config *config, const struct output_config *output, int priority,
-                       int *ret_fd, struct err *err) {
+                       bool become, int *ret_fd, struct err *err) {
     const char *identifier = config->syslog_identifier ? config->syslog_identifier : config->name;
     int fd = -EBADF;
 
     switch (output->kind) {
     case OUTPUT_JOURNAL:
+        if (become)
+            break; /* whoever started us has seen to it */
         fd = event_open_stream(identifier, priority);
         if (fd < 0)
             fd = -EBADF; /* no journal here, or it takes nothing now: the output passes through */
@@ -65,14 +103,7 @@ static int open_output(const struct service_config *config, const struct output_
         break;
     case OUTPUT_FILE:
     case OUTPUT_APPEND:
-        /* Non-blocking while it is opened: a FIFO that nobody reads is refused (ENXIO), not waited for. */
-        fd = open(output->path,
-                  O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
-                      (output->kind == OUTPUT_APPEND ? O_APPEND : O_TRUNC),
-                  0644);
-        if (fd >= 0)
-            (void) fd_set_nonblock(fd, false);
-        break;
+        return open_file(config, output, ret_fd, err);
     default:
         break;
     }
@@ -127,7 +158,7 @@ static int prepare_limits(const struct service_config *config, int proc_fd, stru
 }
 
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
-                           bool new_session, struct service_launch **ret, struct err *err) {
+                           bool become, struct service_launch **ret, struct err *err) {
     struct service_launch *launch = calloc(1, sizeof *launch);
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
     int r;
@@ -146,9 +177,9 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     if (r >= 0 && service_config_expand_argv(config->exec_start, launch->envp, &launch->argv) < 0)
         r = err_set(err, ENOMEM, "Failed", "out of memory");
     if (r >= 0)
-        r = open_output(config, &config->standard_output, LOG_INFO, &launch->stdout_fd, err);
+        r = open_output(config, &config->standard_output, LOG_INFO, become, &launch->stdout_fd, err);
     if (r >= 0)
-        r = open_output(config, &config->standard_error, LOG_INFO, &launch->stderr_fd, err);
+        r = open_output(config, &config->standard_error, LOG_INFO, become, &launch->stderr_fd, err);
     if (r < 0) {
         service_launch_free(launch);
         return r;
@@ -165,7 +196,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     launch->plan.set_oom_score_adjust = config->oom_score_adjust_set;
     launch->plan.oom_score_adjust = config->oom_score_adjust;
     launch->plan.no_new_privileges = config->no_new_privileges;
-    launch->plan.new_session = new_session;
+    launch->plan.new_session = !become;
     launch->plan.rlimits = &launch->limits;
     launch->plan.credentials = &launch->credentials;
     launch->plan.stdin_null = true;
@@ -267,7 +298,7 @@ void service_spawn(struct service *service) {
         r = err_set(&err, -r, "Failed", "cannot make an invocation id: %m");
     if (r >= 0)
         r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id,
-                                   true, &service->launch, &err);
+                                   false, &service->launch, &err);
     if (r >= 0)
         r = spawn_start(service->manager->proc_fd, &service->launch->plan, &service->launch->spawn, &err);
     if (r >= 0) {

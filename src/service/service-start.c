@@ -82,7 +82,8 @@ static void become_ready(struct service *service) {
     event_emit(service->manager->log, EVENT_SERVICE_READY, &scope, fields.fields, fields.n,
                reloading ? "Ready again after the reload: PID %d" : "Ready: PID %d, after %s",
                (int) service->record.main.pid, took);
-    if (!reloading)
+    /* Of Type=simple nothing says that it has got as far as taking its locks. */
+    if (!reloading && service->config->type == SERVICE_TYPE_SOCKET)
         verify_locks(service);
     service_handle(service, SERVICE_ON_READY);
 }

@@ -472,6 +472,13 @@ int service_adopt(struct service *service) {
             reject_state(service, text);
         service->record.main = (struct process_id){0};
     }
+    if (pidfd == -EXDEV && asprintf(&text,
+                                    "PID %d carries the marks of this service's daemon, but its start time "
+                                    "is not the recorded one: it "
+                                    "was begun in another time namespace. Nothing is started beside it; run "
+                                    "latchd where it ran before",
+                                    (int) service->record.main.pid) >= 0)
+        reject_state(service, text);
     if (pidfd < 0)
         return pidfd == -ESRCH || pidfd == -EBADMSG ? 0 : pidfd;
     r = service_watch_main(service, pidfd, false);

@@ -94,9 +94,10 @@ int service_launch_finish(struct service *service);
 void service_launch_abandon(struct service *service);
 
 /* Environment, limits, rights and output for one generation. For `latchd exec` too, which has no service:
- * with new_session false the plan is one for exec_become(). The launch owns what the plan points to. */
+ * `become` makes the plan one for exec_become(), and leaves output that would go to the journal where ours
+ * goes. The launch owns what the plan points to. */
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
-                           bool new_session, struct service_launch **ret, struct err *err);
+                           bool become, struct service_launch **ret, struct err *err);
 const struct exec_plan *service_launch_plan(const struct service_launch *launch);
 void service_launch_free(struct service_launch *launch);
 

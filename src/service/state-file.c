@@ -157,6 +157,12 @@ static bool runs_latchd(int proc_fd, pid_t pid) {
     return name && strcmp(name + 1, "latchd") == 0;
 }
 
+static bool is_this_boot(int proc_fd, const struct service_record *record) {
+    char boot_id[37];
+
+    return procfs_read_boot_id(proc_fd, boot_id) >= 0 && strcmp(boot_id, record->main.boot_id) == 0;
+}
+
 int state_file_find_main(int proc_fd, const char *service, const struct service_record *record,
                          const char *daemon_exe) {
     uint64_t until = now_usec(CLOCK_BOOTTIME) + EXEC_PATIENCE_USEC;
@@ -169,6 +175,10 @@ int state_file_find_main(int proc_fd, const char *service, const struct service_
     if (pid == 1)
         return -EBADMSG; /* init is nobody's daemon, and may hide its environment */
     pidfd = process_pin_id(proc_fd, &record->main);
+    /* Another start time, and yet the marks of this very generation: we are in another time namespace, where
+     * /proc shifts start times (time_namespaces(7)), and cannot tell. */
+    if (pidfd == -ESRCH && is_this_boot(proc_fd, record) && look_for_marks(proc_fd, service, record) == 0)
+        return -EXDEV;
     if (pidfd < 0)
         return pidfd;
     for (;;) {

@@ -32,6 +32,7 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
  * -ESRCH: it is gone, or there is none; -EBADMSG: a process of that identity runs, but it is not this
  * service's daemon (a forged record); else -errno: it cannot be told, so that a start could make a second
  * daemon. May wait for moments: a child on its way to exec mostly ends, or has its environment, at once.
- * daemon_exe: as service_find_daemon_exe() tells; may be NULL. */
+ * daemon_exe: as service_find_daemon_exe() tells; may be NULL. -EXDEV: it seems to be
+ * there, but was recorded in another time namespace. */
 int state_file_find_main(int proc_fd, const char *service, const struct service_record *record,
                          const char *daemon_exe);

@@ -85,8 +85,9 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
         const struct socket_config *socket = service->config->sockets[i];
         json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "name", socket->name, "listen", socket->listen,
                                  "owner", socket_owner_to_string(socket->owner), "answerUSec",
-                                 service->answer_usec[i] ? json_integer((json_int_t) service->answer_usec[i])
-                                                         : json_null());
+                                 service->answer_usec[i] && service_state_has_main(service->state)
+                                     ? json_integer((json_int_t) service->answer_usec[i])
+                                     : json_null());
 
         for (size_t j = 0; inspection && j < inspection->n; j++) {
             const struct lock_facts *facts = &inspection->facts[j];

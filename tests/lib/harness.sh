@@ -346,7 +346,7 @@ watch_keas() { # DIR
 
 keas_at_once() { # DIR
     kill -TERM "$watcher_pid"
-    wait "$watcher_pid"
+    wait_until 10 test -s "$1/watched" # it is no child of a $(...), which cannot wait for it
     cut -d' ' -f1 "$1/watched"
 }
 

@@ -343,12 +343,12 @@ END_TEST
 START_TEST(helper_pidfile) {
     judge(2, VERDICT_HELD, REASON_LIVE);
     name_in_pidfile(2, lfc(10));
-    plan(RECOVERY_WORKING, 1);
-    assert_action(0, RECOVER_WAIT, 2, 10, PROOF_HELPER);
-    t.config.orphan_grace_usec = 0;
-    plan(RECOVERY_WORKING, 1);
-    assert_action(0, RECOVER_TERMINATE, 2, 10, PROOF_HELPER);
+    plan(RECOVERY_BLOCKED, 1); /* begun by the administrator, by hand: watched, not ended */
+    assert_action(0, RECOVER_BLOCKED, 2, 10, PROOF_NONE);
     ADOPT(&t.facts[2].recorded.process, under_us);
+    plan(RECOVERY_WORKING, 1);
+    assert_action(0, RECOVER_WAIT, 2, 10, PROOF_DESCENDANT);
+    t.config.orphan_grace_usec = 0;
     plan(RECOVERY_WORKING, 1);
     assert_action(0, RECOVER_TERMINATE, 2, 10, PROOF_DESCENDANT);
     judge(2, VERDICT_STALE, REASON_DEAD);

@@ -325,7 +325,9 @@ START_TEST(the_very_process) {
     ck_assert_uint_lt(took, USEC_PER_SEC);
 
     forged = record;
-    forged.main.start_ticks++; /* the number was given out again */
+    forged.main.start_ticks++; /* its marks speak against that the number was given out again */
+    ck_assert_int_eq(find_by(&forged, "/bin/sleep", &took), -EXDEV);
+    strcpy(forged.invocation_id, "00000000000000000000000000000000");
     ck_assert_int_eq(find_by(&forged, "/bin/sleep", &took), -ESRCH);
     forged = record;
     strcpy(forged.main.boot_id, BOOT); /* before the machine was started anew */
