@@ -160,7 +160,7 @@ START_TEST(test_many) {
     enum { N = 40 };
     struct probe_request requests[N];
     struct lock_facts *facts;
-    char names[N][16];
+    char names[N][24];
     int fds[N];
 
     for (int i = 0; i < N; i++) {
@@ -191,7 +191,7 @@ START_TEST(test_long_list) {
     enum { N = 400 };
     int fds[N];
     struct lock_facts *facts;
-    char name[16];
+    char name[24];
 
     for (int i = 0; i < N; i++) {
         snprintf(name, sizeof name, "%d.lock", i);
