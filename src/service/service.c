@@ -116,7 +116,7 @@ static void await_recovery(struct service *service, uint64_t next_usec) {
 
 /* A stop on request is done when what the daemon left has gone as well: it would hold the locks, in the way
  * of a daemon that somebody starts by hand or from another unit. Policy and proofs are those of a start; who
- * is not proven to be ours is left alone, and is in nobody's way for now. */
+ * is not proven to be ours is left alone: nothing is being started that it could be in the way of. */
 static void sweep(struct service *service) {
     struct recovery_host host = service_recovery_host(service);
     _cleanup_err_ struct err err = {0};
