@@ -12,13 +12,12 @@ require_kea
 note "the administrator's own kea-lfc"
 D=$T/kea
 make_kea "$D" 100
-# A FIFO that nobody writes to keeps it at work.
+# A FIFO that nobody writes to keeps it at work. Its parent is gone, as with nohup or at(1): it looks like an orphan.
 mkfifo "$D/leases.csv.1"
-KEA_PIDFILE_DIR=$D/pid KEA_LOCKFILE_DIR=$D/lock setsid "$KEA_LFC" -4 -d -x "$D/leases.csv.2" -i "$D/leases.csv.1" \
-    -o "$D/leases.csv.output" -f "$D/leases.csv.completed" -p "$D/leases.csv.pid" -c ignored >"$T/lfc.log" 2>&1 &
+(KEA_PIDFILE_DIR=$D/pid KEA_LOCKFILE_DIR=$D/lock setsid "$KEA_LFC" -4 -d -x "$D/leases.csv.2" -i "$D/leases.csv.1" \
+    -o "$D/leases.csv.output" -f "$D/leases.csv.completed" -p "$D/leases.csv.pid" -c ignored >"$T/lfc.log" 2>&1 &)
 wait_until 5 test -s "$D/leases.csv.pid" || die "kea-lfc runs" "$(cat "$T/lfc.log")"
 lfc=$(<"$D/leases.csv.pid")
-disown $!
 ticks=$(start_ticks "$lfc")
 start_latchd "$D"
 wait_for 10 "the service is blocked" in_state "$D" blocked
