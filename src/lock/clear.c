@@ -119,6 +119,7 @@ static int clear_pidfile(const struct clear_request *request, int dir_fd, const 
     const struct lock_facts *facts = request->facts;
     _cleanup_free_ char *content = NULL;
     _cleanup_close_ int fd = -EBADF;
+    struct lock_record record = {0};
     struct stat st;
     int leased, r;
 
@@ -137,8 +138,9 @@ static int clear_pidfile(const struct clear_request *request, int dir_fd, const 
         return leased;
     /* The same bytes as judged, while we have it. */
     r = fd_read_all(fd, facts->size_bytes, &content, NULL);
-    if (r < 0 || fstat(fd, &st) < 0 || !is_judged_file(facts, &st) ||
-        lock_parse_pid_content(content) != facts->recorded.pid)
+    if (r >= 0)
+        lock_record_parse(facts->path, content, &record);
+    if (r < 0 || fstat(fd, &st) < 0 || !is_judged_file(facts, &st) || record.pid != facts->recorded.pid)
         return err_set(err, ESTALE, "Changed",
                        "%s was written anew while it was looked at; nothing was removed", facts->path);
     return remove_judged(facts, dir_fd, name, leased ? fd : -EBADF, err);

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
-#include "lock/holder.h"
+#include "lock/process-facts.h"
 
 char *process_describe(const struct process_facts *process) {
     char unit[128], user[64] = "", buffer[2048];

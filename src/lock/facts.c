@@ -2,6 +2,7 @@
 #include "lock/facts.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *const lock_style_names[LOCK_STYLE_MAX] = {
     [LOCK_STYLE_FLOCK] = "flock",     [LOCK_STYLE_POSIX] = "posix",     [LOCK_STYLE_OFD] = "ofd",
@@ -35,6 +36,14 @@ static const char *const process_life_names[PROCESS_LIFE_MAX] = {
 };
 STRTAB_DEFINE(process_life, enum process_life, process_life_names, PROCESS_UNKNOWN)
 
+static const char *const holder_via_names[VIA_MAX] = {
+    [VIA_FD] = "fd",
+    [VIA_MAPS] = "maps",
+    [VIA_IO_URING] = "io_uring",
+    [VIA_IN_FLIGHT] = "in-flight",
+};
+STRTAB_DEFINE(holder_via, enum holder_via, holder_via_names, VIA_INVALID)
+
 void process_facts_done(struct process_facts *process) {
     free(process->exe);
     free(process->cmdline);
@@ -57,8 +66,61 @@ void lock_facts_done(struct lock_facts *facts) {
     for (size_t i = 0; i < facts->n_holders; i++)
         process_facts_done(&facts->holders[i].process);
     free(facts->holders);
+    for (size_t i = 0; i < facts->n_openers; i++)
+        process_facts_done(&facts->openers[i].process);
+    free(facts->openers);
+    for (size_t i = 0; i < facts->n_waiters; i++)
+        process_facts_done(&facts->waiters[i]);
+    free(facts->waiters);
+    for (size_t i = 0; i < facts->n_displaced; i++)
+        lock_facts_done(&facts->displaced[i]);
+    free(facts->displaced);
     free(facts->unreadable);
     *facts = (struct lock_facts){0};
+}
+
+bool lock_facts_any_family(const struct lock_facts *facts, enum family_state state) {
+    for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
+        if (facts->families[f] == state)
+            return true;
+    return false;
+}
+
+bool lock_facts_is_held(const struct lock_facts *facts) {
+    return lock_facts_any_family(facts, FAMILY_HELD);
+}
+
+bool lock_holder_has_lock(const struct holder_facts *holder) {
+    for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
+        if (holder->families[f])
+            return true;
+    return false;
+}
+
+const struct holder_facts *lock_facts_find_holder(const struct lock_facts *facts, pid_t pid) {
+    for (size_t i = 0; pid > 0 && i < facts->n_holders; i++)
+        if (facts->holders[i].process.pid == pid)
+            return &facts->holders[i];
+    return NULL;
+}
+
+bool lock_facts_has_lock(const struct lock_facts *facts, pid_t pid) {
+    const struct holder_facts *holder = lock_facts_find_holder(facts, pid);
+
+    return holder && lock_holder_has_lock(holder);
+}
+
+bool lock_facts_names_owner(const struct lock_facts *facts) {
+    return facts->kind == PATH_KIND_PIDFILE || (facts->kind == PATH_KIND_LOCK && S_ISLNK(facts->mode));
+}
+
+bool lock_facts_is_recorded_alive(const struct lock_facts *facts) {
+    const struct recorded_facts *recorded = &facts->recorded;
+
+    return lock_facts_names_owner(facts) && !recorded->is_thread && !recorded->is_self &&
+           !recorded->process.kernel_thread &&
+           (recorded->process.life == PROCESS_ALIVE || recorded->process.life == PROCESS_STOPPED) &&
+           recorded->process.start_usec <= facts->modified_usec;
 }
 
 static bool same_process(const struct process_facts *a, const struct process_facts *b) {
@@ -87,15 +149,25 @@ static bool same_listener(const struct listener_facts *a, const struct listener_
 }
 
 static bool same_holder(const struct holder_facts *a, const struct holder_facts *b) {
-    return same_process(&a->process, &b->process) && a->fd == b->fd && a->listener == b->listener &&
-           memcmp(a->families, b->families, sizeof a->families) == 0;
+    return same_process(&a->process, &b->process) && a->via == b->via && a->fd == b->fd &&
+           a->listener == b->listener && memcmp(a->families, b->families, sizeof a->families) == 0;
 }
 
-/* What waits for a lock, and what could not be read, does not matter. */
+static bool same_displaced(const struct lock_facts *a, const struct lock_facts *b) {
+    if (a->n_displaced != b->n_displaced)
+        return false;
+    for (size_t i = 0; i < a->n_displaced; i++)
+        if (!lock_facts_same(&a->displaced[i], &b->displaced[i]))
+            return false;
+    return true;
+}
+
+/* What waits for a lock, who has it open, and what could not be read, does not matter. */
 bool lock_facts_same(const struct lock_facts *a, const struct lock_facts *b) {
     if (!same_file(a, b) || !same_recorded(&a->recorded, &b->recorded) ||
-        !same_listener(&a->listener, &b->listener) ||
-        memcmp(a->families, b->families, sizeof a->families) != 0 || a->n_holders != b->n_holders)
+        !same_listener(&a->listener, &b->listener) || !same_displaced(a, b) ||
+        a->shm.attached != b->shm.attached || memcmp(a->families, b->families, sizeof a->families) != 0 ||
+        a->n_holders != b->n_holders)
         return false;
     for (size_t i = 0; i < a->n_holders; i++) {
         size_t j;

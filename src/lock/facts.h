@@ -12,12 +12,13 @@
 
 #include "base/process.h"
 #include "base/strtab.h"
+#include "lock/record.h"
 #include "lock/style.h"
 #include "socket/peer.h"
 
 enum path_kind {
     PATH_KIND_ABSENT,
-    PATH_KIND_LOCK,    /* a regular file that locks by flock or fcntl */
+    PATH_KIND_LOCK,    /* a regular file that locks by flock or fcntl; a symbolic link that names its owner */
     PATH_KIND_PIDFILE, /* a regular file whose content names its owner */
     PATH_KIND_SOCKET,
     PATH_KIND_OTHER, /* a FIFO, a directory, a device, a symbolic link */
@@ -46,6 +47,19 @@ STRTAB_DECLARE(family_state, enum family_state);
 
 STRTAB_DECLARE(process_life, enum process_life);
 
+/* By what a process keeps an open file description alive. Of a lock on the description, a descriptor and one
+ * in flight are proof. A mapping and a ring only show the file, not the description: who has them is one of
+ * those who may hold the lock, and they are looked for only when nobody else does. */
+enum holder_via {
+    VIA_FD,
+    VIA_MAPS,      /* mapped memory (/proc/PID/maps), or attached shared memory */
+    VIA_IO_URING,  /* a registered file of a ring */
+    VIA_IN_FLIGHT, /* a message (SCM_RIGHTS) waits for it in one of its sockets */
+    VIA_MAX,
+    VIA_INVALID = -EINVAL,
+};
+STRTAB_DECLARE(holder_via, enum holder_via);
+
 struct ancestor_facts {
     pid_t pid;
     char *exe; /* NULL: could not be read */
@@ -60,7 +74,8 @@ struct process_facts {
     bool session_leader_gone; /* provably, and it is not the observer's session: what forks twice to become a
                                  daemon looks so (daemon(7)) */
     bool kernel_thread;
-    uid_t uid; /* (uid_t) -1: could not be read */
+    bool frozen; /* by the freezer of its cgroup; its life is PROCESS_STOPPED then */
+    uid_t uid;   /* (uid_t) -1: could not be read */
     char comm[64];
     char *exe, *cmdline, *cgroup;  /* NULL: could not be read */
     char *service, *invocation_id; /* LATCHD_SERVICE and INVOCATION_ID of its environment, NULL if not set */
@@ -70,8 +85,9 @@ struct process_facts {
 
 struct holder_facts {
     struct process_facts process;
-    pid_t tid;                      /* the thread whose descriptor table has it; usually the pid */
-    int fd;                         /* the descriptor's number there */
+    enum holder_via via;
+    pid_t tid; /* the thread whose descriptor table has it; usually the pid */
+    int fd;    /* the descriptor's number there; the ring's; the socket's that it is in flight in; -1: none */
     bool families[LOCK_FAMILY_MAX]; /* its description holds a lock of that family */
     bool listener;                  /* it has the listening socket */
 };
@@ -103,6 +119,14 @@ struct listener_facts {
     struct peer_facts peer;
 };
 
+/* The System V shared memory that a PID file names (PostgreSQL): while anybody has it attached, something of
+ * that daemon lives. */
+struct shm_facts {
+    bool found;        /* there is a segment with that key and id */
+    unsigned attached; /* by so many processes (shm_nattch, shmctl(2)) */
+    pid_t creator;     /* who made it: maybe dead, maybe recycled */
+};
+
 struct lock_facts {
     char *path;
     enum path_kind kind;
@@ -113,13 +137,19 @@ struct lock_facts {
     ino_t inode;
     mode_t mode;
     uid_t uid;
+    unsigned links; /* st_nlink: names that the file has */
     uint64_t size_bytes, modified_usec;
     uint64_t changed_usec; /* st_ctime, which nobody can set */
     uint64_t boot_usec;    /* when this boot began, by the wall clock as it was set when this was gathered */
     char filesystem[32];
 
-    bool content_read; /* of a PID file */
-    char *content;     /* its first bytes, printable; whether a PID stands there: lock_parse_pid_content() */
+    bool remote;            /* its locks live on another machine or in a user process */
+    bool server_arbitrates; /* remote, and a lock taken on any machine would have been seen */
+
+    bool content_read;         /* of a PID file or a symbolic link */
+    char *content;             /* its first bytes, lines kept, all else printable; a link's target */
+    struct lock_record record; /* what that says */
+    struct shm_facts shm;
 
     enum family_state families[LOCK_FAMILY_MAX];
     struct claim_facts *claims;
@@ -127,9 +157,21 @@ struct lock_facts {
     struct recorded_facts recorded;
     struct holder_facts *holders;
     size_t n_holders;
+    struct holder_facts *openers; /* have it open and hold no lock on it; at most LOCK_OPENERS_MAX */
+    size_t n_openers;
+    unsigned openers_total;
+    struct process_facts *waiters; /* for the lock; at most LOCK_WAITERS_MAX */
+    size_t n_waiters;
+
+    /* Files and sockets that stood at this path once and are still locked, or listened on, though they were
+     * removed or renamed: each with facts of its own, whose path is where it is now. `unlinked`: nowhere. */
+    struct lock_facts *displaced;
+    size_t n_displaced;
+    bool unlinked;
 
     bool scanned;       /* the holders were looked for */
-    bool complete;      /* every process's descriptors could be read */
+    bool settled;       /* the search was ended early: who holds it was known */
+    bool complete;      /* every process's descriptors could be read, and were */
     unsigned processes; /* looked at */
     pid_t *unreadable;  /* those that refused, at most LOCK_UNREADABLE_MAX of them */
     size_t n_unreadable;
@@ -139,14 +181,33 @@ struct lock_facts {
     struct listener_facts listener;
 
     bool initial_pid_namespace; /* the observer's: rows of /proc/locks may be hidden elsewhere */
+    uint64_t pid_namespace;     /* the observer's: inode number of /proc/self/ns/pid; 0: not known */
+    char host[LOCK_HOST_MAX];   /* the observer's host name */
     char boot_id[37];
 };
 
 #define LOCK_UNREADABLE_MAX 16
+#define LOCK_OPENERS_MAX 32
+#define LOCK_WAITERS_MAX 32
+#define LOCK_DISPLACED_MAX 8
+#define LOCK_LINK_MAX 1023 /* of a link's target: what is longer is no lock */
 
 #define _cleanup_lock_facts_ _cleanup_(lock_facts_done)
 void lock_facts_done(struct lock_facts *facts);
 void process_facts_done(struct process_facts *process);
+
+bool lock_facts_any_family(const struct lock_facts *facts, enum family_state state);
+bool lock_facts_is_held(const struct lock_facts *facts); /* any family */
+bool lock_holder_has_lock(const struct holder_facts *holder);
+const struct holder_facts *lock_facts_find_holder(const struct lock_facts *facts, pid_t pid); /* or NULL */
+bool lock_facts_has_lock(const struct lock_facts *facts,
+                         pid_t pid); /* it is a holder, and not of the listener only */
+
+/* True of what says by its content whose it is: a PID file, a symbolic link. */
+bool lock_facts_names_owner(const struct lock_facts *facts);
+
+/* The process whose PID stands there could have written it: it lives, and began before. */
+bool lock_facts_is_recorded_alive(const struct lock_facts *facts);
 
 /* True when the file is the same and everything the verdict rests on is: what must hold between the judging
  * and the acting. */

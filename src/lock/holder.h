@@ -7,12 +7,19 @@
  * show_fd_locks()). */
 
 #include "lock/facts.h"
+#include "lock/process-facts.h"
 
-/* What to look for, and whose facts it goes to. Two targets may share facts: a lock and its listener. */
+enum holder_target_kind {
+    HOLDER_TARGET_FILE,   /* device and inode as stat(2) has them */
+    HOLDER_TARGET_SOCKET, /* a socket's own inode; there is one sockfs, so the device does not matter */
+    HOLDER_TARGET_SHM,    /* System V shared memory: the inode is the segment's id (ipc/shm.c, newseg()) */
+};
+
+/* What to look for, and whose facts it goes to. Targets may share facts: a lock and its listener. */
 struct holder_target {
     struct lock_facts *facts;
-    bool socket;  /* inode is a socket's own; the device does not matter (there is one sockfs) */
-    dev_t device; /* st_dev */
+    enum holder_target_kind kind;
+    dev_t device;
     ino_t inode;
 };
 
@@ -25,10 +32,3 @@ int holder_sweep(int proc_fd, const struct holder_target *targets, size_t n, boo
  * later than `until_usec` on the wall clock. ret->pid stays 0 when there is none. It says nothing of
  * namespaces above. */
 int holder_find_namesake(int proc_fd, pid_t pid, uint64_t until_usec, struct process_facts *ret);
-
-/* Everything worth knowing of one process, pinned while it is read. A process that is gone gives
- * life PROCESS_GONE, not an error. The wall clock's offset makes start_usec. */
-int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret);
-
-/* The systemd unit (or scope, or slice) that a cgroup path names last; "" when there is none. */
-const char *cgroup_unit(const char *cgroup, char *buffer, size_t size);

@@ -9,13 +9,31 @@
 
 #include "lock/facts.h"
 
+/* How much is looked for. */
+enum probe_effort {
+    PROBE_SETTLE, /* what a verdict needs: likely holders first, and no further once the living owner is found
+                   */
+    PROBE_QUICK,  /* likely holders only: the recorded process, its relatives, its service's */
+    PROBE_COMPLETE, /* all there is to tell: every holder, who has it open, who waits, what stood there once
+                     */
+    PROBE_EFFORT_MAX,
+};
+
 struct probe_request {
-    const char *path;
+    const char
+        *path;  /* begins with '@': the name of an abstract socket (unix(7)) of this network namespace */
+    bool by_fd; /* look at what `fd` (O_PATH will do) stands for, wherever it is; the path only names it */
+    int fd;     /* borrowed */
     enum lock_style style; /* LOCK_STYLE_INVALID: told from the file itself */
+    enum probe_effort effort;
     /* Try the lock first. Each opening of /proc/locks waits for an RCU grace period (percpu_down_write() in
      * fs/locks.c, locks_start()), some ten milliseconds: too long between a crash and a restart. Not for a
      * lock that others may be taking just now, nor for one that this process has by fcntl(2) F_SETLK. */
     bool may_try;
+    bool no_connect; /* ask no socket who listens */
+    /* How long a file system on another machine has for its answer, which a child process waits for; 0: it is
+     * not asked, and the verdict is unknown. */
+    uint64_t remote_timeout_usec;
 };
 
 /* Gathers the facts of n paths with one sweep over /proc. *ret is an array of n, each to be released by
@@ -30,7 +48,3 @@ int lock_open_parent(const char *path, int *ret_dir_fd, const char **ret_name);
 
 /* True when the file's name speaks of a lock or a PID. */
 bool lock_name_tells(const char *path);
-
-/* Reads a PID as daemons write it: digits first, the line ending or a blank behind them. 0: none; the
- * content is empty or something else. */
-pid_t lock_parse_pid_content(const char *content);

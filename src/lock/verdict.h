@@ -24,6 +24,8 @@ enum verdict_reason {
     REASON_LIVE,
     REASON_BUSY,          /* its accept queue is full */
     REASON_STOPPED,       /* SIGSTOP or a debugger */
+    REASON_SPLIT,         /* the living owner's lock is on another file, which stood at this path once */
+    REASON_UNREACHABLE,   /* somebody listens on a socket that stood at this path once */
     REASON_UNLOCKED,      /* the daemon lives, though it does not hold the lock itself */
     REASON_NOT_LISTENING, /* a socket is bound to the path, or its daemon lives, but nobody listens */
     REASON_STORED, /* init keeps it (systemd's file descriptor store) for a service whose process is dead */
@@ -41,6 +43,7 @@ enum verdict_reason {
     REASON_LOCKER_UNCLEAR,  /* the number of who took the lock is a living process's that does not hold it: it
                                handed the lock on, or it got the number later */
     REASON_INCOMPLETE_SCAN, /* held, holder not found, and not every process could be read */
+    REASON_OTHER_HOST,      /* its content names a process of another machine */
     REASON_OTHER_PID_NAMESPACE, /* held, holder not found, and we see a part of the processes only */
     REASON_UNATTRIBUTED,        /* held, holder not found anywhere */
     REASON_ACCESS_DENIED,

@@ -2,6 +2,7 @@
 #include "socket/peer.h"
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,18 +19,30 @@ static const char *const peer_answer_names[PEER_ANSWER_MAX] = {
 };
 STRTAB_DEFINE(peer_answer, enum peer_answer, peer_answer_names, PEER_ANSWER_INVALID)
 
+static int connect_address(const struct sockaddr_un *address, socklen_t size) {
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || connect(fd, (const struct sockaddr *) address, size) < 0)
+        return -errno;
+    return TAKE_FD(fd);
+}
+
 /* Through a descriptor of the file itself (O_PATH will do) every path fits into sun_path. */
 static int connect_file(int file_fd) {
-    _cleanup_close_ int fd = -EBADF;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
     snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", file_fd);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *) &address, sizeof address) < 0)
-        return -errno;
-    return TAKE_FD(fd);
+    return connect_address(&address, sizeof address);
+}
+
+static int connect_abstract(const char *name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(name);
+
+    if (length > sizeof address.sun_path - 1)
+        return -ENAMETOOLONG;
+    memcpy(address.sun_path + 1, name, length);
+    return connect_address(&address, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + 1 + length));
 }
 
 int peer_connect(int dir_fd, const char *name) {
@@ -99,9 +112,10 @@ static enum process_life life_of_listener(int proc_fd, int fd, pid_t pid) {
     return process_pidfd_ended(pidfd) ? PROCESS_GONE : PROCESS_ALIVE;
 }
 
-int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret) {
+/* `connected`: a descriptor, which is closed, or what connect(2) said. */
+static int look(int proc_fd, int connected, struct peer_facts *ret) {
     struct peer_facts facts = {.life = PROCESS_UNKNOWN, .uid = (uid_t) -1};
-    _cleanup_close_ int fd = peer_connect(dir_fd, name);
+    _cleanup_close_ int fd = connected;
 
     if (fd >= 0) {
         struct ucred credentials;
@@ -133,4 +147,12 @@ int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret)
     facts.error = -fd;
     *ret = facts;
     return 0;
+}
+
+int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret) {
+    return look(proc_fd, peer_connect(dir_fd, name), ret);
+}
+
+int peer_look_abstract(int proc_fd, const char *name, struct peer_facts *ret) {
+    return look(proc_fd, connect_abstract(name), ret);
 }

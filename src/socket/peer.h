@@ -32,6 +32,9 @@ struct peer_facts {
  * Fails only for want of resources. */
 int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret);
 
+/* The same for the abstract socket NAME (without its '@'). */
+int peer_look_abstract(int proc_fd, const char *name, struct peer_facts *ret);
+
 /* Starts a non-blocking connection to dir_fd/name: returns a connected descriptor, or -errno of connect(2):
  * a unix socket's connect never is "in progress". -ENOTSOCK: the file is no socket; a link is not followed.
  */

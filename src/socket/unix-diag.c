@@ -14,13 +14,31 @@
 #include <time.h>
 
 #include "base/macro.h"
+#include "base/value.h"
 
 /* Linux fills dumps of up to 32 KiB when the reader offers that much (netlink(7)). */
 #define DUMP_BUFFER_BYTES (32 * 1024)
 
 void unix_table_done(struct unix_table *table) {
+    for (size_t i = 0; i < table->n; i++)
+        free(table->sockets[i].name);
     free(table->sockets);
     *table = (struct unix_table){0};
+}
+
+/* Abstract names begin with a NUL byte and may contain more (unix(7)). */
+static char *copy_name(const char *payload, size_t size) {
+    char *name = calloc(1, size + 1);
+
+    if (!name)
+        return NULL;
+    memcpy(name, payload, size);
+    if (size > 0 && name[0] == '\0')
+        for (size_t i = 0; i < size; i++)
+            if (name[i] == '\0')
+                name[i] = '@';
+    value_make_printable(name);
+    return name;
 }
 
 static int read_attribute(const struct nlattr *attribute, void *data) {
@@ -37,6 +55,12 @@ static int read_attribute(const struct nlattr *attribute, void *data) {
             socket->file_inode = vfs->udiag_vfs_ino;
             socket->file_device = makedev(vfs->udiag_vfs_dev >> 20, vfs->udiag_vfs_dev & 0xfffff);
         }
+        break;
+    case UNIX_DIAG_NAME:
+        free(socket->name);
+        socket->name = copy_name(mnl_attr_get_payload(attribute), mnl_attr_get_payload_len(attribute));
+        if (!socket->name)
+            return MNL_CB_ERROR;
         break;
     case UNIX_DIAG_RQLEN:
         if (mnl_attr_validate2(attribute, MNL_TYPE_UNSPEC, sizeof(struct unix_diag_rqlen)) >= 0) {
@@ -56,16 +80,22 @@ static int read_message(const struct nlmsghdr *header, void *data) {
     struct unix_socket socket = {.inode = message->udiag_ino,
                                  .listening = message->udiag_state == TCP_LISTEN};
 
-    if (mnl_attr_parse(header, sizeof *message, read_attribute, &socket) < 0)
+    if (mnl_attr_parse(header, sizeof *message, read_attribute, &socket) < 0) {
+        free(socket.name);
         return MNL_CB_ERROR;
-    if (!socket.listening && !socket.has_file)
+    }
+    if (!socket.listening && !socket.has_file && !(socket.name && socket.name[0] == '@')) {
+        free(socket.name);
         return MNL_CB_OK;
+    }
     if ((table->n & (table->n - 1)) == 0) { /* grows at each power of two */
         struct unix_socket *bigger =
             reallocarray(table->sockets, table->n ? table->n * 2 : 1, sizeof *table->sockets);
 
-        if (!bigger)
+        if (!bigger) {
+            free(socket.name);
             return MNL_CB_ERROR;
+        }
         table->sockets = bigger;
     }
     table->sockets[table->n++] = socket;
@@ -92,7 +122,7 @@ int unix_table_read(struct unix_table *ret) {
                    .nlmsg_seq = 1},
         .request = {.sdiag_family = AF_UNIX,
                     .udiag_states = UINT32_MAX,
-                    .udiag_show = UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN},
+                    .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN},
     };
     int r;
 
@@ -121,4 +151,15 @@ const struct unix_socket *unix_table_find(const struct unix_table *table, dev_t 
             table->sockets[i].file_device == device)
             return &table->sockets[i];
     return NULL;
+}
+
+/* An accepted connection has the name of its listener: that one is meant. */
+const struct unix_socket *unix_table_find_name(const struct unix_table *table, const char *name) {
+    const struct unix_socket *found = NULL;
+
+    for (size_t i = 0; i < table->n; i++)
+        if (table->sockets[i].name && strcmp(table->sockets[i].name, name) == 0 &&
+            (!found || table->sockets[i].listening))
+            found = &table->sockets[i];
+    return found;
 }

@@ -23,6 +23,7 @@ static void read_proc(const char *text) {
     _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};
     bool families[LOCK_FAMILY_MAX] = {false};
     struct proc_limit limits[16];
+    struct lock_record record;
     struct proc_status status;
     struct mount_facts mount;
     struct proc_stat stat;
@@ -38,7 +39,10 @@ static void read_proc(const char *text) {
     if (lock_snapshot_parse(text, &snapshot) >= 0)
         for (size_t i = 0; i < snapshot.n; i++)
             need(snapshot.rows[i].claim.family < LOCK_FAMILY_MAX);
-    need(lock_parse_pid_content(text) >= 0);
+    lock_record_parse("/run/fuzzed.pid", text, &record);
+    need(record.pid >= 0 && (record.pid == 0) == (record.form == RECORD_NONE));
+    lock_record_parse_link("/run/.#fuzzed", text, &record);
+    need(record.pid >= 0 && (record.pid == 0) == (record.form == RECORD_NONE));
 }
 
 static void read_values(const char *text) {

@@ -67,8 +67,12 @@ static __attribute__((unused)) void write_pid(const char *path, pid_t pid) {
 
 static __attribute__((unused)) pid_t read_pid(const char *path) {
     _cleanup_free_ char *text = NULL;
+    struct lock_record record;
 
-    return fd_read_file_at(AT_FDCWD, path, 64, &text, NULL) < 0 ? -1 : lock_parse_pid_content(text);
+    if (fd_read_file_at(AT_FDCWD, path, 64, &text, NULL) < 0)
+        return -1;
+    lock_record_parse(path, text, &record);
+    return record.pid;
 }
 
 static __attribute__((unused)) bool exists(const char *path) {

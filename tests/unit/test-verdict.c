@@ -218,6 +218,7 @@ static void draw_facts(struct lock_facts *facts) {
     facts->unreadable_total = (unsigned) facts->n_unreadable;
     for (size_t i = 0; i < facts->n_unreadable; i++)
         facts->unreadable[i] = draw_pid();
+    facts->remote = strcmp(facts->filesystem, "nfs4") == 0;
     facts->has_socket = draw_bool();
     facts->listener = (struct listener_facts){.found = draw_bool(),
                                               .listening = draw_bool(),
