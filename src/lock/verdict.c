@@ -52,12 +52,17 @@ STRTAB_DEFINE(holder_role, enum holder_role, holder_role_names, ROLE_OTHER)
  * nobody holds it is true only where the server would know. A PID may be another machine's. */
 static struct lock_judgement judge_remote(const struct lock_facts *facts,
                                           const struct lock_context *context) {
-    if (lock_facts_is_held(facts) && judge_anybody_holds(facts, false))
-        return judge_held_lock(facts, context);
+    struct lock_judgement judgement = judged(VERDICT_UNKNOWN, REASON_NETWORK_FILESYSTEM);
+
+    if (lock_facts_is_held(facts) && judge_anybody_holds(facts, false)) {
+        struct lock_judgement here = judge_held_lock(facts, context);
+
+        return here.verdict == VERDICT_HELD ? here : judgement; /* a leftover here may have its owner there */
+    }
     if (facts->server_arbitrates && !lock_facts_is_held(facts) &&
         !lock_facts_any_family(facts, FAMILY_UNKNOWN) && !lock_facts_names_owner(facts))
         return judge_free_lock(facts, context);
-    return judged(VERDICT_UNKNOWN, REASON_NETWORK_FILESYSTEM);
+    return judgement;
 }
 
 static struct lock_judgement judge_path(const struct lock_facts *facts, const struct lock_context *context) {
