@@ -51,10 +51,13 @@ static bool may_be_daemon(const struct lock_facts *facts, const struct lock_cont
 
 /* Its shared memory is attached still: the daemon's children go on without it. Only processes that it began
  * have it, for nobody else learns of the segment; and a second daemon would ruin their data. */
-static struct lock_judgement judge_attached(const struct lock_facts *facts) {
+static struct lock_judgement judge_attached(const struct lock_facts *facts,
+                                            const struct lock_context *context) {
     if (facts->n_holders == 0)
         return judge_unseen(facts);
-    if (facts->shm.creator != facts->recorded.pid)
+    if (context->main.pid > 0 && context->main_life == PROCESS_UNKNOWN)
+        return judged(VERDICT_UNKNOWN, REASON_ACCESS_DENIED);
+    if (facts->shm.creator != facts->recorded.pid || !judge_is_dead(facts->recorded.process.life))
         return judged(VERDICT_UNKNOWN, REASON_LOCKER_DEAD);
     return (struct lock_judgement){VERDICT_ORPHANED, REASON_LEFTOVER, .daemon_gone = true};
 }
@@ -94,7 +97,7 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts,
                 return judged(VERDICT_UNKNOWN, REASON_UNCLEAR);
         }
     if (facts->shm.found && facts->shm.attached > 0)
-        return judge_attached(facts);
+        return judge_attached(facts, context);
     if (namesake->pid > 0 &&
         !(context->daemon_exe && namesake->exe && !may_be_daemon(facts, context, namesake)))
         return judged(VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE);

@@ -55,6 +55,7 @@ static void draw_process(struct process_facts *process) {
     process->session = draw_int();
     process->session_leader_gone = draw_bool();
     process->kernel_thread = draw_bool();
+    process->frozen = draw_bool();
     process->uid = draw_bool() ? (uid_t) -1 : (uid_t) draw(UINT32_MAX);
     draw_into(process->comm, sizeof process->comm);
     process->exe = draw_text();
@@ -68,6 +69,42 @@ static void draw_process(struct process_facts *process) {
         process->ancestors[i] = (struct ancestor_facts){.pid = draw_int(), .exe = draw_text()};
 }
 
+static struct holder_facts *draw_holders(size_t *ret_n) {
+    size_t n = (size_t) draw(4);
+    struct holder_facts *holders = calloc(n + 1, sizeof *holders);
+
+    for (size_t i = 0; i < n; i++) {
+        draw_process(&holders[i].process);
+        holders[i].via = (enum holder_via) draw(VIA_MAX);
+        holders[i].tid = draw_int();
+        holders[i].fd = draw_bool() ? -1 : draw_int();
+        holders[i].listener = draw_bool();
+        for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
+            holders[i].families[f] = draw_bool();
+    }
+    *ret_n = n;
+    return holders;
+}
+
+static void draw_record(struct lock_facts *facts) {
+    struct lock_record *record = &facts->record;
+
+    if (draw_bool()) {
+        record->form = (enum record_form)(1 + draw(RECORD_FORM_MAX - 1));
+        record->pid = draw_int();
+        draw_into(record->host, sizeof record->host);
+        record->pid_namespace = draw_number();
+        record->boot_usec = draw_number();
+        record->start_usec = draw_number();
+        draw_into(record->socket_path, sizeof record->socket_path);
+        record->shm_key = draw_number();
+        record->shm_id = draw_number();
+    }
+    if (draw_bool())
+        facts->shm =
+            (struct shm_facts){.found = true, .attached = (unsigned) draw_int(), .creator = draw_int()};
+}
+
 static void draw_lists(struct lock_facts *facts) {
     facts->n_claims = (size_t) draw(4);
     facts->claims = calloc(facts->n_claims + 1, sizeof *facts->claims);
@@ -76,25 +113,20 @@ static void draw_lists(struct lock_facts *facts) {
                                                 .pid = draw_bool() ? -draw_int() : draw_int(),
                                                 .waiting = draw_bool(),
                                                 .shared = draw_bool()};
-    facts->n_holders = (size_t) draw(4);
-    facts->holders = calloc(facts->n_holders + 1, sizeof *facts->holders);
-    for (size_t i = 0; i < facts->n_holders; i++) {
-        struct holder_facts *holder = &facts->holders[i];
-
-        draw_process(&holder->process);
-        holder->tid = draw_int();
-        holder->fd = draw_bool() ? -1 : draw_int();
-        holder->listener = draw_bool();
-        for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
-            holder->families[f] = draw_bool();
-    }
+    facts->holders = draw_holders(&facts->n_holders);
+    facts->openers = draw_holders(&facts->n_openers);
+    facts->openers_total = (unsigned) draw_int();
+    facts->n_waiters = (size_t) draw(3);
+    facts->waiters = calloc(facts->n_waiters + 1, sizeof *facts->waiters);
+    for (size_t i = 0; i < facts->n_waiters; i++)
+        draw_process(&facts->waiters[i]);
     facts->n_unreadable = (size_t) draw(LOCK_UNREADABLE_MAX + 1);
     facts->unreadable = calloc(LOCK_UNREADABLE_MAX, sizeof *facts->unreadable);
     for (size_t i = 0; i < facts->n_unreadable; i++)
         facts->unreadable[i] = draw_int();
 }
 
-static void draw_facts(struct lock_facts *facts) {
+static void draw_facts(struct lock_facts *facts, bool may_have_displaced) {
     char *path = draw_text();
 
     facts->path = path ? path : strdup("/run/x");
@@ -105,6 +137,7 @@ static void draw_facts(struct lock_facts *facts) {
     facts->inode = draw_bool() ? draw_number() : UINT64_MAX - draw(100); /* overlayfs uses the highest bits */
     facts->mode = (mode_t) draw(0x10000);
     facts->uid = (uid_t) draw(UINT32_MAX);
+    facts->links = (unsigned) draw_int();
     facts->size_bytes = draw_number();
     facts->modified_usec = draw_number();
     facts->changed_usec = draw_number();
@@ -143,7 +176,20 @@ static void draw_facts(struct lock_facts *facts) {
                                              .uid = (uid_t) -1,
                                              .life = (enum process_life) draw(PROCESS_LIFE_MAX)}};
     facts->initial_pid_namespace = draw_bool();
+    facts->pid_namespace = draw_number();
+    draw_into(facts->host, sizeof facts->host);
     draw_into(facts->boot_id, sizeof facts->boot_id);
+    facts->remote = draw_bool();
+    facts->server_arbitrates = draw_bool();
+    facts->settled = draw_bool();
+    facts->unlinked = draw_bool();
+    draw_record(facts);
+    if (!may_have_displaced)
+        return;
+    facts->n_displaced = (size_t) draw(3);
+    facts->displaced = calloc(facts->n_displaced + 1, sizeof *facts->displaced);
+    for (size_t i = 0; i < facts->n_displaced; i++)
+        draw_facts(&facts->displaced[i], false);
 }
 
 /* To JSON, as text, and back: nothing may be lost, which the second text shows, and both give the same
@@ -157,7 +203,7 @@ START_TEST(test_round_trip) {
         const char *where = "";
         char *text, *text_again;
 
-        draw_facts(&facts);
+        draw_facts(&facts, true);
         json = lock_facts_to_json(&facts);
         ck_assert_ptr_nonnull(json);
         text = json_dumps(json, JSON_SORT_KEYS);
@@ -258,7 +304,7 @@ START_TEST(test_damaged) {
         json_t *json;
         int r;
 
-        draw_facts(&facts);
+        draw_facts(&facts, true);
         json = lock_facts_to_json(&facts);
         for (uint64_t n = 1 + draw(3); n > 0; n--)
             damage(json);
@@ -298,7 +344,10 @@ END_TEST
 
 /* Facts of an earlier version lack what was added since. */
 START_TEST(test_older) {
-    static const char *const added[] = {"changedUSec", "bootUSec"};
+    static const char *const added[] = {"changedUSec",      "bootUSec",     "links",        "remote",
+                                        "serverArbitrates", "record",       "sharedMemory", "openers",
+                                        "openersTotal",     "waiters",      "displaced",    "unlinked",
+                                        "settled",          "pidNamespace", "host"};
     _cleanup_lock_facts_ struct lock_facts facts = {.path = strdup("/run/x")}, again = {0};
     json_t *json = lock_facts_to_json(&facts);
     const char *where;
@@ -307,6 +356,27 @@ START_TEST(test_older) {
         ck_assert_int_eq(json_object_del(json, added[i]), 0);
     json_object_set_new(json, "somethingNew", json_array());
     ck_assert_int_eq(lock_facts_from_json(json, &again, &where), 0);
+    json_decref(json);
+}
+END_TEST
+
+/* What was displaced has nothing displaced of its own: no input makes the reader go deeper and deeper. */
+START_TEST(test_depth) {
+    _cleanup_lock_facts_ struct lock_facts facts = {.path = strdup("/run/x")}, again = {0};
+    json_t *json = lock_facts_to_json(&facts);
+    const char *where = NULL;
+
+    for (unsigned i = 0; i < 2; i++) {
+        json_t *outer = lock_facts_to_json(&facts);
+
+        json_array_append_new(json_object_get(outer, "displaced"), json);
+        json = outer;
+        ck_assert_int_eq(lock_facts_from_json(json, &again, &where), i == 0 ? 0 : -EBADMSG);
+        if (i == 0)
+            ck_assert_uint_eq(again.n_displaced, 1);
+        lock_facts_done(&again);
+    }
+    ck_assert_str_eq(where, "displaced");
     json_decref(json);
 }
 END_TEST
@@ -419,6 +489,16 @@ static void change(struct lock_facts *facts, int what) {
     case 25:
         facts->error = EACCES;
         break;
+    case 26:
+        facts->holders[1].via = VIA_MAPS;
+        break;
+    case 27:
+        facts->shm.attached = 1;
+        break;
+    case 28:
+        facts->n_displaced = 1;
+        facts->displaced = calloc(1, sizeof *facts->displaced);
+        break;
     default:
         ck_abort();
     }
@@ -436,6 +516,7 @@ START_TEST(test_same) {
     b.holders[1] = first;
     b.complete = !a.complete;
     b.unreadable_total++;
+    b.openers_total++;
     b.processes++;
     b.listener.queue++;
     b.recorded.process.start_usec++;
@@ -458,7 +539,8 @@ int main(void) {
     tcase_add_loop_test(tcase, test_damaged, 1, 5);
     tcase_add_test(tcase, test_not_an_object);
     tcase_add_test(tcase, test_older);
-    tcase_add_loop_test(tcase, test_same, 0, 26);
+    tcase_add_test(tcase, test_depth);
+    tcase_add_loop_test(tcase, test_same, 0, 29);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/value.h"
 #include "lock/describe.h"
@@ -178,9 +179,37 @@ static void draw_process(struct process_facts *process, pid_t pid, bool living) 
         process->ancestors[i] = (struct ancestor_facts){.pid = draw_pid(), .exe = draw_program()};
 }
 
-static void draw_facts(struct lock_facts *facts) {
+/* Half of them say no more than a PID; some name this machine and this PID namespace, some others. */
+static void draw_record(struct lock_facts *facts) {
+    struct lock_record *record = &facts->record;
+
+    strcpy(facts->host, "here");
+    facts->pid_namespace = 7;
+    facts->mode = draw(3) == 0 ? S_IFLNK | 0777 : S_IFREG | 0644;
+    record->pid = draw_pid();
+    record->form = record->pid == 0 ? RECORD_NONE : 1 + draw(RECORD_FORM_MAX - 1);
+    if (draw_bool())
+        return;
+    strcpy(record->host, draw(3) == 0 ? "there" : record->form == RECORD_MOZILLA ? "127.0.1.1" : "here");
+    record->pid_namespace = draw(3) == 0 ? 8 : draw_bool() ? 7 : 0;
+    record->start_usec = draw(3) == 0 ? draw_time() : 0;
+    facts->shm =
+        (struct shm_facts){.found = draw_bool(), .attached = (unsigned) draw(3), .creator = draw_pid()};
+}
+
+static void draw_facts(struct lock_facts *facts, bool may_have_displaced);
+
+/* What stood at the path once: judged by the same rules. */
+static void draw_displaced(struct lock_facts *facts) {
+    facts->displaced = calloc(2, sizeof *facts->displaced);
+    facts->n_displaced = draw(3);
+    for (size_t i = 0; i < facts->n_displaced; i++)
+        draw_facts(&facts->displaced[i], false);
+}
+
+static void draw_facts(struct lock_facts *facts, bool may_have_displaced) {
     static const char *const filesystems[] = {"ext4", "tmpfs", "nfs4", ""};
-    static const int errors[] = {0, 0, 0, 0, 0, 0, 0, EACCES, EISDIR, EIO};
+    static const int errors[] = {0, 0, 0, 0, 0, 0, 0, EACCES, EISDIR, ETIMEDOUT};
 
     facts->path = strdup(draw_bool() ? "/run/daemon.pid" : "/run/daemon.sock.lock");
     facts->kind = draw(PATH_KIND_MAX);
@@ -202,6 +231,7 @@ static void draw_facts(struct lock_facts *facts) {
     for (size_t i = 0; i < facts->n_holders; i++) {
         draw_process(&facts->holders[i].process, 100 + (pid_t) draw(4), true);
         facts->holders[i].listener = draw_bool();
+        facts->holders[i].via = draw_bool() ? VIA_FD : draw(VIA_MAX);
         for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
             facts->holders[i].families[f] = draw_bool();
     }
@@ -227,6 +257,10 @@ static void draw_facts(struct lock_facts *facts) {
                                                        .life = draw(PROCESS_LIFE_MAX),
                                                        .error = draw_bool() ? EACCES : 0}};
     facts->initial_pid_namespace = draw_bool();
+    facts->server_arbitrates = draw_bool();
+    draw_record(facts);
+    if (may_have_displaced && draw(3) == 0)
+        draw_displaced(facts);
 }
 
 static void draw_context(struct lock_context *context) {
@@ -263,18 +297,43 @@ static bool has_proof_of_death(const struct lock_facts *facts, const struct lock
            (recorded > 0 && is_dead(facts->recorded.process.life));
 }
 
+/* Nobody is known to use what stood at the path once, and nobody may be. */
+static void check_displaced(const struct lock_facts *facts, const struct lock_context *context) {
+    for (size_t i = 0; i < facts->n_displaced; i++) {
+        enum verdict verdict = lock_judge(&facts->displaced[i], context).verdict;
+
+        ck_assert(verdict != VERDICT_HELD && verdict != VERDICT_UNKNOWN);
+    }
+}
+
 static void check_action_permitted(const struct lock_facts *facts, const struct lock_context *context) {
     ck_assert_int_eq(facts->error, 0);
     ck_assert(!(context->main.pid > 0 && lives(context->main_life)));
     if (facts->kind != PATH_KIND_SOCKET)
-        ck_assert_str_ne(facts->filesystem, "nfs4");
+        ck_assert(!facts->remote || facts->server_arbitrates);
+}
+
+/* The content names a process of this machine and of this PID namespace. */
+static bool is_recorded_here(const struct lock_facts *facts) {
+    const struct lock_record *record = &facts->record;
+
+    return (!record->host[0] || strcmp(record->host, "here") == 0 ||
+            (record->form == RECORD_MOZILLA && strcmp(record->host, "127.0.1.1") == 0)) &&
+           (record->pid_namespace == 0 || record->pid_namespace == 7);
 }
 
 static void check_orphaned(const struct lock_facts *facts, const struct lock_context *context) {
     check_action_permitted(facts, context);
     ck_assert_uint_gt(facts->n_holders, 0);
+    ck_assert(facts->kind == PATH_KIND_SOCKET || !facts->remote);
     ck_assert(has_proof_of_death(facts, context));
     ck_assert(!(context->main.pid > 0 && context->main_life == PROCESS_UNKNOWN));
+    if (facts->kind != PATH_KIND_SOCKET && !lock_facts_is_held(facts)) {
+        /* It is no lock but shared memory that leftovers have, and they may be the same program. */
+        ck_assert(lock_facts_names_owner(facts) && facts->shm.found && facts->shm.attached > 0);
+        ck_assert(facts->shm.creator == facts->recorded.pid && is_dead(facts->recorded.process.life));
+        return;
+    }
     for (size_t i = 0; i < facts->n_holders; i++) {
         const struct holder_facts *holder = &facts->holders[i];
 
@@ -300,7 +359,8 @@ static void check_stale(const struct lock_facts *facts, const struct lock_contex
     const struct recorded_facts *recorded = &facts->recorded;
 
     check_action_permitted(facts, context);
-    ck_assert(facts->kind == PATH_KIND_PIDFILE || facts->kind == PATH_KIND_SOCKET);
+    check_displaced(facts, context);
+    ck_assert(lock_facts_names_owner(facts) || facts->kind == PATH_KIND_SOCKET);
     if (facts->kind == PATH_KIND_SOCKET) {
         ck_assert_int_eq(facts->listener.peer.answer, PEER_REFUSED);
         ck_assert(!facts->listener.found);
@@ -308,12 +368,16 @@ static void check_stale(const struct lock_facts *facts, const struct lock_contex
     }
     ck_assert_int_gt(recorded->pid, 0);
     ck_assert_uint_gt(facts->size_bytes, 0);
+    ck_assert(is_recorded_here(facts));
+    ck_assert(!facts->shm.found || facts->shm.attached == 0);
     for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
         ck_assert_int_eq(facts->families[f], FAMILY_FREE);
     ck_assert(recorded->is_self || is_dead(recorded->process.life) ||
               (lives(recorded->process.life) &&
                (recorded->is_thread || recorded->process.kernel_thread ||
-                recorded->process.start_usec > facts->modified_usec + USEC_PER_SEC)));
+                recorded->process.start_usec > facts->modified_usec + USEC_PER_SEC ||
+                (facts->record.start_usec > 0 &&
+                 recorded->process.start_usec > facts->record.start_usec + USEC_PER_SEC))));
     if (facts->has_socket)
         ck_assert(facts->listener.peer.answer != PEER_QUEUE_FULL &&
                   (facts->listener.peer.answer != PEER_CONNECTED || is_dead(facts->listener.peer.life)));
@@ -325,7 +389,8 @@ static void check_stale(const struct lock_facts *facts, const struct lock_contex
 
 static void check_free(const struct lock_facts *facts, const struct lock_context *context) {
     check_action_permitted(facts, context);
-    ck_assert_int_eq(facts->kind, PATH_KIND_LOCK);
+    check_displaced(facts, context);
+    ck_assert(facts->kind == PATH_KIND_LOCK && !S_ISLNK(facts->mode));
     for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
         ck_assert_int_eq(facts->families[f], FAMILY_FREE);
 }
@@ -340,7 +405,7 @@ START_TEST(test_totality) {
                                    *context = draw_bool() ? &drawn : NULL;
         struct lock_judgement judgement;
 
-        draw_facts(&facts);
+        draw_facts(&facts, true);
         draw_context(&drawn);
         judgement = lock_judge(&facts, context);
         ck_assert_uint_lt(judgement.verdict, VERDICT_MAX);
@@ -351,6 +416,7 @@ START_TEST(test_totality) {
         switch (judgement.verdict) {
         case VERDICT_ABSENT:
             ck_assert(facts.kind == PATH_KIND_ABSENT && facts.error == 0);
+            check_displaced(&facts, context);
             break;
         case VERDICT_FREE:
             check_free(&facts, context);
