@@ -222,7 +222,7 @@ static int probe_ourselves(const struct cli *cli, const char *service, json_t **
         if (main_fd != -EBADMSG && record.main.pid > 0)
             known = (struct known_main){.id = record.main, .life = process_look(proc_fd, &record.main)};
     }
-    r = service_inspect(config, &known, false, &inspection, err);
+    r = service_inspect(config, &known, INSPECT_EXPLAIN, &inspection, err);
     if (r < 0)
         return r;
     *ret = inspection_to_json(&inspection, config->name);

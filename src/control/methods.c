@@ -93,7 +93,7 @@ static json_t *list_holders(const struct service *service) {
     _cleanup_inspection_ struct inspection inspection = {0};
     json_t *holders = json_array();
 
-    if (service_inspect(service->config, &known, false, &inspection, NULL) < 0)
+    if (service_inspect(service->config, &known, INSPECT_EXPLAIN, &inspection, NULL) < 0)
         return holders;
     for (size_t i = 0; i < inspection.n; i++)
         for (size_t j = 0;
@@ -288,7 +288,7 @@ static json_t *look_at_locks(struct endpoint *endpoint) {
     struct known_main known = service_known_main(endpoint->service);
     _cleanup_inspection_ struct inspection inspection = {0};
 
-    if (service_inspect(endpoint->service->config, &known, false, &inspection, NULL) < 0)
+    if (service_inspect(endpoint->service->config, &known, INSPECT_EXPLAIN, &inspection, NULL) < 0)
         return NULL;
     return json_pack("{s:o}", "locks", inspection_to_json(&inspection, endpoint->service->config->name));
 }

@@ -26,6 +26,10 @@ char *service_find_daemon_exe(const struct service_config *config) {
     return realpath(found, NULL);
 }
 
+static bool names_owner(enum lock_style style) {
+    return style == LOCK_STYLE_PIDFILE || style == LOCK_STYLE_SYMLINK;
+}
+
 /* Lists what there is to look at. A socket behind a lock file is the lock's business: who has the lock may
  * replace it. */
 static int list_paths(const struct service_config *config, struct inspection *inspection) {
@@ -40,7 +44,7 @@ static int list_paths(const struct service_config *config, struct inspection *in
         if (socket->lock.path && socket->lock.style != LOCK_STYLE_NONE) {
             inspected->path = socket->lock.path;
             inspected->style = socket->lock.style;
-            inspected->role = socket->lock.style == LOCK_STYLE_PIDFILE ? INSPECTED_PIDFILE : INSPECTED_LOCK;
+            inspected->role = names_owner(socket->lock.style) ? INSPECTED_PIDFILE : INSPECTED_LOCK;
         } else if (socket->listen && socket->listen[0] == '/') {
             inspected->path = socket->listen;
             inspected->style = LOCK_STYLE_INVALID;
@@ -58,9 +62,9 @@ static int list_paths(const struct service_config *config, struct inspection *in
         inspected->name = lock->name;
         inspected->path = lock->path;
         inspected->style = lock->style;
-        inspected->role = lock->style != LOCK_STYLE_PIDFILE ? INSPECTED_LOCK
-                          : lock->helper                    ? INSPECTED_HELPER_PIDFILE
-                                                            : INSPECTED_PIDFILE;
+        inspected->role = !names_owner(lock->style) ? INSPECTED_LOCK
+                          : lock->helper            ? INSPECTED_HELPER_PIDFILE
+                                                    : INSPECTED_PIDFILE;
         if (lock->helper) {
             inspected->context.daemon_exe = lock->helper;
             inspected->context.config_file = lock->path; /* its command line names its PID file */
@@ -102,8 +106,16 @@ static void judge_paths(const struct service_config *config, const struct known_
     }
 }
 
-int service_inspect(const struct service_config *config, const struct known_main *known, bool starting,
-                    struct inspection *ret, struct err *err) {
+/* A daemon that we began ourselves is known to be dead or alive. Of any other, one may run whose lock file or
+ * socket somebody removed. */
+static enum probe_effort choose_effort(enum inspect_purpose purpose, const struct known_main *known) {
+    if (purpose == INSPECT_EXPLAIN || (purpose == INSPECT_START && known->id.pid == 0))
+        return PROBE_COMPLETE;
+    return PROBE_SETTLE;
+}
+
+int service_inspect(const struct service_config *config, const struct known_main *known,
+                    enum inspect_purpose purpose, struct inspection *ret, struct err *err) {
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_free_ struct probe_request *requests = NULL;
     int r;
@@ -115,8 +127,10 @@ int service_inspect(const struct service_config *config, const struct known_main
     if (!requests)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     for (size_t i = 0; i < inspection.n; i++)
-        requests[i] = (struct probe_request){
-            .path = inspection.paths[i].path, .style = inspection.paths[i].style, .may_try = starting};
+        requests[i] = (struct probe_request){.path = inspection.paths[i].path,
+                                             .style = inspection.paths[i].style,
+                                             .effort = choose_effort(purpose, known),
+                                             .may_try = purpose == INSPECT_START};
     r = lock_probe(requests, inspection.n, &inspection.facts);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look at the locks of service %s: %m", config->name);

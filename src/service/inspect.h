@@ -10,7 +10,7 @@
 
 enum inspected_role {
     INSPECTED_LOCK,           /* a flock or fcntl lock that the daemon takes */
-    INSPECTED_PIDFILE,        /* names the daemon */
+    INSPECTED_PIDFILE,        /* names the daemon by its content: a PID file, a symbolic link */
     INSPECTED_HELPER_PIDFILE, /* names a helper of the daemon that must not run while it starts (kea-lfc) */
     INSPECTED_SOCKET,         /* a socket that no lock file guards */
     INSPECTED_ROLE_MAX,
@@ -44,10 +44,18 @@ void inspection_done(struct inspection *inspection);
 /* The daemon's executable as /proc/PID/exe shows it, to be freed; NULL when it cannot be resolved. */
 char *service_find_daemon_exe(const struct service_config *config);
 
-/* -errno for want of resources. The configuration has to outlive the inspection. `starting`: the caller holds
- * the service's own lock and its daemon is not running, so that locks may be tried (struct probe_request). */
-int service_inspect(const struct service_config *config, const struct known_main *known, bool starting,
-                    struct inspection *ret, struct err *err);
+/* What an inspection is for, and so how much it looks for (enum probe_effort). */
+enum inspect_purpose {
+    INSPECT_STATUS,  /* a verdict */
+    INSPECT_EXPLAIN, /* everything, for people */
+    INSPECT_START,   /* a verdict to act on: the caller holds the service's own lock and its daemon is not
+                        running,   so that locks may be tried. Of a daemon that latchd knows nothing of,
+                        everything */
+};
+
+/* -errno for want of resources. The configuration has to outlive the inspection. */
+int service_inspect(const struct service_config *config, const struct known_main *known,
+                    enum inspect_purpose purpose, struct inspection *ret, struct err *err);
 
 /* As lock_report_to_json(), an array with a report for each path. */
 json_t *inspection_to_json(const struct inspection *inspection, const char *service);

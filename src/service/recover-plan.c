@@ -64,12 +64,22 @@ enum leftover_proof leftover_prove(const struct process_facts *process,
     return PROOF_NONE;
 }
 
+/* Who is in the way has what stood at the path once. */
+static bool is_displaced(const struct inspection *inspection, size_t path) {
+    enum verdict_reason reason = inspection->paths[path].judgement.reason;
+
+    return reason == REASON_SPLIT || reason == REASON_UNREACHABLE;
+}
+
 const struct process_facts *recover_action_process(const struct inspection *inspection,
                                                    const struct recover_action *action) {
     const struct lock_facts *facts = &inspection->facts[action->path];
 
     if (action->holder >= 0)
         return &facts->holders[action->holder].process;
+    for (size_t i = 0; i < facts->n_displaced && is_displaced(inspection, action->path); i++)
+        if (facts->displaced[i].n_holders > 0)
+            return &facts->displaced[i].holders[0].process;
     return facts->recorded.pid > 0 ? &facts->recorded.process : NULL;
 }
 
@@ -272,7 +282,10 @@ static int plan_path(struct planner *planner, size_t path) {
     case VERDICT_HELD:
         if (inspected->role == INSPECTED_HELPER_PIDFILE && planner->inspection->facts[path].n_holders == 0)
             return plan_helper(planner, path);
-        return plan_blocked(planner, path, planner->inspection->facts[path].n_holders > 0 ? 0 : -1);
+        return plan_blocked(
+            planner, path,
+            planner->inspection->facts[path].n_holders > 0 && !is_displaced(planner->inspection, path) ? 0
+                                                                                                       : -1);
     default:
         return plan_blocked(planner, path, -1);
     }

@@ -440,7 +440,7 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
     struct leftover_context leftover = host->leftover;
 
     for (unsigned looks = 1;; looks++) {
-        int r = service_inspect(host->config, &host->known, true, inspection, err);
+        int r = service_inspect(host->config, &host->known, INSPECT_START, inspection, err);
 
         if (r < 0)
             return r;

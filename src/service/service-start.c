@@ -41,7 +41,7 @@ static void verify_locks(struct service *service) {
     struct event_scope scope = service_scope(service);
     _cleanup_inspection_ struct inspection inspection = {0};
 
-    if (service_inspect(service->config, &known, false, &inspection, NULL) < 0)
+    if (service_inspect(service->config, &known, INSPECT_STATUS, &inspection, NULL) < 0)
         return;
     for (size_t i = 0; i < inspection.n; i++) {
         const struct inspected *inspected = &inspection.paths[i];

@@ -205,7 +205,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_free_ char *cgroup = NULL;
     char unit[128] = "";
-    bool inspected = inspect && service_inspect(config, &known, false, &inspection, NULL) >= 0;
+    bool inspected = inspect && service_inspect(config, &known, INSPECT_STATUS, &inspection, NULL) >= 0;
     json_t *json;
 
     if (procfs_read_cgroup(service->manager->proc_fd, getpid(), &cgroup) >= 0)

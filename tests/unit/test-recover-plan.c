@@ -125,6 +125,25 @@ START_TEST(a_living_owner_blocks) {
 }
 END_TEST
 
+/* Its lock is on the file that stood there once: who has that one is watched, not who has the new one open. */
+START_TEST(a_displaced_owner_blocks) {
+    static struct holder_facts holder;
+    static struct lock_facts displaced;
+
+    holder = (struct holder_facts){.process = stranger(20), .families = {true}};
+    displaced = (struct lock_facts){.holders = &holder, .n_holders = 1};
+    judge(0, VERDICT_HELD, REASON_SPLIT);
+    hold(0, stranger(10));
+    t.facts[0].displaced = &displaced;
+    t.facts[0].n_displaced = 1;
+    plan(RECOVERY_BLOCKED, 1);
+    assert_action(0, RECOVER_BLOCKED, 0, 20, PROOF_NONE);
+    displaced.n_holders = 0; /* shown by the kernel's table only */
+    plan(RECOVERY_BLOCKED, 1);
+    assert_action(0, RECOVER_BLOCKED, 0, 0, PROOF_NONE);
+}
+END_TEST
+
 /* Whatever the reason: what cannot be told is in the way, and nobody is touched. */
 START_TEST(unknown_blocks) {
     hold(0, lfc(10));
@@ -433,6 +452,7 @@ int main(void) {
     tcase_add_test(tests, nothing_in_the_way);
     tcase_add_test(tests, stale_is_cleared);
     tcase_add_test(tests, a_living_owner_blocks);
+    tcase_add_test(tests, a_displaced_owner_blocks);
     tcase_add_test(tests, unknown_blocks);
     tcase_add_test(tests, grace_term_kill);
     tcase_add_test(tests, no_grace_and_endless_grace);
