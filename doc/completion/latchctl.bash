@@ -49,7 +49,7 @@ _latchctl() {
         mapfile -t COMPREPLY < <(compgen -d -- "$word")
         return
         ;;
-    --style) mapfile -t COMPREPLY < <(compgen -W 'flock posix ofd pidfile' -- "$word"); return ;;
+    --style) mapfile -t COMPREPLY < <(compgen -W 'flock posix ofd pidfile symlink' -- "$word"); return ;;
     --timeout) return ;;
     esac
     if [[ $verb == logs ]]; then
@@ -67,7 +67,7 @@ _latchctl() {
     case $verb in
     '') options+=' --version' ;;
     start | stop | restart | reload) options+=' --no-block --timeout' ;;
-    probe) options+=' --style' ;;
+    probe) options+=' --all --facts --quick --style' ;;
     clear) options+=' --dry-run' ;;
     logs) options+=' --follow --lines --since --until --priority --output --boot' ;;
     esac

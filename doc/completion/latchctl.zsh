@@ -51,7 +51,10 @@ _latchctl() {
         status | locks) _arguments $common '*:service:_latchctl_services' && ret=0 ;;
         start | stop | restart | reload) _arguments $common $control '*:service:_latchctl_services' && ret=0 ;;
         probe)
-            _arguments $common '--style=[take the file for a lock of this style]:style:(flock posix ofd pidfile)' \
+            _arguments $common '(-a --all)'{-a,--all}'[every lock and listening unix socket of the machine]' \
+                '--facts[what was observed, as JSON]' \
+                '(-q --quick)'{-q,--quick}'[look at likely holders only]' \
+                '--style=[take the file for a lock of this style]:style:(flock posix ofd pidfile symlink)' \
                 '*:file:_files' && ret=0
             ;;
         clear)

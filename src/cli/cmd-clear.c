@@ -6,8 +6,8 @@
 #include "base/value.h"
 #include "cli/report.h"
 #include "cli/supervisor.h"
-#include "lock/clear.h"
-#include "lock/probe.h"
+#include "probe/clear.h"
+#include "probe/probe.h"
 #include "service/recover.h"
 #include "service/runtime-dir.h"
 
@@ -25,8 +25,9 @@ static int print_actions(const struct cli *cli, const char *subject, json_t *act
 /* Any path: a PID file or socket whose owner is dead. Leftover processes are a service's business: only its
  * configuration can prove whose they are. */
 static int clear_path(const struct cli *cli, const char *path, bool dry_run) {
-    struct probe_request probe = {.path = path, .style = LOCK_STYLE_INVALID};
-    struct clear_request request = {.style = LOCK_STYLE_INVALID, .dry_run = dry_run};
+    struct probe_request probe = {.path = path, .style = LOCK_STYLE_INVALID, .effort = PROBE_COMPLETE};
+    struct clear_request request = {
+        .style = LOCK_STYLE_INVALID, .effort = PROBE_COMPLETE, .dry_run = dry_run};
     _cleanup_err_ struct err err = {0};
     _cleanup_free_ char *text = NULL;
     struct lock_facts *facts;

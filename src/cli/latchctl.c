@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* latchctl: finds the verb, and what is common to all of them. */
 #include <getopt.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -102,6 +103,7 @@ int main(int argc, char *argv[]) {
     const char *no_color = getenv("NO_COLOR"), *told = getenv("LATCHD_RUNTIME_DIR");
     int code;
 
+    setlocale(LC_CTYPE, ""); /* how wide a character is, and whether lines can be drawn */
     cli.color = cli.terminal && (!no_color || !*no_color);
     if (geteuid() != 0 && (!told || !*told))
         cli.system_dir = OPTIONS_SYSTEM_RUNTIME_DIR;

@@ -4,10 +4,13 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "base/value.h"
-#include "lock/process-facts.h"
+#include "base/cgroup.h"
+#include "lock/relation.h"
 
 char *process_describe(const struct process_facts *process) {
     char unit[128], user[64] = "", buffer[2048];
@@ -27,23 +30,62 @@ char *process_describe(const struct process_facts *process) {
     return text;
 }
 
+/* What is to be said of a holder by another means than a descriptor. Attached shared memory is told of the
+ * whole. */
+static const char *describe_means(const struct lock_facts *facts, const struct holder_facts *holder) {
+    static const char *const means[VIA_MAX] = {
+        [VIA_FD] = "",
+        [VIA_MAPS] = ", which has it mapped,",
+        [VIA_IO_URING] = ", which has it registered with io_uring,",
+        [VIA_IN_FLIGHT] = ", in whose socket it is in flight,",
+    };
+
+    if (holder->via == VIA_MAPS && facts->shm.found && !lock_holder_has_lock(holder))
+        return "";
+    return means[holder->via];
+}
+
 /* Up to three holders in words, and how many more there are. */
 static char *describe_holders(const struct lock_facts *facts) {
-    char *text = strdup("");
+    _cleanup_text_ struct text text = {0};
+    char *line;
 
-    for (size_t i = 0; text && i < facts->n_holders && i < 3; i++) {
-        _cleanup_free_ char *old = text, *one = process_describe(&facts->holders[i].process);
+    for (size_t i = 0; i < facts->n_holders && i < 3; i++) {
+        _cleanup_free_ char *one = process_describe(&facts->holders[i].process);
 
-        if (asprintf(&text, "%s%s%s", old, i ? " and " : "", one ? one : "a process") < 0)
-            return NULL;
+        text_add_format(&text, "%s%s%s", i ? " and " : "", one ? one : "a process",
+                        describe_means(facts, &facts->holders[i]));
     }
-    if (text && facts->n_holders > 3) {
-        _cleanup_free_ char *old = text;
+    if (facts->n_holders > 3)
+        text_add_format(&text, " and %zu more", facts->n_holders - 3);
+    return text_take(&text, &line) < 0 ? NULL : line;
+}
 
-        if (asprintf(&text, "%s and %zu more", old, facts->n_holders - 3) < 0)
-            return NULL;
-    }
-    return text;
+/* The lock's owner as its record names it: "PID 812", "PID 812 on host web1". */
+static char *describe_recorded(const struct lock_facts *facts) {
+    const struct lock_record *record = &facts->record;
+    _cleanup_text_ struct text text = {0};
+    char *line;
+
+    text_add_format(&text, "PID %d", (int) (facts->recorded.pid > 0 ? facts->recorded.pid : record->pid));
+    if (record->host[0] && record->form == RECORD_MOZILLA)
+        text_add_format(&text, " on the machine with the address %s", record->host);
+    else if (record->host[0])
+        text_add_format(&text, " on host %s", record->host);
+    return text_take(&text, &line) < 0 ? NULL : line;
+}
+
+/* "postmaster" or "owner": whose shared memory it is. */
+static const char *shm_owner(const struct lock_facts *facts) {
+    return facts->record.form == RECORD_POSTGRESQL ? "postmaster" : "owner";
+}
+
+static bool is_shm_attached(const struct lock_facts *facts) {
+    return facts->shm.found && facts->shm.attached > 0 && !lock_facts_is_held(facts);
+}
+
+static const char *plural(unsigned long n, const char *one, const char *many) {
+    return n == 1 ? one : many;
 }
 
 /* Who lives, where nobody was seen to hold it: the main process that latchd knows, the recorded one, who
@@ -65,6 +107,10 @@ static char *describe_living(const struct lock_facts *facts, const struct lock_c
     return asprintf(&text, "PID %d", (int) pid) < 0 ? NULL : text;
 }
 
+static bool is_frozen(const struct lock_facts *facts) {
+    return facts->n_holders > 0 ? facts->holders[0].process.frozen : facts->recorded.process.frozen;
+}
+
 static char *describe_held(const struct lock_facts *facts, const struct lock_context *context,
                            enum verdict_reason reason) {
     _cleanup_free_ char *holders = describe_holders(facts), *living = describe_living(facts, context);
@@ -79,13 +125,14 @@ static char *describe_held(const struct lock_facts *facts, const struct lock_con
                      facts->listener.queue, facts->listener.backlog, who);
         break;
     case REASON_STOPPED:
-        r = asprintf(&text,
-                     many ? "%s have it, and are stopped (they live: SIGCONT makes them go on)"
-                          : "%s has it, and is stopped (it lives: SIGCONT makes it go on)",
-                     who);
+        r = asprintf(&text, "%s %s it, and %s %s", who, many ? "have" : "has", many ? "are" : "is",
+                     is_frozen(facts)
+                         ? "frozen with the control group (it lives, and goes on when that is thawed)"
+                     : many ? "stopped (they live: SIGCONT makes them go on)"
+                            : "stopped (it lives: SIGCONT makes it go on)");
         break;
     case REASON_UNLOCKED:
-        if (facts->kind == PATH_KIND_PIDFILE && facts->n_holders == 0)
+        if (lock_facts_names_owner(facts) && facts->n_holders == 0)
             r = asprintf(&text, "it names PID %d, which is dead, but its daemon lives: %s",
                          (int) facts->recorded.pid, living ? living : "a process");
         else if (facts->n_holders == 0)
@@ -103,7 +150,7 @@ static char *describe_held(const struct lock_facts *facts, const struct lock_con
         r = asprintf(&text, "nobody listens on it (yet), but its owner lives: %s", who);
         break;
     default:
-        if (facts->kind == PATH_KIND_PIDFILE && facts->n_holders == 0)
+        if (lock_facts_names_owner(facts) && facts->n_holders == 0)
             r = asprintf(&text, "it names %s, which lives", who);
         else
             r = asprintf(&text, many ? "%s have it and live" : "%s has it and lives", who);
@@ -145,7 +192,9 @@ static char *describe_stale(const struct lock_facts *facts, enum verdict_reason 
         r = asprintf(&text, "nobody listens on it: its owner is dead");
         break;
     default:
-        r = asprintf(&text, "it names PID %d, and there is no such process", pid);
+        process = describe_recorded(facts);
+        r = asprintf(&text, "it names %s, and there is no such process%s", process ? process : "a process",
+                     facts->record.host[0] ? " here, which is that host" : "");
     }
     return r < 0 ? NULL : text;
 }
@@ -154,6 +203,14 @@ static char *describe_orphaned(const struct lock_facts *facts) {
     _cleanup_free_ char *holders = describe_holders(facts);
     char owner[64] = "who took it is dead", *text = NULL;
 
+    if (is_shm_attached(facts)) {
+        if (asprintf(&text, "its %s (PID %d) is dead, and %u %s shared memory attached still: %s",
+                     shm_owner(facts), (int) facts->recorded.pid, facts->shm.attached,
+                     plural(facts->shm.attached, "process has its", "processes have its"),
+                     holders ? holders : "processes") < 0)
+            return NULL;
+        return text;
+    }
     if (facts->recorded.pid > 0)
         snprintf(owner, sizeof owner, "PID %d took it and is dead", (int) facts->recorded.pid);
     if (asprintf(&text, "%s; %s inherited it and keep%s it alive", owner, holders ? holders : "a leftover",
@@ -169,7 +226,21 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
 
     if (facts->recorded.pid > 0)
         snprintf(taker, sizeof taker, "PID %d took it and is dead", (int) facts->recorded.pid);
+    if (is_shm_attached(facts) && facts->n_holders == 0)
+        return asprintf(
+                   &text,
+                   "its %s (PID %d) is dead, and %u %s shared memory attached still, which cannot be seen "
+                   "from here",
+                   shm_owner(facts), (int) facts->recorded.pid, facts->shm.attached,
+                   plural(facts->shm.attached, "process has its", "processes have its")) < 0
+                   ? NULL
+                   : text;
     switch (reason) {
+    case REASON_OTHER_HOST:
+        process = describe_recorded(facts);
+        r = asprintf(&text, "it names %s, and this is %s: whether that lives can be seen there only",
+                     process ? process : "a process", facts->host[0] ? facts->host : "another");
+        break;
     case REASON_LOCKER_DEAD:
         r = asprintf(
             &text,
@@ -199,7 +270,10 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
                 &text,
                 "it names PID %d, which is dead here, but %s has that number in a PID namespace of its own",
                 (int) facts->recorded.pid, process ? process : "a process");
-        } else
+        } else if (facts->record.pid_namespace > 0 && facts->record.pid_namespace != facts->pid_namespace)
+            r = asprintf(&text, "it names PID %d of another PID namespace (%llu)", (int) facts->record.pid,
+                         (unsigned long long) facts->record.pid_namespace);
+        else
             r = asprintf(&text, "somebody holds it, and nobody in this PID namespace does");
         break;
     case REASON_UNATTRIBUTED:
@@ -208,16 +282,32 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
                    "socket, or kept by the kernel)");
         break;
     case REASON_ACCESS_DENIED:
-        r = asprintf(&text, "it could not be looked at%s%s: permission denied",
-                     facts->error_subject ? ", " : "", facts->error_subject ? facts->error_subject : "");
+        if (!facts->error_subject && facts->unreadable_total > 0)
+            r = asprintf(&text, "%u of %u processes could not be read, and what would tell is among them",
+                         facts->unreadable_total, facts->processes);
+        else
+            r = asprintf(&text, "it could not be looked at%s%s: permission denied",
+                         facts->error_subject ? ", " : "", facts->error_subject ? facts->error_subject : "");
         break;
     case REASON_NETWORK_FILESYSTEM:
-        r = asprintf(&text, "it is on a network file system (%s), whose locks live elsewhere",
-                     facts->filesystem);
+        if (facts->error == ETIMEDOUT)
+            r = asprintf(&text, "no answer came in time%s%s", facts->error_subject ? ", " : "",
+                         facts->error_subject ? facts->error_subject : "");
+        else if (facts->error == EREMOTE)
+            r = asprintf(&text, "a look may have to wait for ever, so nobody looked%s%s",
+                         facts->error_subject ? ": " : "", facts->error_subject ? facts->error_subject : "");
+        else
+            r = asprintf(
+                &text,
+                "it is on a network file system (%s), whose locks live elsewhere: nobody is seen to hold "
+                "it from here, and that proves nothing",
+                facts->filesystem);
         break;
     case REASON_NOT_A_LOCK:
-        r = asprintf(&text, facts->kind == PATH_KIND_PIDFILE ? "no PID stands in it"
-                                                             : "it is neither a regular file nor a socket");
+        r = asprintf(&text, "%s",
+                     facts->kind == PATH_KIND_PIDFILE ? "no PID stands in it"
+                     : S_ISLNK(facts->mode)           ? "it is a symbolic link, and no owner stands in it"
+                                                      : "it is neither a regular file nor a socket");
         break;
     case REASON_EMPTY:
         r = asprintf(&text, "it is empty: its writer crashed, or is just about to write it");
@@ -239,11 +329,13 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
     return r < 0 ? NULL : text;
 }
 
-char *lock_describe(const struct lock_facts *facts, const struct lock_context *context,
-                    const struct lock_judgement *judgement) {
+static char *describe_verdict(const struct lock_facts *facts, const struct lock_context *context,
+                              const struct lock_judgement *judgement) {
     switch (judgement->verdict) {
     case VERDICT_ABSENT:
-        return strdup("there is no such file");
+        return strdup(facts->path && facts->path[0] == '@'
+                          ? "nobody has that name bound in this network namespace"
+                          : "there is no such file");
     case VERDICT_FREE:
         return strdup("nobody holds it: a leftover lock file is in nobody's way");
     case VERDICT_STALE:
@@ -257,87 +349,87 @@ char *lock_describe(const struct lock_facts *facts, const struct lock_context *c
     }
 }
 
-/* How to stop whoever has it: its unit where there is one, else its PID. */
-static char *advise_stopping(const struct lock_facts *facts) {
-    const struct process_facts *process = facts->n_holders > 0      ? &facts->holders[0].process
-                                          : facts->recorded.pid > 0 ? &facts->recorded.process
-                                                                    : NULL;
-    char unit[128], *text = NULL;
+/* What stood at the path once decided it: "what stands there is free, but ...". */
+static char *describe_displaced(const struct lock_judgement *own, const struct lock_facts *displaced,
+                                const struct lock_context *context, const struct lock_judgement *its) {
+    _cleanup_free_ char *words = describe_verdict(displaced, context, its);
+    bool is_socket = displaced->kind == PATH_KIND_SOCKET; /* the kernel does not tell where its file is */
+    const char *sort = is_socket ? "socket" : "file";
+    const char *fate = displaced->unlinked ? "removed" : is_socket ? "removed or renamed" : "renamed to ";
+    const char *where = displaced->unlinked || is_socket ? "" : displaced->path;
+    char *text;
     int r;
 
-    if (!process || process->pid == 1) /* nobody wants to be told: kill 1 */
-        return strdup("leave it alone");
-    cgroup_unit(process->cgroup, unit, sizeof unit);
-    if (strstr(unit, ".service"))
-        r = asprintf(&text, "leave it alone; if that daemon shall go: systemctl stop %s", unit);
+    if (own->verdict == VERDICT_ABSENT)
+        r = asprintf(&text, "nothing stands there, but the %s that did was %s%s and is used still: %s", sort,
+                     fate, where, words ? words : "");
     else
-        r = asprintf(&text, "leave it alone; if that process shall go: kill %d", (int) process->pid);
+        r = asprintf(
+            &text,
+            "what stands there is %s, but the %s that stood there before was %s%s and is used still: %s",
+            verdict_to_string(own->verdict), sort, fate, where, words ? words : "");
     return r < 0 ? NULL : text;
 }
 
-char *lock_advise(const struct lock_facts *facts, const struct lock_context *context,
-                  const struct lock_judgement *judgement, const char *service) {
-    char *text = NULL;
-    int r;
+/* What stands at the path, or what stood there once, if that is what decided. */
+static char *describe_what_decides(const struct lock_facts *facts, const struct lock_context *context,
+                                   const struct lock_judgement *judgement) {
+    struct lock_facts alone = *facts;
+    struct lock_judgement own;
 
-    (void) context;
-    switch (judgement->verdict) {
-    case VERDICT_ABSENT:
-    case VERDICT_FREE:
-        return strdup("nothing to do");
-    case VERDICT_STALE:
-        r = asprintf(&text, "latchctl clear %s", service ? service : facts->path);
-        return r < 0 ? NULL : text;
-    case VERDICT_ORPHANED:
-        if (service)
-            r = asprintf(&text, "latchctl clear %s ends the leftover, or wait until it ends by itself",
-                         service);
-        else
-            r = asprintf(
-                &text,
-                "wait until PID %d ends, or, if you know it for the dead daemon's helper: kill %d; do "
-                "not remove the file",
-                (int) facts->holders[0].process.pid, (int) facts->holders[0].process.pid);
-        return r < 0 ? NULL : text;
-    case VERDICT_HELD:
-        return advise_stopping(facts);
-    default:
-        switch (judgement->reason) {
-        case REASON_ACCESS_DENIED:
-        case REASON_INCOMPLETE_SCAN:
-            return strdup(geteuid() == 0 ? "do not remove it; look at the processes that could not be read"
-                                         : "do not remove it; ask again as root");
-        case REASON_OTHER_PID_NAMESPACE:
-            return strdup("do not remove it; ask again on the host, outside the container");
-        case REASON_NETWORK_FILESYSTEM:
-            return strdup("do not remove it; ask on the machine that holds the lock, or keep locks on a "
-                          "local file system");
-        case REASON_EMPTY:
-            r = asprintf(
-                &text,
-                "look again in a moment; if it stays empty, and you know that its daemon does not run: rm %s",
-                facts->path);
-            return r < 0 ? NULL : text;
-        case REASON_LOCKER_DEAD:
-            if (facts->n_holders == 0)
-                return strdup("do not remove it before you know who has it");
-            r = asprintf(
-                &text,
-                "do not remove it; if you know PID %d for a dead daemon's helper: wait until it ends, or "
-                "kill %d",
-                (int) facts->holders[0].process.pid, (int) facts->holders[0].process.pid);
-            return r < 0 ? NULL : text;
-        default:
-            return strdup("do not remove it before you know who has it");
-        }
+    alone.n_displaced = 0;
+    own = lock_judge(&alone, context);
+    for (size_t i = 0;
+         i < facts->n_displaced && own.verdict <= VERDICT_STALE && own.verdict != judgement->verdict; i++) {
+        struct lock_judgement its = lock_judge(&facts->displaced[i], context);
+
+        if (its.verdict == judgement->verdict)
+            return describe_displaced(&own, &facts->displaced[i], context, &its);
     }
+    return describe_verdict(facts, context, judgement);
+}
+
+char *lock_describe(const struct lock_facts *facts, const struct lock_context *context,
+                    const struct lock_judgement *judgement) {
+    char *line = describe_what_decides(facts, context, judgement);
+
+    if (line)
+        value_make_printable(line); /* paths are anybody's */
+    return line;
+}
+
+char *lock_describe_unseen(const struct lock_facts *facts) {
+    _cleanup_free_ char *path = advise_quote_path(facts->path ? facts->path : "");
+    _cleanup_text_ struct text text = {0};
+    char *line;
+
+    if (facts->scanned && facts->unreadable_total > 0) {
+        text_add_format(&text, "%u of %u processes could not be read", facts->unreadable_total,
+                        facts->processes);
+        if (facts->n_unreadable > 0)
+            text_add_format(&text, " (PID %d%s)", (int) facts->unreadable[0],
+                            facts->unreadable_total > 1 ? " first" : "");
+        if (geteuid() != 0 && path)
+            text_add_format(&text, "; as root all of them can be: sudo latchctl probe %s", path);
+    }
+    return text_take(&text, &line) < 0 ? NULL : line;
+}
+
+static void add_unit(json_t *json, const struct process_facts *process) {
+    char unit[128];
+
+    cgroup_unit(process->cgroup, unit, sizeof unit);
+    json_object_set_new(json, "unit", unit[0] ? json_string(unit) : json_null());
 }
 
 json_t *lock_report_to_json(const struct lock_facts *facts, const struct lock_context *context,
                             const struct lock_judgement *judgement, const char *service) {
     _cleanup_free_ char *summary = lock_describe(facts, context, judgement),
-                        *advice = lock_advise(facts, context, judgement, service);
-    json_t *json = lock_facts_to_json(facts), *holders = json_object_get(json, "holders");
+                        *advice = lock_advise(facts, context, judgement, service),
+                        *unseen = lock_describe_unseen(facts);
+    json_t *json = lock_facts_to_json(facts), *holders = json_object_get(json, "holders"),
+           *openers = json_object_get(json, "openers"), *waiters = json_object_get(json, "waiters"),
+           *displaced = json_object_get(json, "displaced");
 
     if (!json)
         return NULL;
@@ -345,15 +437,25 @@ json_t *lock_report_to_json(const struct lock_facts *facts, const struct lock_co
     json_object_set_new(json, "reason", json_string(verdict_reason_to_string(judgement->reason)));
     json_object_set_new(json, "summary", json_string(summary ? summary : ""));
     json_object_set_new(json, "advice", json_string(advice ? advice : ""));
+    json_object_set_new(json, "unseen", unseen && unseen[0] ? json_string(unseen) : json_null());
     for (size_t i = 0; i < facts->n_holders; i++) {
         json_t *holder = json_array_get(holders, i);
-        char unit[128];
 
-        cgroup_unit(facts->holders[i].process.cgroup, unit, sizeof unit);
-        json_object_set_new(holder, "unit", unit[0] ? json_string(unit) : json_null());
+        add_unit(holder, &facts->holders[i].process);
         json_object_set_new(
             holder, "role",
             json_string(holder_role_to_string(lock_holder_role(facts, context, judgement, i))));
+        json_object_set_new(holder, "relation",
+                            relation_to_json(relation_find(facts, &facts->holders[i].process)));
+    }
+    for (size_t i = 0; i < facts->n_openers; i++)
+        add_unit(json_array_get(openers, i), &facts->openers[i].process);
+    for (size_t i = 0; i < facts->n_waiters; i++)
+        add_unit(json_array_get(waiters, i), &facts->waiters[i]);
+    for (size_t i = 0; i < facts->n_displaced; i++) {
+        struct lock_judgement its = lock_judge(&facts->displaced[i], context);
+
+        json_array_set_new(displaced, i, lock_report_to_json(&facts->displaced[i], context, &its, service));
     }
     return json;
 }

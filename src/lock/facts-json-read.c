@@ -287,6 +287,7 @@ int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_
     for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
         facts.families[f] =
             (enum family_state) read_enum(&reader, families, lock_family_to_string(f), state_of);
+    facts.tried = read_new_bool(json, "tried");
     facts.recorded.pid = (pid_t) read_integer(&reader, json, "recordedPid", 0, INT_MAX);
     if (json_is_object(recorded)) {
         facts.recorded.is_thread = read_bool(&reader, recorded, "isThread");

@@ -165,6 +165,7 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
     json_object_set_new(json, "record", record_to_json(&facts->record));
     json_object_set_new(json, "sharedMemory", shm_to_json(&facts->shm));
     json_object_set_new(json, "families", families);
+    json_object_set_new(json, "tried", json_boolean(facts->tried));
     json_object_set_new(json, "claims", claims);
     json_object_set_new(json, "recordedPid",
                         facts->recorded.pid ? json_integer(facts->recorded.pid) : json_null());

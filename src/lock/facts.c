@@ -114,6 +114,21 @@ bool lock_facts_names_owner(const struct lock_facts *facts) {
     return facts->kind == PATH_KIND_PIDFILE || (facts->kind == PATH_KIND_LOCK && S_ISLNK(facts->mode));
 }
 
+/* Firefox and its kin write an address instead of a name. */
+bool lock_facts_names_other_host(const struct lock_facts *facts) {
+    const struct lock_record *record = &facts->record;
+
+    if (!record->host[0])
+        return false;
+    if (record->form == RECORD_MOZILLA)
+        return strncmp(record->host, "127.", 4) != 0;
+    return strcmp(record->host, facts->host) != 0;
+}
+
+bool lock_facts_names_other_pid_namespace(const struct lock_facts *facts) {
+    return facts->record.pid_namespace > 0 && facts->record.pid_namespace != facts->pid_namespace;
+}
+
 bool lock_facts_is_recorded_alive(const struct lock_facts *facts) {
     const struct recorded_facts *recorded = &facts->recorded;
 

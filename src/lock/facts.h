@@ -152,6 +152,7 @@ struct lock_facts {
     struct shm_facts shm;
 
     enum family_state families[LOCK_FAMILY_MAX];
+    bool tried; /* the lock itself was tried, for what the kernel lists was not the whole truth */
     struct claim_facts *claims;
     size_t n_claims;
     struct recorded_facts recorded;
@@ -170,7 +171,7 @@ struct lock_facts {
     bool unlinked;
 
     bool scanned;       /* the holders were looked for */
-    bool settled;       /* the search was ended early: who holds it was known */
+    bool settled;       /* the search ended early: who holds it was known, or the likely were enough */
     bool complete;      /* every process's descriptors could be read, and were */
     unsigned processes; /* looked at */
     pid_t *unreadable;  /* those that refused, at most LOCK_UNREADABLE_MAX of them */
@@ -205,6 +206,10 @@ bool lock_facts_has_lock(const struct lock_facts *facts,
 
 /* True of what says by its content whose it is: a PID file, a symbolic link. */
 bool lock_facts_names_owner(const struct lock_facts *facts);
+
+/* The process that it names is none of ours: our process of that number has nothing to do with it. */
+bool lock_facts_names_other_host(const struct lock_facts *facts);
+bool lock_facts_names_other_pid_namespace(const struct lock_facts *facts);
 
 /* The process whose PID stands there could have written it: it lives, and began before. */
 bool lock_facts_is_recorded_alive(const struct lock_facts *facts);

@@ -112,15 +112,16 @@ static bool is_one_claim(const struct lock_facts *facts) {
     return true;
 }
 
-/* All processes but init could be read. What init keeps it keeps for others, and it is never acted upon. */
+/* All processes but init could be read, and were. What init keeps it keeps for others, and it is never acted
+ * upon. */
 bool judge_is_scan_good(const struct lock_facts *facts) {
-    return facts->complete ||
-           (facts->unreadable_total == 1 && facts->n_unreadable == 1 && facts->unreadable[0] == 1);
+    return facts->complete || (!facts->settled && facts->unreadable_total == 1 && facts->n_unreadable == 1 &&
+                               facts->unreadable[0] == 1);
 }
 
 /* A process that made itself a daemon after it had taken the lock looks like an orphan: its parent, who took
  * the lock, is dead (daemon(3) forks). It has a session of its own, or one whose leader it left behind. */
-static bool any_daemonized(const struct lock_facts *facts) {
+bool judge_any_daemonized(const struct lock_facts *facts) {
     for (size_t i = 0; i < facts->n_holders; i++) {
         const struct process_facts *process = &facts->holders[i].process;
 
@@ -142,7 +143,7 @@ static bool is_owner_gone(const struct lock_facts *facts, const struct lock_cont
         return context->daemon_exe && judge_is_listener_maker_dead(facts);
     if (!is_locker_dead(facts, context) || !is_one_claim(facts))
         return false;
-    if (!context->daemon_exe && any_daemonized(facts))
+    if (!context->daemon_exe && judge_any_daemonized(facts))
         return false;
     return (judge_is_listener_maker_dead(facts) && facts->listener.peer.pid == recorded) ||
            (judge_is_dead(facts->recorded.process.life) && all_belong_to(facts, recorded, false));

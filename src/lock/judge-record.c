@@ -10,6 +10,9 @@
  * milliseconds and start times count in hundredths of a second, so "later" needs a margin. */
 #define RECYCLED_MARGIN_USEC (2 * USEC_PER_SEC)
 
+/* Two readings of when one boot began may differ by what the clock was slewed since (adjtime(3)). */
+#define BOOT_MARGIN_USEC (5 * USEC_PER_SEC)
+
 /* The wall clock was set forward after the file was made: it is in memory, so that this boot made it, and yet
  * it is older than this boot. A machine without a clock of its own begins so. */
 static bool was_clock_set(const struct lock_facts *facts) {
@@ -30,6 +33,19 @@ static bool begins_after_file(const struct lock_facts *facts, const struct proce
     return process->start_usec > written && process->start_usec - written > RECYCLED_MARGIN_USEC;
 }
 
+/* Emacs says when its boot began. Where that is not our boot, either the machine was started anew since, or
+ * the wall clock was set forward; and if it was, the process began that much earlier by the writer's clock.
+ * Later than our boot means nothing: what utmp(5) has of a boot is written some time after it. */
+static bool may_be_of_this_boot(const struct lock_facts *facts, const struct process_facts *process) {
+    uint64_t boot_usec = facts->record.boot_usec, later;
+
+    if (boot_usec == 0 || facts->boot_usec <= boot_usec + BOOT_MARGIN_USEC)
+        return false;
+    later = facts->boot_usec - boot_usec;
+    return process->start_usec <= later ||
+           process->start_usec - later <= facts->modified_usec + RECYCLED_MARGIN_USEC;
+}
+
 /* The program that the process runs stands in the file's name: nsd.pid names a process of /usr/sbin/nsd. */
 static bool is_named_after(const struct lock_facts *facts, const struct process_facts *process) {
     const char *base = process->exe ? strrchr(process->exe, '/') : NULL, *file = strrchr(facts->path, '/');
@@ -37,29 +53,77 @@ static bool is_named_after(const struct lock_facts *facts, const struct process_
     return base && base[1] && strstr(file ? file : facts->path, base + 1);
 }
 
+/* It is one of the programs that write the form: what only the clock speaks against may be the owner.
+ * Browsers and what is built from them are many; their link stands in a directory that is called after them.
+ */
+static bool writes_form(const struct lock_facts *facts, const struct process_facts *process) {
+    /* clang-format off */
+    static const char *const programs[RECORD_FORM_MAX][8] = {
+        [RECORD_X11] = {"Xorg", "Xvfb", "Xvnc", "vnc", "Xwayland", "Xephyr", "Xnest"},
+        [RECORD_POSTGRESQL] = {"postgres", "postmaster"},
+        [RECORD_CHROME] = {"chrom", "electron", "brave", "edge", "opera", "vivaldi"},
+        [RECORD_EMACS] = {"emacs"},
+        [RECORD_MERCURIAL] = {"hg", "python", "pypy"},
+        [RECORD_MOZILLA] = {"firefox", "thunderbird", "mozilla", "seamonkey"},
+    };
+    /* clang-format on */
+    const char *const *words = programs[facts->record.form];
+    const char *base = process->exe ? strrchr(process->exe, '/') : NULL;
+    char stem[64];
+    size_t length;
+
+    if (!base || !base[1])
+        return false;
+    for (size_t i = 0; i < ELEMENTSOF(programs[0]) && words[i]; i++)
+        if (strcasestr(base, words[i]))
+            return true;
+    length = strcspn(++base, "-. ");
+    if ((facts->record.form != RECORD_CHROME && facts->record.form != RECORD_MOZILLA) || length == 0 ||
+        length >= sizeof stem)
+        return false;
+    memcpy(stem, base, length);
+    stem[length] = '\0';
+    return strcasestr(facts->path, stem);
+}
+
 /* Whether that process, though it began after the file was written or though its number is another's, may be
  * the daemon. */
 static bool may_be_daemon(const struct lock_facts *facts, const struct lock_context *context,
                           const struct process_facts *process) {
     if (!context->daemon_exe)
-        return is_named_after(facts, process);
+        return is_named_after(facts, process) || writes_form(facts, process);
     if (!judge_runs_program(process, context->daemon_exe))
         return false;
     /* The same program: a sister daemon is told apart by its configuration file. */
     return !context->config_file || !process->cmdline || strstr(process->cmdline, context->config_file);
 }
 
-/* Its shared memory is attached still: the daemon's children go on without it. Only processes that it began
- * have it, for nobody else learns of the segment; and a second daemon would ruin their data. */
-static struct lock_judgement judge_attached(const struct lock_facts *facts,
-                                            const struct lock_context *context) {
-    if (facts->n_holders == 0)
-        return judge_unseen(facts);
-    if (context->main.pid > 0 && context->main_life == PROCESS_UNKNOWN)
-        return judged(VERDICT_UNKNOWN, REASON_ACCESS_DENIED);
-    if (facts->shm.creator != facts->recorded.pid || !judge_is_dead(facts->recorded.process.life))
+/* Whether the shared memory that the file names is attached still: the daemon's children go on without it
+ * then. Only processes that it began have it, for nobody else learns of the segment; and a second daemon
+ * would ruin their data. VERDICT_STALE: nothing speaks against that. */
+static struct lock_judgement judge_shm(const struct lock_facts *facts, const struct lock_context *context) {
+    const struct shm_facts *shm = &facts->shm;
+    struct lock_judgement nobody = judged(VERDICT_STALE, REASON_NONE);
+
+    if (facts->record.shm_key == 0 && facts->record.shm_id == 0 && !shm->found)
+        return nobody;
+    if (shm->found) {
+        if (shm->attached == 0)
+            return nobody;
+        if (facts->n_holders == 0)
+            return judge_unseen(facts);
+        if (context->main.pid > 0 && context->main_life == PROCESS_UNKNOWN)
+            return judged(VERDICT_UNKNOWN, REASON_ACCESS_DENIED);
+        if (shm->creator != facts->recorded.pid || !judge_is_dead(facts->recorded.process.life))
+            return judged(VERDICT_UNKNOWN, REASON_LOCKER_DEAD);
+        return (struct lock_judgement){VERDICT_ORPHANED, REASON_LEFTOVER, .daemon_gone = true};
+    }
+    /* It is gone, or in an IPC namespace that is not ours: there only who has it mapped shows it. */
+    if (facts->n_holders > 0)
         return judged(VERDICT_UNKNOWN, REASON_LOCKER_DEAD);
-    return (struct lock_judgement){VERDICT_ORPHANED, REASON_LEFTOVER, .daemon_gone = true};
+    if (!facts->complete && facts->modified_usec + RECYCLED_MARGIN_USEC >= facts->boot_usec)
+        return judged(VERDICT_UNKNOWN, REASON_INCOMPLETE_SCAN);
+    return nobody;
 }
 
 /* What else speaks for life, where the number in a PID file looks dead: the service's main process, the
@@ -69,6 +133,7 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts,
                                                enum verdict_reason reason) {
     const struct peer_facts *peer = &facts->listener.peer;
     const struct process_facts *namesake = &facts->recorded.namesake;
+    struct lock_judgement shm;
 
     if (judge_main_lives(context))
         return judged(VERDICT_HELD, REASON_UNLOCKED);
@@ -82,6 +147,8 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts,
             break;
         case PEER_QUEUE_FULL:
             return judged(VERDICT_HELD, REASON_BUSY);
+        case PEER_BOUND:
+            return judged(VERDICT_HELD, REASON_NOT_LISTENING);
         case PEER_REFUSED:
             if (facts->listener.found)
                 return judged(VERDICT_HELD, REASON_NOT_LISTENING);
@@ -96,8 +163,9 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts,
             if (facts->listener.listening)
                 return judged(VERDICT_UNKNOWN, REASON_UNCLEAR);
         }
-    if (facts->shm.found && facts->shm.attached > 0)
-        return judge_attached(facts, context);
+    shm = judge_shm(facts, context);
+    if (shm.verdict != VERDICT_STALE)
+        return shm;
     if (namesake->pid > 0 &&
         !(context->daemon_exe && namesake->exe && !may_be_daemon(facts, context, namesake)))
         return judged(VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE);
@@ -121,25 +189,14 @@ static struct lock_judgement judge_recycled(const struct lock_facts *facts,
     return judge_dead_number(facts, context, REASON_RECYCLED);
 }
 
-/* Firefox and its kin write an address instead of a name. */
-static bool is_other_host(const struct lock_facts *facts) {
-    const struct lock_record *record = &facts->record;
-
-    if (!record->host[0])
-        return false;
-    if (record->form == RECORD_MOZILLA)
-        return strncmp(record->host, "127.", 4) != 0;
-    return strcmp(record->host, facts->host) != 0;
-}
-
 struct lock_judgement judge_record(const struct lock_facts *facts, const struct lock_context *context) {
     const struct recorded_facts *recorded = &facts->recorded;
 
     if (facts->size_bytes == 0)
         return judged(VERDICT_UNKNOWN, REASON_EMPTY);
-    if (is_other_host(facts))
+    if (lock_facts_names_other_host(facts))
         return judged(VERDICT_UNKNOWN, REASON_OTHER_HOST);
-    if (facts->record.pid_namespace > 0 && facts->record.pid_namespace != facts->pid_namespace)
+    if (lock_facts_names_other_pid_namespace(facts))
         return judged(VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE);
     if (recorded->pid == 0)
         return judged(VERDICT_UNKNOWN, REASON_NOT_A_LOCK);
@@ -158,6 +215,8 @@ struct lock_judgement judge_record(const struct lock_facts *facts, const struct 
             return !judge_main_lives(context) && may_be_daemon(facts, context, &recorded->process)
                        ? judged(VERDICT_UNKNOWN, REASON_MAYBE_DAEMON)
                        : judge_dead_number(facts, context, REASON_THREAD);
+        if (may_be_of_this_boot(facts, &recorded->process) && !recorded->process.kernel_thread)
+            return judged(VERDICT_UNKNOWN, REASON_MAYBE_DAEMON);
         if (begins_after_file(facts, &recorded->process) || recorded->process.kernel_thread)
             return judge_recycled(facts, context);
         return judged_held_by(recorded->process.life);

@@ -35,6 +35,10 @@ bool judge_anybody_holds(const struct lock_facts *facts, bool listener);
 /* Every process that matters could be read. */
 bool judge_is_scan_good(const struct lock_facts *facts);
 
+/* One of the holders has a session of its own, or one whose leader is gone: it may be a daemon that forked
+ * after it had taken what it holds, as daemon(3) does; its parent, who took it, is dead. */
+bool judge_any_daemonized(const struct lock_facts *facts);
+
 /* Whether the process runs that program: by itself, or as the script that an interpreter was given among its
  * first arguments. */
 bool judge_runs_program(const struct process_facts *process, const char *program);

@@ -6,15 +6,19 @@
  *
  *   plain       digits, a line ending or a blank behind them; more may follow ("812\n", dockerd, MySQL's
  *               SOCKET.lock: sql/conn_handler/socket_connection.cc)
- *   x11         the PID in ten columns and a line ending, eleven bytes (os/utils.c, LockServer())
+ *   x11         .X99-lock: the PID in ten columns and a line ending, eleven bytes (os/utils.c, LockServer())
  *   postgresql  lines: PID (negative: a stand-alone backend's), data directory, start time (seconds), port,
  *               socket directory, addresses, key and id of shared memory, status (miscinit.c,
  *               CreateLockFile(); pidfile.h)
- *   chrome      link to HOST-PID (process_singleton_posix.cc); the last minus divides, hosts may contain one
- *   emacs       link to USER@HOST.PID or USER@HOST.PID:BOOT, BOOT in seconds (filelock.c)
- *   mercurial   link to HOST:PID or HOST/NAMESPACE:PID, NAMESPACE the inode number of the PID namespace, in
- *               hexadecimal (lock.py); a regular file with the same text where there are no links
- *   mozilla     link to ADDRESS:PID or ADDRESS:+PID (nsProfileLock.cpp) */
+ *   chrome      link SingletonLock to HOST-PID (process_singleton_posix.cc); the last minus divides, hosts
+ * may contain one emacs       link .#NAME to USER@HOST.PID or USER@HOST.PID:BOOT, BOOT in seconds
+ * (filelock.c) mercurial   link lock, wlock to HOST:PID or HOST/NAMESPACE:PID, NAMESPACE the inode number of
+ * the PID namespace, in hexadecimal (lock.py) mozilla     link lock to ADDRESS:PID or ADDRESS:+PID
+ * (nsProfileLock.cpp)
+ *
+ * Emacs and Mercurial write a regular file with the same text where the file system has no links. Any link
+ * may point to a file that is called web-12: what its form leaves open the link's name decides, and what is
+ * not exactly one of the forms is none. */
 
 #include <errno.h>
 #include <limits.h>
@@ -58,5 +62,11 @@ void lock_record_parse(const char *path, const char *content, struct lock_record
 /* Of a symbolic link: its target. */
 void lock_record_parse_link(const char *path, const char *target, struct lock_record *ret);
 
+/* The same of a link that somebody said is a lock, whatever its name is. */
+void lock_record_parse_lock_link(const char *target, struct lock_record *ret);
+
 /* True when nothing but the owner stands in the content: no other text begins with a number by chance. */
 bool lock_record_is_bare(const char *content);
+
+/* True when the file's name speaks of a lock or a PID. */
+bool lock_name_tells(const char *path);

@@ -66,7 +66,7 @@ static struct lock_judgement judge_remote(const struct lock_facts *facts,
 }
 
 static struct lock_judgement judge_path(const struct lock_facts *facts, const struct lock_context *context) {
-    if (facts->error == ETIMEDOUT)
+    if (facts->error == ETIMEDOUT || facts->error == EREMOTE)
         return judged(VERDICT_UNKNOWN, REASON_NETWORK_FILESYSTEM);
     if (facts->error != 0)
         return judged(VERDICT_UNKNOWN, facts->error == EACCES || facts->error == EPERM ? REASON_ACCESS_DENIED

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lock/describe.h"
-#include "lock/probe.h"
+#include "probe/probe.h"
 #include "exec/exec-child.h"
 
 void inspection_done(struct inspection *inspection) {
@@ -126,10 +126,11 @@ int service_inspect(const struct service_config *config, const struct known_main
     requests = calloc(inspection.n + 1, sizeof *requests);
     if (!requests)
         return err_set(err, ENOMEM, "Failed", "out of memory");
+    inspection.effort = choose_effort(purpose, known);
     for (size_t i = 0; i < inspection.n; i++)
         requests[i] = (struct probe_request){.path = inspection.paths[i].path,
                                              .style = inspection.paths[i].style,
-                                             .effort = choose_effort(purpose, known),
+                                             .effort = inspection.effort,
                                              .may_try = purpose == INSPECT_START};
     r = lock_probe(requests, inspection.n, &inspection.facts);
     if (r < 0)

@@ -5,6 +5,7 @@
  * service: its executable, its main process as recorded, what its PID file proves. */
 
 #include "base/err.h"
+#include "probe/probe.h"
 #include "lock/verdict.h"
 #include "config/config.h"
 
@@ -35,7 +36,8 @@ struct inspection {
     struct inspected *paths;
     struct lock_facts *facts; /* one for each path */
     size_t n;
-    char *daemon_exe; /* the executable as /proc/PID/exe shows it; NULL when it cannot be resolved */
+    enum probe_effort effort; /* with which they were gathered */
+    char *daemon_exe;         /* the executable as /proc/PID/exe shows it; NULL when it cannot be resolved */
 };
 
 #define _cleanup_inspection_ _cleanup_(inspection_done)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
-#include "lock/clear.h"
+#include "probe/clear.h"
 #include "lock/describe.h"
 #include "exec/credentials.h"
 #include "exec/terminate.h"
@@ -267,6 +267,7 @@ static int carry_out_clear(struct recovery *recovery, const struct recovery_host
     struct clear_request request = {
         .facts = &inspection->facts[action->path],
         .style = inspected->style,
+        .effort = inspection->effort,
         .context = &inspected->context,
         .service_locked = true,
         .dry_run = host->dry_run,

@@ -11,7 +11,7 @@
 #include "base/fd.h"
 #include "base/value.h"
 #include "lock/describe.h"
-#include "lock/probe.h"
+#include "probe/probe.h"
 
 /* A latchd that was killed may have left a child between fork and its first instruction, which holds a copy
  * of the lock's descriptor until it has closed it: moments. */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
-#include "lock/process-facts.h"
+#include "base/cgroup.h"
 
 static json_t *text_or_null(const char *text) {
     return text && *text ? json_string(text) : json_null();

@@ -15,56 +15,65 @@
 
 static const char *const peer_answer_names[PEER_ANSWER_MAX] = {
     [PEER_NOT_TRIED] = "not-tried",   [PEER_CONNECTED] = "connected", [PEER_REFUSED] = "refused",
-    [PEER_QUEUE_FULL] = "queue-full", [PEER_UNCLEAR] = "unclear",
+    [PEER_QUEUE_FULL] = "queue-full", [PEER_UNCLEAR] = "unclear",     [PEER_BOUND] = "bound",
 };
 STRTAB_DEFINE(peer_answer, enum peer_answer, peer_answer_names, PEER_ANSWER_INVALID)
 
-static int connect_address(const struct sockaddr_un *address, socklen_t size) {
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+/* The likeliest first. */
+static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
 
-    if (fd < 0 || connect(fd, (const struct sockaddr *) address, size) < 0)
+struct unix_address {
+    struct sockaddr_un name;
+    socklen_t size;
+};
+
+static int connect_address(const struct unix_address *address, int type) {
+    _cleanup_close_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0 || connect(fd, (const struct sockaddr *) &address->name, address->size) < 0)
         return -errno;
     return TAKE_FD(fd);
 }
 
 /* Through a descriptor of the file itself (O_PATH will do) every path fits into sun_path. */
-static int connect_file(int file_fd) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+static struct unix_address address_of_file(int file_fd) {
+    struct unix_address address = {.name.sun_family = AF_UNIX, .size = sizeof address.name};
 
-    snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d", file_fd);
-    return connect_address(&address, sizeof address);
+    snprintf(address.name.sun_path, sizeof address.name.sun_path, "/proc/self/fd/%d", file_fd);
+    return address;
 }
 
-static int connect_abstract(const char *name) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t length = strlen(name);
-
-    if (length > sizeof address.sun_path - 1)
-        return -ENAMETOOLONG;
-    memcpy(address.sun_path + 1, name, length);
-    return connect_address(&address, (socklen_t) (offsetof(struct sockaddr_un, sun_path) + 1 + length));
-}
-
-int peer_connect(int dir_fd, const char *name) {
+/* -ENOTSOCK: connect(2) would say ECONNREFUSED, as if a listener had died. */
+static int open_socket_file(int dir_fd, const char *name) {
     _cleanup_close_ int file_fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
 
+    if (file_fd < 0 || fstat(file_fd, &st) < 0)
+        return -errno;
+    return S_ISSOCK(st.st_mode) ? TAKE_FD(file_fd) : -ENOTSOCK;
+}
+
+int peer_connect(int dir_fd, const char *name) {
+    _cleanup_close_ int file_fd = open_socket_file(dir_fd, name);
+    struct unix_address address;
+
     if (file_fd < 0)
-        return -errno;
-    if (fstat(file_fd, &st) < 0)
-        return -errno;
-    if (!S_ISSOCK(st.st_mode))
-        return -ENOTSOCK; /* connect(2) would say ECONNREFUSED, as if a listener had died */
-    return connect_file(file_fd);
+        return file_fd;
+    address = address_of_file(file_fd);
+    return connect_address(&address, SOCK_STREAM);
 }
 
 int peer_connect_path(const char *path) {
     _cleanup_close_ int file_fd = -EBADF;
+    struct unix_address address;
 
     if (path[0] != '/')
         return -EINVAL;
     file_fd = open(path, O_PATH | O_CLOEXEC);
-    return file_fd < 0 ? -errno : connect_file(file_fd);
+    if (file_fd < 0)
+        return -errno;
+    address = address_of_file(file_fd);
+    return connect_address(&address, SOCK_STREAM);
 }
 
 /* The pid behind a pidfd; its fdinfo says -1 once the process has been reaped (fs/pidfs.c). */
@@ -149,10 +158,61 @@ static int look(int proc_fd, int connected, struct peer_facts *ret) {
     return 0;
 }
 
+/* Connects to a file with the type of the socket that is bound to it. With a wrong type the kernel says
+ * EPROTOTYPE when there is such a socket, and ECONNREFUSED when there is none; with the right type it says
+ * ECONNREFUSED as well when the socket does not listen (net/unix/af_unix.c, unix_find_bsd() and
+ * unix_stream_connect()). So only three refusals say that the file is dead. *ret_bound: it is not. */
+static int connect_file(const struct unix_address *address, bool *ret_bound) {
+    *ret_bound = false;
+    for (size_t i = 0; i < ELEMENTSOF(types); i++) {
+        int fd = connect_address(address, types[i]);
+
+        *ret_bound |= fd == -EPROTOTYPE;
+        if (fd != -EPROTOTYPE && fd != -ECONNREFUSED)
+            return fd;
+    }
+    return -ECONNREFUSED;
+}
+
+/* Abstract names of each type are apart from the others' (net/unix/af_unix.c, unix_abstract_hash()). */
+static int connect_abstract(const struct unix_address *address) {
+    int first = -ECONNREFUSED;
+
+    for (size_t i = 0; i < ELEMENTSOF(types); i++) {
+        int fd = connect_address(address, types[i]);
+
+        if (fd >= 0)
+            return fd;
+        if (first == -ECONNREFUSED && fd != -EPROTOTYPE)
+            first = fd;
+    }
+    return first;
+}
+
+int peer_look_file(int proc_fd, int file_fd, struct peer_facts *ret) {
+    struct unix_address address = address_of_file(file_fd);
+    bool bound;
+    int fd = connect_file(&address, &bound), r;
+
+    r = look(proc_fd, fd, ret);
+    if (r >= 0 && bound && ret->answer == PEER_REFUSED)
+        ret->answer = PEER_BOUND;
+    return r;
+}
+
 int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret) {
-    return look(proc_fd, peer_connect(dir_fd, name), ret);
+    _cleanup_close_ int file_fd = open_socket_file(dir_fd, name);
+
+    return file_fd < 0 ? look(proc_fd, file_fd, ret) : peer_look_file(proc_fd, file_fd, ret);
 }
 
 int peer_look_abstract(int proc_fd, const char *name, struct peer_facts *ret) {
-    return look(proc_fd, connect_abstract(name), ret);
+    struct unix_address address = {.name.sun_family = AF_UNIX};
+    size_t length = strlen(name);
+
+    if (length > sizeof address.name.sun_path - 1)
+        return look(proc_fd, -ENAMETOOLONG, ret);
+    memcpy(address.name.sun_path + 1, name, length);
+    address.size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + 1 + length);
+    return look(proc_fd, connect_abstract(&address), ret);
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A bounded look at who listens on a unix socket: one non-blocking connect, closed at once. */
+/* A bounded look at who listens on a unix socket: one non-blocking connect, closed at once. A socket that is
+ * not a stream's refuses the first try by its type (EPROTOTYPE) and sees nothing of it; then the other types
+ * are tried. */
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -12,9 +14,11 @@
 enum peer_answer {
     PEER_NOT_TRIED,
     PEER_CONNECTED,  /* somebody holds the listener; whether anybody will answer is another question */
-    PEER_REFUSED,    /* ECONNREFUSED: no listener on this file, in any namespace */
+    PEER_REFUSED,    /* ECONNREFUSED: no socket of whatever type is bound to this file, in any namespace; of
+                        an abstract name: nobody listens, or receives, under it in this one */
     PEER_QUEUE_FULL, /* EAGAIN: a listener with backlog + 1 connections waiting */
     PEER_UNCLEAR,    /* any other errno: says nothing about life */
+    PEER_BOUND,      /* a socket is bound to the file, but nobody listens on it */
     PEER_ANSWER_MAX,
     PEER_ANSWER_INVALID = -EINVAL,
 };
@@ -23,7 +27,7 @@ STRTAB_DECLARE(peer_answer, enum peer_answer);
 struct peer_facts {
     enum peer_answer answer;
     int error; /* positive errno of connect(2), 0 when it succeeded */
-    pid_t pid; /* who called listen(2) (SO_PEERCRED, unix(7)); 0 not known, maybe dead */
+    pid_t pid; /* who called listen(2) (SO_PEERCRED, unix(7)), maybe dead; 0 not known, as of datagrams */
     uid_t uid;
     enum process_life life; /* of that process: by SO_PEERPIDFD (Linux 6.5) where there is one */
 };
@@ -31,6 +35,9 @@ struct peer_facts {
 /* Connects to the file NAME in the directory dir_fd (an O_PATH descriptor will do; no length limit).
  * Fails only for want of resources. */
 int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret);
+
+/* The same for the file that `file_fd` (O_PATH will do) stands for. */
+int peer_look_file(int proc_fd, int file_fd, struct peer_facts *ret);
 
 /* The same for the abstract socket NAME (without its '@'). */
 int peer_look_abstract(int proc_fd, const char *name, struct peer_facts *ret);

@@ -7,6 +7,9 @@
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,35 +22,61 @@
 /* Linux fills dumps of up to 32 KiB when the reader offers that much (netlink(7)). */
 #define DUMP_BUFFER_BYTES (32 * 1024)
 
-void unix_table_done(struct unix_table *table) {
+/* A dump that lost something is begun anew, so many times. */
+#define DUMP_TRIES 5
+
+#define THREAD_STACK_BYTES (128 * 1024)
+
+static void free_sockets(struct unix_table *table) {
     for (size_t i = 0; i < table->n; i++)
         free(table->sockets[i].name);
     free(table->sockets);
+    table->sockets = NULL;
+    table->n = 0;
+}
+
+void unix_table_done(struct unix_table *table) {
+    free_sockets(table);
+    free(table->by_inode);
+    free(table->by_file);
+    free(table->by_name);
     *table = (struct unix_table){0};
 }
 
-/* Abstract names begin with a NUL byte and may contain more (unix(7)). */
-static char *copy_name(const char *payload, size_t size) {
-    char *name = calloc(1, size + 1);
+/* Abstract names begin with a NUL byte and may contain more (unix(7)); a path ends at its first. */
+static int take_name(const char *payload, size_t size, struct unix_socket *socket) {
+    bool abstract = size > 0 && payload[0] == '\0';
+    char *name = calloc(1, size + 1), *raw;
 
     if (!name)
-        return NULL;
+        return -ENOMEM;
     memcpy(name, payload, size);
-    if (size > 0 && name[0] == '\0')
-        for (size_t i = 0; i < size; i++)
-            if (name[i] == '\0')
+    if (abstract) {
+        name[0] = '@';
+        for (size_t i = 1; i < size; i++)
+            if (name[i] == '\0') {
                 name[i] = '@';
+                socket->name_altered = true;
+            }
+    }
+    raw = strdup(name);
+    if (!raw) {
+        free(name);
+        return -ENOMEM;
+    }
     value_make_printable(name);
-    return name;
+    socket->name_altered |= strcmp(raw, name) != 0;
+    free(raw);
+    free(socket->name);
+    socket->name = name;
+    return 0;
 }
 
-static int read_attribute(const struct nlattr *attribute, void *data) {
-    struct unix_socket *socket = data;
-
-    switch (mnl_attr_get_type(attribute)) {
+static int read_attribute(unsigned type, const void *payload, size_t size, struct unix_socket *socket) {
+    switch (type) {
     case UNIX_DIAG_VFS:
-        if (mnl_attr_validate2(attribute, MNL_TYPE_UNSPEC, sizeof(struct unix_diag_vfs)) >= 0) {
-            const struct unix_diag_vfs *vfs = mnl_attr_get_payload(attribute);
+        if (size >= sizeof(struct unix_diag_vfs)) {
+            const struct unix_diag_vfs *vfs = payload;
 
             /* The kernel's own encoding of a device: 12 bits of major, 20 of minor (include/linux/kdev_t.h).
              */
@@ -55,51 +84,280 @@ static int read_attribute(const struct nlattr *attribute, void *data) {
             socket->file_inode = vfs->udiag_vfs_ino;
             socket->file_device = makedev(vfs->udiag_vfs_dev >> 20, vfs->udiag_vfs_dev & 0xfffff);
         }
-        break;
+        return 0;
     case UNIX_DIAG_NAME:
-        free(socket->name);
-        socket->name = copy_name(mnl_attr_get_payload(attribute), mnl_attr_get_payload_len(attribute));
-        if (!socket->name)
-            return MNL_CB_ERROR;
-        break;
+        return take_name(payload, size, socket);
     case UNIX_DIAG_RQLEN:
-        if (mnl_attr_validate2(attribute, MNL_TYPE_UNSPEC, sizeof(struct unix_diag_rqlen)) >= 0) {
-            const struct unix_diag_rqlen *rqlen = mnl_attr_get_payload(attribute);
+        /* Of other sockets than listeners it is numbers of bytes (net/unix/diag.c, sk_diag_show_rqlen()). */
+        if (socket->listening && size >= sizeof(struct unix_diag_rqlen)) {
+            const struct unix_diag_rqlen *rqlen = payload;
 
             socket->queue = rqlen->udiag_rqueue;
             socket->backlog = rqlen->udiag_wqueue;
         }
-        break;
+        return 0;
     }
-    return MNL_CB_OK;
+    return 0;
 }
 
-static int read_message(const struct nlmsghdr *header, void *data) {
-    const struct unix_diag_msg *message = mnl_nlmsg_get_payload(header);
-    struct unix_table *table = data;
-    struct unix_socket socket = {.inode = message->udiag_ino,
-                                 .listening = message->udiag_state == TCP_LISTEN};
+/* What is cut off at the end is left out. */
+static int read_attributes(const char *bytes, size_t left, struct unix_socket *socket) {
+    while (left >= sizeof(struct nlattr)) {
+        const struct nlattr *attribute = (const void *) bytes;
+        size_t length = attribute->nla_len, step = NLA_ALIGN(length);
+        int r;
 
-    if (mnl_attr_parse(header, sizeof *message, read_attribute, &socket) < 0) {
-        free(socket.name);
-        return MNL_CB_ERROR;
+        if (length < sizeof *attribute || length > left)
+            return 0;
+        r = read_attribute(attribute->nla_type & NLA_TYPE_MASK, attribute + 1, length - sizeof *attribute,
+                           socket);
+        if (r < 0 || step >= left)
+            return r;
+        bytes += step;
+        left -= step;
     }
-    if (!socket.listening && !socket.has_file && !(socket.name && socket.name[0] == '@')) {
-        free(socket.name);
-        return MNL_CB_OK;
-    }
+    return 0;
+}
+
+static int add_socket(struct unix_table *table, const struct unix_socket *socket) {
     if ((table->n & (table->n - 1)) == 0) { /* grows at each power of two */
         struct unix_socket *bigger =
             reallocarray(table->sockets, table->n ? table->n * 2 : 1, sizeof *table->sockets);
 
-        if (!bigger) {
-            free(socket.name);
-            return MNL_CB_ERROR;
-        }
+        if (!bigger)
+            return -ENOMEM;
         table->sockets = bigger;
     }
-    table->sockets[table->n++] = socket;
-    return MNL_CB_OK;
+    table->sockets[table->n++] = *socket;
+    return 0;
+}
+
+/* `payload` is what follows the message's header, `size` bytes. */
+static int read_socket(const char *payload, size_t size, struct unix_table *table) {
+    const struct unix_diag_msg *message = (const void *) payload;
+    struct unix_socket socket;
+    int r;
+
+    if (size < sizeof *message)
+        return -EBADMSG;
+    socket = (struct unix_socket){.inode = message->udiag_ino,
+                                  .type = message->udiag_type,
+                                  .listening = message->udiag_state == TCP_LISTEN,
+                                  /* Of a datagram socket that state says only that somebody has connected
+                                   * to it (net/unix/af_unix.c, unix_dgram_connect()). */
+                                  .connected = message->udiag_state == TCP_ESTABLISHED &&
+                                               message->udiag_type != SOCK_DGRAM};
+    r = read_attributes(payload + sizeof *message, size - sizeof *message, &socket);
+    if (r >= 0 && (socket.listening || socket.has_file || (socket.name && socket.name[0] == '@'))) {
+        r = add_socket(table, &socket);
+        if (r >= 0)
+            return 0;
+    }
+    free(socket.name);
+    return r;
+}
+
+/* A netlink error is a negative errno; whatever else stands there must not look like success. */
+static int error_of(const char *payload, size_t size) {
+    int error;
+
+    if (size < sizeof error)
+        return -EBADMSG;
+    memcpy(&error, payload, sizeof error);
+    return error < 0 && error >= -4095 ? error : -EBADMSG; /* MAX_ERRNO, include/linux/err.h */
+}
+
+/* 1: go on. */
+static int read_message(const struct nlmsghdr *header, struct unix_table *table) {
+    const char *payload = (const char *) header + NLMSG_HDRLEN;
+    size_t size = header->nlmsg_len - NLMSG_HDRLEN;
+    int r;
+
+    if (header->nlmsg_flags & NLM_F_DUMP_INTR)
+        return -EINTR;
+    switch (header->nlmsg_type) {
+    case NLMSG_NOOP:
+        return 1;
+    case NLMSG_ERROR:
+        return error_of(payload, size);
+    case NLMSG_OVERRUN:
+        return -ENOBUFS;
+    case NLMSG_DONE:
+        /* It carries what ended the dump, 0 when nothing was amiss (net/netlink/af_netlink.c). */
+        if (size >= sizeof(int) && memcmp(payload, &(int){0}, sizeof(int)) != 0)
+            return error_of(payload, size);
+        return 0;
+    case SOCK_DIAG_BY_FAMILY:
+        r = read_socket(payload, size, table);
+        return r < 0 ? r : 1;
+    default:
+        return -EBADMSG;
+    }
+}
+
+/* The lengths are compared here: mnl_nlmsg_ok() takes one of 2 GiB and more for a small one. */
+int unix_table_parse(const void *buffer, size_t size, struct unix_table *table) {
+    const char *bytes = buffer;
+
+    while (size > 0) {
+        const struct nlmsghdr *header = (const void *) bytes;
+        size_t step;
+        int r;
+
+        if (size < NLMSG_HDRLEN || header->nlmsg_len < NLMSG_HDRLEN || header->nlmsg_len > size)
+            return -EBADMSG;
+        r = read_message(header, table);
+        if (r <= 0)
+            return r;
+        step = NLMSG_ALIGN((size_t) header->nlmsg_len);
+        bytes += step < size ? step : size;
+        size -= step < size ? step : size;
+    }
+    return 1;
+}
+
+/* A listener comes before a socket that is only bound, and that before a connection. */
+static int rank_of(const struct unix_socket *socket) {
+    return socket->listening ? 0 : socket->connected ? 2 : 1;
+}
+
+static int compare_file(const struct unix_socket *socket, dev_t device, uint32_t inode) {
+    if (socket->file_device != device)
+        return socket->file_device < device ? -1 : 1;
+    return socket->file_inode == inode ? 0 : socket->file_inode < inode ? -1 : 1;
+}
+
+static int order_files(const void *a, const void *b, void *sockets) {
+    const struct unix_socket *x = (struct unix_socket *) sockets + *(const uint32_t *) a,
+                             *y = (struct unix_socket *) sockets + *(const uint32_t *) b;
+    int order = compare_file(x, y->file_device, y->file_inode);
+
+    return order ? order : rank_of(x) - rank_of(y);
+}
+
+/* An abstract name as a whole, of a path the last component. */
+static const char *key_of(const struct unix_socket *socket) {
+    const char *slash = socket->name[0] == '@' ? NULL : strrchr(socket->name, '/');
+
+    return slash ? slash + 1 : socket->name;
+}
+
+static int order_names(const void *a, const void *b, void *sockets) {
+    const struct unix_socket *x = (struct unix_socket *) sockets + *(const uint32_t *) a,
+                             *y = (struct unix_socket *) sockets + *(const uint32_t *) b;
+    int order = strcmp(key_of(x), key_of(y));
+
+    return order ? order : rank_of(x) - rank_of(y);
+}
+
+static int order_inodes(const void *a, const void *b, void *sockets) {
+    uint32_t x = ((struct unix_socket *) sockets)[*(const uint32_t *) a].inode,
+             y = ((struct unix_socket *) sockets)[*(const uint32_t *) b].inode;
+
+    return (x > y) - (x < y);
+}
+
+int unix_table_index(struct unix_table *table) {
+    _cleanup_free_ uint32_t *by_inode = calloc(table->n + 1, sizeof *by_inode);
+    _cleanup_free_ uint32_t *by_file = calloc(table->n + 1, sizeof *by_file);
+    _cleanup_free_ uint32_t *by_name = calloc(table->n + 1, sizeof *by_name);
+    size_t n_files = 0, n_names = 0;
+
+    if (!by_inode || !by_file || !by_name)
+        return -ENOMEM;
+    for (size_t i = 0; i < table->n; i++) {
+        by_inode[i] = (uint32_t) i;
+        if (table->sockets[i].has_file)
+            by_file[n_files++] = (uint32_t) i;
+        if (table->sockets[i].name && !table->sockets[i].name_altered)
+            by_name[n_names++] = (uint32_t) i;
+    }
+    qsort_r(by_inode, table->n, sizeof *by_inode, order_inodes, table->sockets);
+    qsort_r(by_file, n_files, sizeof *by_file, order_files, table->sockets);
+    qsort_r(by_name, n_names, sizeof *by_name, order_names, table->sockets);
+    free(table->by_inode);
+    free(table->by_file);
+    free(table->by_name);
+    table->by_inode = TAKE_PTR(by_inode);
+    table->by_file = TAKE_PTR(by_file);
+    table->by_name = TAKE_PTR(by_name);
+    table->n_files = n_files;
+    table->n_names = n_names;
+    return 0;
+}
+
+const struct unix_socket *unix_table_find_inode(const struct unix_table *table, uint32_t inode) {
+    size_t low = 0, high = table->by_inode ? table->n : 0;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct unix_socket *socket = &table->sockets[table->by_inode[middle]];
+
+        if (socket->inode == inode)
+            return socket;
+        if (socket->inode < inode)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+const struct unix_socket *unix_table_find(const struct unix_table *table, dev_t device, ino_t inode) {
+    size_t low = 0, high = table->n_files;
+
+    while (low < high) { /* the first that is not smaller */
+        size_t middle = low + (high - low) / 2;
+
+        if (compare_file(&table->sockets[table->by_file[middle]], device, (uint32_t) inode) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == table->n_files ||
+        compare_file(&table->sockets[table->by_file[low]], device, (uint32_t) inode) != 0)
+        return NULL;
+    return &table->sockets[table->by_file[low]];
+}
+
+static size_t find_key(const struct unix_table *table, const char *key) {
+    size_t low = 0, high = table->n_names;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (strcmp(key_of(&table->sockets[table->by_name[middle]]), key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+const struct unix_socket *unix_table_find_name(const struct unix_table *table, const char *name) {
+    for (size_t i = find_key(table, name); i < table->n_names; i++) {
+        const struct unix_socket *socket = &table->sockets[table->by_name[i]];
+
+        if (strcmp(key_of(socket), name) != 0)
+            break;
+        if (!socket->has_file && strcmp(socket->name, name) == 0) /* a path may begin with '@', too */
+            return socket;
+    }
+    return NULL;
+}
+
+const struct unix_socket *unix_table_next(const struct unix_table *table, const char *component,
+                                          size_t *position) {
+    for (size_t i = find_key(table, component) + *position; i < table->n_names; i++) {
+        const struct unix_socket *socket = &table->sockets[table->by_name[i]];
+
+        if (strcmp(key_of(socket), component) != 0)
+            break;
+        ++*position;
+        if (socket->has_file)
+            return socket;
+    }
+    return NULL;
 }
 
 static void mnl_socket_closep(struct mnl_socket **netlink) {
@@ -107,11 +365,25 @@ static void mnl_socket_closep(struct mnl_socket **netlink) {
         (void) mnl_socket_close(*netlink);
 }
 
-int unix_table_read(struct unix_table *ret) {
+/* One message from the kernel: whoever else writes to our port is not heard. */
+static ssize_t receive(int fd, void *buffer) {
+    for (;;) {
+        struct sockaddr_nl sender = {0};
+        socklen_t size = sizeof sender;
+        ssize_t n = recvfrom(fd, buffer, DUMP_BUFFER_BYTES, MSG_TRUNC, (struct sockaddr *) &sender, &size);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (sender.nl_pid == 0)
+            return n <= DUMP_BUFFER_BYTES ? n : -EMSGSIZE;
+    }
+}
+
+static int read_once(void *buffer, struct unix_table *table) {
     _cleanup_(mnl_socket_closep) struct mnl_socket *netlink =
         mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
-    _cleanup_unix_table_ struct unix_table table = {0};
-    _cleanup_free_ char *buffer = malloc(DUMP_BUFFER_BYTES);
     struct {
         struct nlmsghdr header;
         struct unix_diag_req request;
@@ -126,40 +398,70 @@ int unix_table_read(struct unix_table *ret) {
     };
     int r;
 
-    if (!buffer)
-        return -ENOMEM;
     if (!netlink || mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0 ||
         mnl_socket_sendto(netlink, &query, sizeof query) < 0)
         return -errno;
     do {
-        ssize_t n = mnl_socket_recvfrom(netlink, buffer, DUMP_BUFFER_BYTES);
+        ssize_t n = receive(mnl_socket_get_fd(netlink), buffer);
 
         if (n < 0)
-            return -errno;
-        r = mnl_cb_run(buffer, (size_t) n, 1, mnl_socket_get_portid(netlink), read_message, &table);
-    } while (r > MNL_CB_STOP);
+            return (int) n;
+        r = unix_table_parse(buffer, (size_t) n, table);
+    } while (r > 0);
+    return r;
+}
+
+int unix_table_read(struct unix_table *ret) {
+    _cleanup_unix_table_ struct unix_table table = {0};
+    _cleanup_free_ char *buffer = malloc(DUMP_BUFFER_BYTES);
+    int r = -ENOMEM;
+
+    for (int i = 0; buffer && i < DUMP_TRIES; i++) {
+        free_sockets(&table);
+        r = read_once(buffer, &table);
+        if (r != -EINTR && r != -ENOBUFS)
+            break;
+    }
+    if (r >= 0)
+        r = unix_table_index(&table);
     if (r < 0)
-        return errno ? -errno : -EIO;
+        return r;
     *ret = table;
     table = (struct unix_table){0};
     return 0;
 }
 
-const struct unix_socket *unix_table_find(const struct unix_table *table, dev_t device, ino_t inode) {
-    for (size_t i = 0; i < table->n; i++)
-        if (table->sockets[i].has_file && table->sockets[i].file_inode == (uint32_t) inode &&
-            table->sockets[i].file_device == device)
-            return &table->sockets[i];
+struct visit {
+    int netns_fd, error;
+    struct unix_table *table;
+};
+
+/* setns(2) moves the calling thread alone; a new netlink socket belongs to the namespace it is made in. */
+static void *visit_namespace(void *data) {
+    struct visit *visit = data;
+
+    visit->error = setns(visit->netns_fd, CLONE_NEWNET) < 0 ? -errno : unix_table_read(visit->table);
     return NULL;
 }
 
-/* An accepted connection has the name of its listener: that one is meant. */
-const struct unix_socket *unix_table_find_name(const struct unix_table *table, const char *name) {
-    const struct unix_socket *found = NULL;
+int unix_table_read_in(int netns_fd, struct unix_table *ret) {
+    struct visit visit = {.netns_fd = netns_fd, .table = ret};
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    pthread_t thread;
+    int r;
 
-    for (size_t i = 0; i < table->n; i++)
-        if (table->sockets[i].name && strcmp(table->sockets[i].name, name) == 0 &&
-            (!found || table->sockets[i].listening))
-            found = &table->sockets[i];
-    return found;
+    r = pthread_attr_init(&attributes);
+    if (r != 0)
+        return -r;
+    (void) pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
+    sigfillset(&all); /* no signal is handled there */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    r = pthread_create(&thread, &attributes, visit_namespace, &visit);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (r != 0)
+        return -r;
+    r = pthread_join(thread, NULL);
+    return r != 0 ? -r : visit.error;
 }

@@ -11,8 +11,8 @@
 #include "base/procfs.h"
 #include "base/value.h"
 #include "lock/describe.h"
-#include "lock/probe.h"
-#include "lock/snapshot.h"
+#include "probe/probe.h"
+#include "probe/snapshot.h"
 
 static void need(bool true_always) {
     if (!true_always)
@@ -23,9 +23,8 @@ static void read_proc(const char *text) {
     _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};
     bool families[LOCK_FAMILY_MAX] = {false};
     struct proc_limit limits[16];
-    struct lock_record record;
     struct proc_status status;
-    struct mount_facts mount;
+    _cleanup_mount_table_ struct mount_table mounts = {0};
     struct proc_stat stat;
 
     if (procfs_parse_stat(text, &stat) >= 0)
@@ -33,16 +32,52 @@ static void read_proc(const char *text) {
     if (procfs_parse_status(text, &status) >= 0)
         need(status.ns_depth > 0);
     (void) procfs_parse_limits(text, limits);
-    if (mount_parse(text, 27, &mount) >= 0)
-        need(mount.type[0] && memchr(mount.type, '\0', sizeof mount.type));
+    if (mount_table_parse(text, &mounts) >= 0)
+        for (size_t i = 0; i < mounts.n; i++)
+            need(mounts.rows[i].facts.type[0] && mounts.rows[i].point && mounts.rows[i].options);
     lock_fdinfo_families(text, families);
     if (lock_snapshot_parse(text, &snapshot) >= 0)
         for (size_t i = 0; i < snapshot.n; i++)
             need(snapshot.rows[i].claim.family < LOCK_FAMILY_MAX);
-    lock_record_parse("/run/fuzzed.pid", text, &record);
-    need(record.pid >= 0 && (record.pid == 0) == (record.form == RECORD_NONE));
-    lock_record_parse_link("/run/.#fuzzed", text, &record);
-    need(record.pid >= 0 && (record.pid == 0) == (record.form == RECORD_NONE));
+}
+
+static void check_record(const struct lock_record *record) {
+    need(record->form >= 0 && record->form < RECORD_FORM_MAX);
+    need(record->pid >= 0 && (record->pid == 0) == (record->form == RECORD_NONE));
+    need(memchr(record->host, '\0', sizeof record->host) && !strpbrk(record->host, "/\n"));
+    need(memchr(record->socket_path, '\0', sizeof record->socket_path));
+    need(record->socket_path[0] == '\0' || record->form == RECORD_X11 || record->form == RECORD_POSTGRESQL);
+    need((record->host[0] != '\0') == (record->form != RECORD_NONE && record->form != RECORD_PLAIN &&
+                                       record->form != RECORD_X11 && record->form != RECORD_POSTGRESQL));
+}
+
+/* What a lock file, or a link, says of its owner: by every name that tells a form. */
+static void read_records(const char *text) {
+    static const char *const paths[] = {
+        "/run/fuzzed.pid",
+        "/tmp/.X99-lock",
+        "/var/lib/data/postmaster.pid",
+        "/tmp/.s.PGSQL.5432.lock",
+        "/home/u/.#notes",
+        "/home/u/SingletonLock",
+        "/r/.hg/wlock",
+        "lock",
+    };
+    struct lock_record record;
+
+    for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+        lock_record_parse(paths[i], text, &record);
+        check_record(&record);
+        lock_record_parse_link(paths[i], text, &record);
+        check_record(&record);
+        need(record.form == RECORD_NONE || (record.form >= RECORD_CHROME && record.host[0]));
+    }
+    lock_record_parse_link("/etc/alternatives/editor", text, &record);
+    need(record.form == RECORD_NONE);
+    lock_record_parse_lock_link(text, &record);
+    check_record(&record);
+    need(record.form == RECORD_NONE || text[0] != '/');
+    (void) lock_record_is_bare(text);
 }
 
 static void read_values(const char *text) {
@@ -111,6 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memcpy(text, data, size);
     text[size] = '\0';
     read_proc(text);
+    read_records(text);
     read_values(text);
     read_facts(text, size);
     return 0;

@@ -163,11 +163,12 @@ start_ticks() { # PID: field 22 of stat: with the number it tells a process from
 cmdline() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null; } # PID
 
 # Every process that belongs to this test, by what the kernel says of it. Our own helpers, which inherit the
-# environment too, may be among them: they are gone by the time anybody acts on it.
+# environment too, may be among them: they are gone by the time anybody acts on it. A descriptor that can neither read
+# nor write (O_PATH; its link has no permission, proc_pid_fd(5)) only points at a file: another test's `probe --all`.
 harness_processes() {
     {
         grep -lsF "$T" /proc/[0-9]*/cmdline /proc/[0-9]*/environ
-        find /proc/[0-9]*/cwd /proc/[0-9]*/fd -maxdepth 1 -lname "$T/*" 2>/dev/null
+        find /proc/[0-9]*/cwd /proc/[0-9]*/fd -maxdepth 1 -lname "$T/*" -perm /600 2>/dev/null
     } | cut -d/ -f3 | sort -nu | grep -vx "$$"
 }
 

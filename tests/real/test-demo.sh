@@ -25,7 +25,8 @@ key_lines() { # DAEMON HELPER
     helper=${BASH_REMATCH[2]-none}
     contains "$out" "$ lslocks -p ${BASH_REMATCH[1]-none}" "lslocks is asked for the dead process"
     contains "$out" "kea4.sock.lock: orphaned (leftover)" "the verdict is orphaned"
-    contains "$out" "└─ $2 PID $helper (leftover)" "the true holder is the helper"
+    matches "$out" " $2 +$helper [^
+]* leftover " "the true holder is the helper"
     contains "$out" "State: running" "the service runs"
     contains "$out" "Nothing was removed by hand" "the last step is reached"
     contains "$out" "Every step came out as told." "and the demo says so"

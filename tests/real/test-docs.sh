@@ -85,6 +85,16 @@ for code in 64 75 77 78; do
 " "latchd(8) tells it"
 done
 
+# Every verdict and every reason of src/lock/verdict.c has its entry in VERDICTS, and nothing else has.
+names_in() { sed -nE "s/.*\[$1_[A-Z_]+\] = \"([a-z-]+)\".*/\1/p" < <(grep -oE '\[[A-Z_]+\] = "[a-z-]+"' "$srcdir/src/lock/verdict.c"); }
+words=$({ names_in VERDICT; names_in REASON | grep -vx none; } | sort)
+(($(wc -l <<<"$words") >= 30)) || die "the verdicts and reasons are found in verdict.c" "$words"
+is "$(sed -n '/^\.Sh VERDICTS/,/^\.Sh ENV/s/^\.It \([a-z-]*\)$/\1/p' "$latchctl_page" | sort | xargs)" "$(xargs <<<"$words")" \
+    "latchctl(1) explains each of $(wc -l <<<"$words") verdicts and reasons"
+styles=$(grep -oE '\[LOCK_STYLE_[A-Z]+\] = "[a-z]+"' "$srcdir"/src/lock/*.c | sed 's/.*"\(.*\)"/\1/' | grep -vx none | sort | xargs)
+# shellcheck disable=SC2086 # words
+is "$(missing_in <(latchctl probe --help) $styles)" "" "latchctl probe --help names them"
+
 echo "# configurations in the documents"
 mkdir "$T/etc" "$T/root"
 examples=$srcdir/doc/examples
@@ -140,6 +150,7 @@ is "$(complete_line "latchctl list ")" "" "latchctl list: nothing"
 is "$(complete_line "latchctl logs -o ")" "cat json short short-iso" "latchctl logs -o: the formats"
 is "$(complete_line "latchctl start --no")" "--no-block" "latchctl start --no: the option"
 is "$(complete_line "latchctl probe --style f")" "flock" "latchctl probe --style f: the style"
+is "$(complete_line "latchctl probe --style ")" "$styles" "latchctl probe --style: every style"
 is "$(complete_line "latchctl probe $T/et")" "$T/etc" "latchctl probe: files"
 for verb in "${verbs[@]}"; do
     # shellcheck disable=SC2046

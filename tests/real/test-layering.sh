@@ -12,6 +12,7 @@ srcdir=${srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 floors='base
 socket journal varlink
 lock
+probe
 config
 exec
 service
@@ -29,12 +30,17 @@ print|printf|vprintf|puts|putchar|perror|warnx|vwarnx'
 # effect file: reason. cli/* stands for every file of the room. A line for a file that no longer
 # needs it is an error.
 allowed='signal exec/terminate.c: the one place that signals processes
-remove lock/clear.c: the one place that removes the lock of another
+signal probe/remote.c: its own child, which waits for a file system
+remove probe/clear.c: the one place that removes the lock of another
 remove base/fd.c: its own temporary file, which it renames into place
 remove control/server.c: its own control socket, under its own lock
 execute exec/exec-child.c: the one place that becomes another program
 execute cli/cmd-control.c: systemctl starts a service that no supervisor runs
-fork exec/spawn.c: the one place that makes processes
+fork exec/spawn.c: the one place that makes the processes of services
+fork probe/trace-flight.c: a child of its own looks at what strangers sent to strangers
+exit probe/trace-flight.c: that child ends itself
+fork probe/remote.c: a child looks at what may let it wait for ever
+exit probe/remote.c: that child ends
 exit exec/exec-child.c: the child ends itself when it could not become the daemon
 exit cli/*: programs exit
 print journal/event.c: events go to standard error where there is no journal

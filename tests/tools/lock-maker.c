@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+/* clang-format off */
 /* Makes locks, PID files and sockets of any kind, and keeps them as they are until its standard input closes.
  *
  *     lock-maker STEP...
@@ -13,28 +14,45 @@
  *   open=PATH          opens, and creates, a file: the file of the next steps
  *   flock posix ofd flock-shared posix-shared ofd-shared unlock
  *                      lock it, unlock it (flock)
+ *   wait=HOW           a helper, called "waiter", waits for that lock (HOW as above) through a description of
+ *                      its own
  *   write=TEXT         replaces its content; %p is the own pid, %t the thread's, %h that of the last helper
- *   close mmap; unlink rename=PATH (the file, or the socket)
+ *   close mmap ring    closes it; maps it; registers it with a new ring of io_uring
+ *   unlink rename=PATH the file, or the socket
  *   socket=PATH        binds a socket; listen=BACKLOG; fill=N connects N clients that nobody accepts
+ *   abstract=NAME      binds one to an abstract name
+ *   type=TYPE          of sockets to come: stream, dgram or seqpacket
+ *   accept             connects a client and accepts it; close-socket closes the socket itself
+ *   chroot=DIR         has that root directory; cover=DIR (after unshare=mount) sees a new DIR.own in its place
  *   fork               a child goes on, the parent waits for it to end
  *   fork-die           a child goes on, the parent is dead
  *   child STEP... end  a child does these steps and ends, and is reaped; then the process itself goes on
  *   helper STEP... end a child does these steps and stays; then the process itself goes on
  *   zombie             a child that is dead and stays unreaped; it is the last helper
- *   recycle            a new child has the number of the last helper, which is dead (in a PID namespace of
- * its own) thread             a thread goes on, the main one waits; own-table gives the thread its own
- * descriptors thread-die         a thread goes on, and the main thread is dead: the process looks like a
- * zombie pair send receive  a socket pair; the file is sent into it; it is received from it setuid=UID setsid
- * setpgid stop exec=PROGRAM (with the argument 1000) unshare=pid|mount|net
+ *   recycle            a new child has the number of the last helper, which is dead (in a PID namespace of its
+ *                      own)
+ *   thread             a thread goes on, the main one waits; own-table gives the thread descriptors of its own
+ *   thread-die         a thread goes on, and the main thread is dead: the process looks like a zombie
+ *   pair pair=TYPE     a socket pair: stream, dgram or seqpacket
+ *   connect            one end of the pair is connected to the socket, which has not accepted it
+ *   text=N             N bytes are sent into the pair
+ *   send receive       the file is sent into it; it is received from it
+ *   send-pair          the receiving end of the pair is sent into a new pair, and closed
+ *   join=CGROUP        joins the cgroup of that directory
+ *   setuid=UID setsid setpgid stop unshare=pid|mount|net
+ *   exec=PROGRAM       with the argument 1000
  */
+/* clang-format on */
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +61,8 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,6 +71,7 @@ struct maker {
     char **steps; /* what is left to do */
     int report;   /* to lock-maker */
     int file, socket, pair[2];
+    int type; /* of sockets */
     char *path;
     pid_t helper;
     bool ends; /* at `end`; else it stays */
@@ -113,16 +134,21 @@ static void write_file(struct maker *maker, const char *text) {
     must(dprintf(maker->file, "\n") == 1, "write");
 }
 
-static int bind_socket(const char *path, bool connecting) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (connecting ? SOCK_NONBLOCK : 0), 0);
+static int type_of(const char *name) {
+    return *name == 'd' ? SOCK_DGRAM : strcmp(name, "seqpacket") == 0 ? SOCK_SEQPACKET : SOCK_STREAM;
+}
 
-    must(fd >= 0 && strlen(path) < sizeof address.sun_path, "socket");
-    strcpy(address.sun_path, path);
-    if (!connecting)
-        fcntl(fd, F_SETFD, 0);
-    must((connecting ? connect : bind)(fd, (const struct sockaddr *) &address, sizeof address) == 0, path);
-    return fd;
+static void bind_socket(struct maker *maker, char *path, bool abstract) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
+
+    maker->path = path;
+    maker->socket = socket(AF_UNIX, maker->type, 0);
+    must(maker->socket >= 0 && length < sizeof address.sun_path - 1, "socket");
+    memcpy(address.sun_path + abstract, path, length);
+    must(bind(maker->socket, (const struct sockaddr *) &address,
+              (socklen_t) (offsetof(struct sockaddr_un, sun_path) + abstract + length)) == 0,
+         path);
 }
 
 static void send_file(struct maker *maker) {
@@ -143,6 +169,27 @@ static void send_file(struct maker *maker) {
     header->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(header), &maker->file, sizeof(int));
     must(sendmsg(maker->pair[0], &message, 0) == 1, "send");
+}
+
+/* Its receiving end is in flight then, and nowhere else. */
+static void send_pair(struct maker *maker) {
+    int inner = maker->pair[1], file = maker->file;
+
+    must(socketpair(AF_UNIX, SOCK_STREAM, 0, maker->pair) == 0, "socketpair");
+    maker->file = inner;
+    send_file(maker);
+    maker->file = file;
+    must(close(inner) == 0, "close");
+}
+
+static void make_pair(struct maker *maker, const char *type) {
+    must(socketpair(AF_UNIX, type_of(type), 0, maker->pair) == 0, "socketpair");
+}
+
+static void send_text(struct maker *maker, int n) {
+    char bytes[65536] = "";
+
+    must(n > 0 && n <= (int) sizeof bytes && send(maker->pair[0], bytes, (size_t) n, 0) == n, "text");
 }
 
 static void receive_file(struct maker *maker) {
@@ -231,6 +278,50 @@ static void recycle(struct maker *maker) {
     usleep(50000); /* until it is /bin/sleep */
 }
 
+static void register_with_ring(const struct maker *maker) {
+    struct io_uring_params params = {0};
+    int files[] = {-1, maker->file};
+    int ring = (int) syscall(SYS_io_uring_setup, 4, &params);
+
+    must(ring >= 0 && syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, files, 2) == 0, "ring");
+}
+
+static void join_cgroup(const char *directory) {
+    int dir = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int procs = openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+    must(procs >= 0 && write(procs, "0", 1) == 1 && close(procs) == 0 && close(dir) == 0, directory);
+}
+
+/* Sleeps in the kernel until it gets the lock. That it sleeps there shows in /proc/locks; it is given time to
+ * get there. */
+static void wait_for_lock(struct maker *maker, const char *how) {
+    bool shared = strstr(how, "-shared") != NULL;
+    struct flock range = {.l_type = shared ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET};
+    int ready[2], fd;
+    char byte;
+
+    must(pipe2(ready, O_CLOEXEC) == 0, "pipe");
+    maker->helper = fork();
+    must(maker->helper >= 0, "fork");
+    if (maker->helper > 0) {
+        close(ready[1]);
+        must(read(ready[0], &byte, 1) == 1, "the waiter");
+        close(ready[0]);
+        usleep(50000);
+        return;
+    }
+    report(maker, "waiter");
+    close(maker->file); /* it is to have nothing of the holder's description */
+    fd = open(maker->path, O_RDWR | O_CLOEXEC);
+    must(fd >= 0 && write(ready[1], "", 1) == 1, "waiter");
+    if (how[0] == 'f')
+        (void) flock(fd, shared ? LOCK_SH : LOCK_EX);
+    else
+        (void) fcntl(fd, how[0] == 'o' ? F_OFD_SETLKW : F_SETLKW, &range);
+    stay();
+}
+
 static void run(struct maker *maker);
 
 static void *run_in_thread(void *data) {
@@ -261,13 +352,44 @@ static void unshare_one(const char *what) {
         must(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0, "private");
 }
 
-static void fill_queue(struct maker *maker, int n) {
+static int connect_client(const struct maker *maker) {
     struct sockaddr_un address;
     socklen_t size = sizeof address;
+    int fd = socket(AF_UNIX, maker->type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    must(getsockname(maker->socket, (struct sockaddr *) &address, &size) == 0, "getsockname");
-    for (int i = 0; i < n; i++)
-        (void) bind_socket(address.sun_path, true);
+    must(fd >= 0 && getsockname(maker->socket, (struct sockaddr *) &address, &size) == 0, "getsockname");
+    must(connect(fd, (const struct sockaddr *) &address, size) == 0, "connect");
+    return fd;
+}
+
+static bool do_socket_step(struct maker *maker, const char *step, char *value) {
+    if (strcmp(step, "socket") == 0)
+        bind_socket(maker, value, false);
+    else if (strcmp(step, "abstract") == 0)
+        bind_socket(maker, value, true);
+    else if (strcmp(step, "type") == 0)
+        maker->type = type_of(value);
+    else if (strcmp(step, "listen") == 0)
+        must(listen(maker->socket, atoi(value)) == 0, step);
+    else if (strcmp(step, "fill") == 0)
+        for (int n = atoi(value); n > 0; n--)
+            (void) connect_client(maker);
+    else if (strcmp(step, "accept") == 0)
+        must(connect_client(maker) >= 0 && accept(maker->socket, NULL, NULL) >= 0, step);
+    else if (strcmp(step, "close-socket") == 0)
+        must(close(maker->socket) == 0, step);
+    else
+        return false;
+    return true;
+}
+
+/* DIR.own is seen in the place of DIR. */
+static void cover(const char *dir) {
+    char own[4096];
+
+    must(snprintf(own, sizeof own, "%s.own", dir) < (int) sizeof own && mkdir(own, 0755) == 0 &&
+             mount(own, dir, NULL, MS_BIND, NULL) == 0,
+         dir);
 }
 
 static void do_file_step(struct maker *maker, const char *step, char *value) {
@@ -292,6 +414,10 @@ static void do_file_step(struct maker *maker, const char *step, char *value) {
         must(ftruncate(maker->file, 4096) == 0 &&
                  mmap(NULL, 4096, PROT_READ, MAP_SHARED, maker->file, 0) != MAP_FAILED,
              step);
+    else if (strcmp(step, "ring") == 0)
+        register_with_ring(maker);
+    else if (strcmp(step, "wait") == 0)
+        wait_for_lock(maker, value);
     else {
         errno = EINVAL;
         die(step);
@@ -337,6 +463,30 @@ static bool do_process_step(struct maker *maker, const char *step, const char *v
         must(setpgid(0, 0) == 0, step);
     else if (strcmp(step, "unshare") == 0)
         unshare_one(value);
+    else if (strcmp(step, "cover") == 0)
+        cover(value);
+    else if (strcmp(step, "chroot") == 0)
+        must(chroot(value) == 0 && chdir("/") == 0, step);
+    else if (strcmp(step, "join") == 0)
+        join_cgroup(value);
+    else
+        return false;
+    return true;
+}
+
+static bool do_pair_step(struct maker *maker, const char *step, const char *value) {
+    if (strcmp(step, "pair") == 0)
+        make_pair(maker, value);
+    else if (strcmp(step, "connect") == 0)
+        maker->pair[0] = connect_client(maker);
+    else if (strcmp(step, "text") == 0)
+        send_text(maker, atoi(value));
+    else if (strcmp(step, "send") == 0)
+        send_file(maker);
+    else if (strcmp(step, "receive") == 0)
+        receive_file(maker);
+    else if (strcmp(step, "send-pair") == 0)
+        send_pair(maker);
     else
         return false;
     return true;
@@ -345,18 +495,6 @@ static bool do_process_step(struct maker *maker, const char *step, const char *v
 static void do_step(struct maker *maker, char *step, char *value) {
     if (strcmp(step, "name") == 0)
         report(maker, value);
-    else if (strcmp(step, "socket") == 0)
-        maker->socket = bind_socket(maker->path = value, false);
-    else if (strcmp(step, "listen") == 0)
-        must(listen(maker->socket, atoi(value)) == 0, step);
-    else if (strcmp(step, "fill") == 0)
-        fill_queue(maker, atoi(value));
-    else if (strcmp(step, "pair") == 0)
-        must(socketpair(AF_UNIX, SOCK_STREAM, 0, maker->pair) == 0, step);
-    else if (strcmp(step, "send") == 0)
-        send_file(maker);
-    else if (strcmp(step, "receive") == 0)
-        receive_file(maker);
     else if (strcmp(step, "stop") == 0) {
         settle(maker); /* afterwards nobody could */
         raise(SIGSTOP);
@@ -365,7 +503,8 @@ static void do_step(struct maker *maker, char *step, char *value) {
         settle(maker);
         execl(value, value, "1000", NULL);
         die(value);
-    } else if (!do_process_step(maker, step, value))
+    } else if (!do_socket_step(maker, step, value) && !do_pair_step(maker, step, value) &&
+               !do_process_step(maker, step, value))
         do_file_step(maker, step, value);
 }
 
@@ -441,7 +580,8 @@ static int collect(int from) {
 }
 
 static void start(char **steps, int report_to) {
-    struct maker maker = {.steps = steps, .file = -1, .socket = -1, .report = report_to, .done = -1};
+    struct maker maker = {
+        .steps = steps, .file = -1, .socket = -1, .type = SOCK_STREAM, .report = report_to, .done = -1};
 
     must(signal(SIGCHLD, SIG_DFL) != SIG_ERR, "SIGCHLD");
     close(STDIN_FILENO);

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "lock/clear.h"
-#include "lock/probe.h"
+#include "probe/clear.h"
+#include "probe/probe.h"
 
 static char dir[] = "/tmp/test-clear.XXXXXX";
 
@@ -72,6 +72,27 @@ static __attribute__((unused)) pid_t read_pid(const char *path) {
     if (fd_read_file_at(AT_FDCWD, path, 64, &text, NULL) < 0)
         return -1;
     lock_record_parse(path, text, &record);
+    return record.pid;
+}
+
+/* A link of Chrome's form that names a process of this machine. */
+static __attribute__((unused)) void write_link(const char *path, pid_t pid) {
+    char host[LOCK_HOST_MAX] = "", target[LOCK_HOST_MAX + 16];
+
+    (void) gethostname(host, sizeof host - 1);
+    snprintf(target, sizeof target, "%s-%d", host, (int) pid);
+    (void) !symlink(target, path);
+}
+
+static __attribute__((unused)) pid_t read_link(const char *path) {
+    char target[LOCK_HOST_MAX + 16];
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    struct lock_record record;
+
+    if (n < 0)
+        return -1;
+    target[n] = '\0';
+    lock_record_parse_link(path, target, &record);
     return record.pid;
 }
 

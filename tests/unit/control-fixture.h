@@ -23,6 +23,8 @@
 #include "control/server.h"
 #include "varlink/wire.h"
 
+#include "suite.h"
+
 #define NAME "a.sock"
 #define T "org.example.test."
 #define S "org.varlink.service."
@@ -360,15 +362,9 @@ static inline const char *ask_blocking(int fd, const char *text) {
 /* Runs a suite. Returns the program's exit status. */
 static inline int fixture_run(const char *name, TCase *tcase) {
     Suite *suite = suite_create(name);
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 120);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -19,6 +19,8 @@
 #include "base/procfs.h"
 #include "exec/spawn.h"
 
+#include "suite.h"
+
 static char *const environment[] = {(char *) "PATH=/usr/bin:/bin", (char *) "LC_ALL=C", NULL};
 static int proc_fd = -EBADF;
 static char directory[64];
@@ -107,17 +109,11 @@ static inline char *run(struct exec_plan *plan) {
 static inline int run_tests(const char *name, const TTest *const tests[], size_t n) {
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 60);
     for (size_t i = 0; i < n; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

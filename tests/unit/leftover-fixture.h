@@ -11,6 +11,8 @@
 #include "base/value.h"
 #include "service/recover-plan.h"
 
+#include "suite.h"
+
 #define SUPERVISOR 100
 #define USER 200
 #define KEA "/usr/sbin/kea-dhcp4"
@@ -75,13 +77,7 @@ static inline struct process_facts lfc(pid_t pid) {
 /* Runs the suite. Returns the program's exit status. */
 static inline int run_suite(const char *name, TCase *tests) {
     Suite *suite = suite_create(name);
-    SRunner *runner;
-    int failed;
 
     suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

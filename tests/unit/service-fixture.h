@@ -27,6 +27,8 @@
 #include "service/runtime-dir.h"
 #include "service/service.h"
 
+#include "suite.h"
+
 #define PATIENCE (30 * USEC_PER_SEC) /* for what has to happen */
 #define MSEC USEC_PER_MSEC
 
@@ -268,15 +270,9 @@ static inline unsigned count_descriptors(void) {
 
 static inline int run_suite(const char *name, TCase *tests) {
     Suite *suite = suite_create(name);
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_set_timeout(tests, 100);
     suite_add_tcase(suite, tests);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

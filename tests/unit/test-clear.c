@@ -2,6 +2,7 @@
 #include <sys/file.h>
 
 #include "clear-fixture.h"
+#include "suite.h"
 
 START_TEST(test_stale) {
     _cleanup_err_ struct err err = {0};
@@ -161,8 +162,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("clear");
     TCase *tcase = tcase_create("clear");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 30);
     tcase_add_unchecked_fixture(tcase, make_dir, remove_dir);
@@ -175,9 +174,5 @@ int main(void) {
     tcase_add_loop_test(tcase, test_changed, 0, 8);
     tcase_add_test(tcase, test_socket);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -3,6 +3,7 @@
 /* Configurations with mistakes, each of which is told with its place. */
 
 #include "config-fixture.h"
+#include "suite.h"
 
 /* What stands in line 3 and on, and what is said about it behind the file's name. */
 static const struct {
@@ -236,8 +237,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("config-mistakes");
     TCase *tcase = tcase_create("config");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 60);
@@ -248,9 +247,5 @@ int main(void) {
     tcase_add_test(tcase, test_option_mistakes);
     tcase_add_test(tcase, test_broken_bytes);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

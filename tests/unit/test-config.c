@@ -9,6 +9,8 @@
 #include "base/value.h"
 #include "config/config-keys.h"
 
+#include "suite.h"
+
 START_TEST(test_defaults) {
     load_good("[Service]\n" RUN);
     ck_assert_str_eq(config->name, "x");
@@ -436,8 +438,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("config");
     TCase *tcase = tcase_create("config");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 60);
@@ -452,9 +452,5 @@ int main(void) {
     tcase_add_test(tcase, test_options);
     tcase_add_test(tcase, test_build_by_kind);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -10,6 +10,8 @@
 
 #include "exec/credentials.h"
 
+#include "suite.h"
+
 #define NEED_ROOT                                                                                            \
     if (geteuid() != 0) {                                                                                    \
         printf("SKIP %s: needs root\n", __func__);                                                           \
@@ -221,8 +223,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("credentials");
     TCase *tcase = tcase_create("credentials");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, unchanged);
     tcase_add_test(tcase, user_by_name);
@@ -233,9 +233,5 @@ int main(void) {
     tcase_add_test(tcase, bounded_inheritable);
     tcase_add_test(tcase, capabilities);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -9,6 +9,8 @@
 
 #include "config/config.h"
 
+#include "suite.h"
+
 static char file[64], service_name[] = "x";
 
 static void setup(void) {
@@ -194,8 +196,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("environment");
     TCase *tcase = tcase_create("environment");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, test_file);
@@ -205,9 +205,5 @@ int main(void) {
     tcase_add_test(tcase, test_expand);
     tcase_add_test(tcase, test_expand_executable);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

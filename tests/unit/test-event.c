@@ -22,6 +22,8 @@
 #include "base/value.h"
 #include "journal/event.h"
 
+#include "suite.h"
+
 static const char *source_path(const char *name, char buffer[static 4096]) {
     const char *srcdir = getenv("srcdir");
 
@@ -699,8 +701,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("event");
     TCase *tcase = tcase_create("event");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, ids_are_unique);
@@ -719,9 +719,5 @@ int main(void) {
     tcase_add_test(tcase, fields_are_bounded);
     tcase_add_test(tcase, stream_to_the_journal);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -10,6 +10,8 @@
 #include "lock/facts.h"
 #include "lock/verdict.h"
 
+#include "suite.h"
+
 static uint64_t random_state;
 
 static uint64_t draw(uint64_t n) {
@@ -182,6 +184,7 @@ static void draw_facts(struct lock_facts *facts, bool may_have_displaced) {
     facts->remote = draw_bool();
     facts->server_arbitrates = draw_bool();
     facts->settled = draw_bool();
+    facts->tried = draw_bool();
     facts->unlinked = draw_bool();
     draw_record(facts);
     if (!may_have_displaced)
@@ -344,10 +347,10 @@ END_TEST
 
 /* Facts of an earlier version lack what was added since. */
 START_TEST(test_older) {
-    static const char *const added[] = {"changedUSec",      "bootUSec",     "links",        "remote",
-                                        "serverArbitrates", "record",       "sharedMemory", "openers",
-                                        "openersTotal",     "waiters",      "displaced",    "unlinked",
-                                        "settled",          "pidNamespace", "host"};
+    static const char *const added[] = {"changedUSec",      "bootUSec", "links",        "remote",
+                                        "serverArbitrates", "record",   "sharedMemory", "openers",
+                                        "openersTotal",     "waiters",  "displaced",    "unlinked",
+                                        "settled",          "tried",    "pidNamespace", "host"};
     _cleanup_lock_facts_ struct lock_facts facts = {.path = strdup("/run/x")}, again = {0};
     json_t *json = lock_facts_to_json(&facts);
     const char *where;
@@ -530,8 +533,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("facts");
     TCase *tcase = tcase_create("facts");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, test_round_trip, 1, 5);
@@ -542,9 +543,5 @@ int main(void) {
     tcase_add_test(tcase, test_depth);
     tcase_add_loop_test(tcase, test_same, 0, 29);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

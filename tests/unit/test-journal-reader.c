@@ -26,6 +26,8 @@
 #include "cli/log-format.h"
 #include "journal/reader.h"
 
+#include "suite.h"
+
 #define EPOCH UINT64_C(1700000000) /* 2023-11-14 22:13:20 UTC */
 #define OLD_BOOT "0123456789abcdef0123456789abcdef"
 
@@ -541,8 +543,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("journal-reader");
     TCase *tcase = tcase_create("journal-reader");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, setup, teardown);
@@ -559,9 +559,5 @@ int main(void) {
     tcase_add_test(tcase, refuses);
     tcase_add_test(tcase, parses_times);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

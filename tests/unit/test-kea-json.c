@@ -8,6 +8,8 @@
 
 #include "config/kea-json.h"
 
+#include "suite.h"
+
 /* ---- texts in memory ---- */
 
 /* Includes: "deep-N" includes "deep-(N-1)", "deep-0" is a number; "same" includes itself; others are given.
@@ -458,9 +460,5 @@ int main(void) {
     suite_add_tcase(suite, memory);
     suite_add_tcase(suite, files);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

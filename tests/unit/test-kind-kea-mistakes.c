@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "kind-kea-fixture.h"
+#include "suite.h"
 
 /* ---- mistakes in Kea's configuration ---- */
 
@@ -110,9 +111,5 @@ int main(void) {
     tcase_add_test(tests, test_longest_path);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

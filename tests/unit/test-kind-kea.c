@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "kind-kea-fixture.h"
+#include "suite.h"
 
 /* ---- the fixtures ---- */
 
@@ -550,9 +551,5 @@ int main(void) {
     tcase_add_test(tests, test_other_kinds);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "lock/probe.h"
+#include "probe/probe.h"
 #include "lock/verdict.h"
+
+#include "suite.h"
 
 static char dir[] = "/tmp/test-probe.XXXXXX";
 
@@ -213,8 +215,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("probe");
     TCase *tcase = tcase_create("probe");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 30);
     tcase_add_unchecked_fixture(tcase, make_dir, remove_dir);
@@ -226,9 +226,5 @@ int main(void) {
     tcase_add_test(tcase, test_many);
     tcase_add_test(tcase, test_long_list);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

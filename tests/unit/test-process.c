@@ -14,6 +14,8 @@
 #include "base/fd.h"
 #include "base/process.h"
 
+#include "suite.h"
+
 static int proc_fd = -EBADF;
 
 static void open_proc(void) {
@@ -228,8 +230,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("process");
     TCase *tcase = tcase_create("process");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, open_proc, close_proc);
     tcase_add_test(tcase, test_life_of_stat);
@@ -241,9 +241,5 @@ int main(void) {
     tcase_add_test(tcase, test_thread);
     tcase_add_test(tcase, test_hidden);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

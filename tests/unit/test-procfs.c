@@ -18,6 +18,8 @@
 #include "base/procfs.h"
 #include "base/value.h"
 
+#include "suite.h"
+
 #define TAIL " 0 0 20 0 3 0 987654 0 0 18446744073709551615 0 0"
 
 START_TEST(test_stat) {
@@ -309,8 +311,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("procfs");
     TCase *tcase = tcase_create("procfs");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, test_stat);
     tcase_add_loop_test(tcase, test_stat_evil_comm, 0, (int) ELEMENTSOF(comms));
@@ -324,9 +324,5 @@ int main(void) {
     tcase_add_test(tcase, test_no_proc);
     tcase_add_test(tcase, test_foreign_proc);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -18,6 +18,8 @@
 #include "base/value.h"
 #include "service/ready.h"
 
+#include "suite.h"
+
 #define GOOD "{ \"arguments\": { \"pid\": 1 }, \"result\": 0 }"
 #define BAD "{ \"result\": 1, \"text\": \"no\" }"
 #define PATIENCE (20 * USEC_PER_SEC)
@@ -514,9 +516,5 @@ int main(void) {
     tcase_add_test(tests, freed_midway);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

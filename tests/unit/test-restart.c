@@ -7,6 +7,8 @@
 #include "base/value.h"
 #include "service/restart.h"
 
+#include "suite.h"
+
 #define MSEC USEC_PER_MSEC
 #define SEC USEC_PER_SEC
 #define NOW (1000 * SEC)
@@ -222,9 +224,5 @@ int main(void) {
     tcase_add_test(tests, start_limit_extremes);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

@@ -10,6 +10,8 @@
 #include "base/procfs.h"
 #include "exec/rlimits.h"
 
+#include "suite.h"
+
 static struct limit_config parsed(int resource, const char *text) {
     struct limit_config limit = {0};
     _cleanup_err_ struct err err = {0};
@@ -290,8 +292,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("rlimits");
     TCase *tcase = tcase_create("rlimits");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, names);
     tcase_add_test(tcase, values);
@@ -305,9 +305,5 @@ int main(void) {
     tcase_add_test(tcase, reads_system);
     tcase_add_test(tcase, verifies);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -16,6 +16,8 @@
 #include "base/value.h"
 #include "service/runtime-dir.h"
 
+#include "suite.h"
+
 static char directory[64], run[96];
 static int run_fd = -EBADF;
 static pid_t child;
@@ -244,9 +246,5 @@ int main(void) {
     tcase_add_test(tests, name_too_long);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

@@ -116,7 +116,7 @@ END_TEST
 START_TEST(stopped_while_recovering) {
     struct service *service =
         running(add_service("a", LEAVES("sleep 100"), LOCK, "OrphanGraceSec=100s", "Restart=always",
-                            "RestartSec=10ms", "TimeoutStopSec=200ms", NULL));
+                            "RestartSec=10ms", "TimeoutStopSec=2s", NULL));
     pid_t child;
 
     until((child = read_pid("children")) > 0);

@@ -12,7 +12,9 @@
 
 #include "base/fd.h"
 #include "base/procfs.h"
-#include "lock/snapshot.h"
+#include "probe/snapshot.h"
+
+#include "suite.h"
 
 static const struct {
     const char *text;
@@ -210,8 +212,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("snapshot");
     TCase *tcase = tcase_create("snapshot");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, test_row, 0, (int) ELEMENTSOF(rows));
     tcase_add_test(tcase, test_long_row);
@@ -223,9 +223,5 @@ int main(void) {
     tcase_add_test(tcase, test_fdinfo_others);
     tcase_add_test(tcase, test_kernel);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

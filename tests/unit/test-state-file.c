@@ -18,6 +18,8 @@
 #include "base/value.h"
 #include "service/state-file.h"
 
+#include "suite.h"
+
 #define ID "0123456789abcdef0123456789abcdef"
 #define BOOT "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 
@@ -433,9 +435,5 @@ int main(void) {
     tcase_add_test(tests, on_its_way);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

@@ -11,6 +11,8 @@
 #include "base/strlist.h"
 #include "service/state.h"
 
+#include "suite.h"
+
 /* Every state and every event, written out once more and independently of state.c. */
 /* clang-format off */
 static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
@@ -437,9 +439,5 @@ int main(void) {
     tcase_add_test(tests, the_page_explains_everything);
     suite_add_tcase(suite, tests);
 
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return suite_run(suite);
 }

@@ -10,6 +10,8 @@
 
 #include "base/strlist.h"
 
+#include "suite.h"
+
 /* Everything the parser calls back for is written down, a line each. */
 static char record[4096];
 
@@ -282,8 +284,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("unit-file");
     TCase *tcase = tcase_create("syntax");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, test_plain);
     tcase_add_test(tcase, test_continuation);
@@ -297,9 +297,5 @@ int main(void) {
     tcase_add_test(tcase, test_quote);
     tcase_add_test(tcase, test_strlist);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

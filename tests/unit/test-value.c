@@ -9,6 +9,8 @@
 
 #include "base/value.h"
 
+#include "suite.h"
+
 START_TEST(test_bool) {
     bool value = false;
 
@@ -211,8 +213,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("value");
     TCase *tcase = tcase_create("value");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, test_bool);
     tcase_add_test(tcase, test_int);
@@ -224,9 +224,5 @@ int main(void) {
     tcase_add_test(tcase, test_printable);
     tcase_add_test(tcase, test_now);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -18,6 +18,8 @@
 #include "varlink/client.h"
 #include "varlink/wire.h"
 
+#include "suite.h"
+
 #define NAME "a.sock"
 #define SOON (100 * USEC_PER_MSEC)
 #define LONG (20 * USEC_PER_SEC)
@@ -505,8 +507,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("varlink-client");
     TCase *tcase = tcase_create("client");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tcase, set_up, tear_down);
     tcase_set_timeout(tcase, 60);
@@ -524,9 +524,5 @@ int main(void) {
     tcase_add_test(tcase, long_path);
     tcase_add_test(tcase, errors_of_definition);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

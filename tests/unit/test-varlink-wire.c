@@ -6,6 +6,8 @@
 
 #include "varlink/wire.h"
 
+#include "suite.h"
+
 #define FEED(input, text) varlink_input_feed(input, text, sizeof(text) - 1)
 
 /* The value of "n" in the next message. */
@@ -227,8 +229,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("varlink-wire");
     TCase *tcase = tcase_create("wire");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, input_byte_by_byte);
     tcase_add_test(tcase, input_pipelined);
@@ -238,9 +238,5 @@ int main(void) {
     tcase_add_test(tcase, output_short_writes);
     tcase_add_test(tcase, output_limit);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

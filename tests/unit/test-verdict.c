@@ -10,6 +10,8 @@
 #include "lock/describe.h"
 #include "lock/verdict.h"
 
+#include "suite.h"
+
 /* ---- recorded facts: tests/facts/CASE.json holds what was observed, what is known besides, and what follows
  * ---- */
 
@@ -465,17 +467,11 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("verdict");
     TCase *tcase = tcase_create("verdict");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, test_recorded);
     tcase_add_loop_test(tcase, test_totality, 1, 5);
     tcase_add_test(tcase, test_exit_codes);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

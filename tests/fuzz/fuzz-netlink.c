@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Any bytes are what a netlink socket says: nothing crashes, and what was understood is found again. */
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/macro.h"
+#include "socket/unix-diag.h"
+
+static void need(bool true_always) {
+    if (!true_always)
+        abort();
+}
+
+static void find_again(const struct unix_table *table, const struct unix_socket *socket) {
+    const struct unix_socket *found = unix_table_find_inode(table, socket->inode);
+
+    need(found && found->inode == socket->inode);
+    need(socket->listening || socket->has_file || (socket->name && socket->name[0] == '@'));
+    if (socket->has_file) {
+        found = unix_table_find(table, socket->file_device, socket->file_inode);
+        need(found && found->file_device == socket->file_device && found->file_inode == socket->file_inode);
+        need(found->listening || !socket->listening);
+    }
+    if (!socket->name || socket->name_altered)
+        return;
+    for (const char *p = socket->name; *p; p++)
+        need((unsigned char) *p >= ' ' && *p != 0x7f);
+    if (socket->has_file && socket->name[0] != '@') {
+        const char *slash = strrchr(socket->name, '/');
+        size_t position = 0;
+
+        do
+            found = unix_table_next(table, slash ? slash + 1 : socket->name, &position);
+        while (found && found != socket);
+        need(found);
+    } else if (!socket->has_file && socket->name[0] == '@') {
+        found = unix_table_find_name(table, socket->name);
+        need(found && strcmp(found->name, socket->name) == 0);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    _cleanup_unix_table_ struct unix_table table = {0};
+    _cleanup_free_ char *buffer = malloc(size ? size : 1); /* aligned, and no byte longer */
+
+    if (!buffer)
+        abort();
+    if (size > 0)
+        memcpy(buffer, data, size);
+    (void) unix_table_parse(buffer, size, &table);
+    need(unix_table_index(&table) >= 0);
+    for (size_t i = 0; i < table.n && i < 64; i++)
+        find_again(&table, &table.sockets[i]);
+    return 0;
+}
