@@ -56,6 +56,36 @@ void process_facts_done(struct process_facts *process) {
     *process = (struct process_facts){0};
 }
 
+static bool copy_text(const char *text, char **ret) {
+    *ret = text ? strdup(text) : NULL;
+    return !text || *ret;
+}
+
+int process_facts_copy(const struct process_facts *process, struct process_facts *ret) {
+    struct process_facts copy = *process;
+    bool whole;
+
+    copy.n_ancestors = 0;
+    copy.ancestors = calloc(process->n_ancestors + 1, sizeof *copy.ancestors);
+    whole = copy.ancestors != NULL;
+    whole &= copy_text(process->exe, &copy.exe);
+    whole &= copy_text(process->cmdline, &copy.cmdline);
+    whole &= copy_text(process->cgroup, &copy.cgroup);
+    whole &= copy_text(process->service, &copy.service);
+    whole &= copy_text(process->invocation_id, &copy.invocation_id);
+    for (size_t i = 0; copy.ancestors && i < process->n_ancestors; i++) {
+        copy.ancestors[i].pid = process->ancestors[i].pid;
+        whole &= copy_text(process->ancestors[i].exe, &copy.ancestors[i].exe);
+        copy.n_ancestors++;
+    }
+    if (!whole) {
+        process_facts_done(&copy);
+        return -ENOMEM;
+    }
+    *ret = copy;
+    return 0;
+}
+
 void lock_facts_done(struct lock_facts *facts) {
     free(facts->path);
     free(facts->error_subject);

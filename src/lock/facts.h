@@ -196,6 +196,7 @@ struct lock_facts {
 #define _cleanup_lock_facts_ _cleanup_(lock_facts_done)
 void lock_facts_done(struct lock_facts *facts);
 void process_facts_done(struct process_facts *process);
+int process_facts_copy(const struct process_facts *process, struct process_facts *ret); /* -ENOMEM */
 
 bool lock_facts_any_family(const struct lock_facts *facts, enum family_state state);
 bool lock_facts_is_held(const struct lock_facts *facts); /* any family */

@@ -12,10 +12,22 @@
 static int read_process(int proc_fd, const struct holder_sighting *sighting, struct process_facts *ret) {
     struct process_facts process;
     char name[16];
-    int r = process_facts_read(proc_fd, sighting->pid, &process);
+    int r;
 
+    if (sighting->kept && sighting->kept->pid == sighting->pid)
+        r = process_facts_copy(sighting->kept, &process);
+    else
+        r = process_facts_read(proc_fd, sighting->pid, &process);
     if (r < 0)
         return r;
+    if (sighting->kept && sighting->kept->pid != sighting->pid) {
+        process_facts_done(sighting->kept);
+        r = process_facts_copy(&process, sighting->kept);
+        if (r < 0) {
+            process_facts_done(&process);
+            return r;
+        }
+    }
     snprintf(name, sizeof name, "%d", sighting->fd);
     /* dir_fd stands for the very process whose descriptor it was (fs/proc/fd.c): while that lives, the number
      * cannot be somebody else's, and the facts are about it. */

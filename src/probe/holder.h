@@ -33,6 +33,9 @@ struct holder_sighting {
     int fd;                         /* see struct holder_facts */
     bool families[LOCK_FAMILY_MAX]; /* what its description is known to hold */
     int dir_fd;                     /* its .../fd, to see that it still has it; -EBADF where there is none */
+    /* A process may have thousands of targets: what was read of it is kept here for the next sighting in the
+     * same table, with the same dir_fd. NULL: nowhere. */
+    struct process_facts *kept;
 };
 
 /* Adds to facts->holders, or to what is put down there of that process. Returns 0, also when it let go

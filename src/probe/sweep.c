@@ -34,6 +34,7 @@ struct sweep {
     atomic_bool over; /* enough is known, or resources are wanting */
 
     pthread_mutex_t mutex; /* guards what follows, and all facts and watches */
+    size_t settled;        /* so many targets, from the first on, are settled */
     bool suspects_done;
     int error;
     unsigned processes, unreadable_total;
@@ -53,6 +54,7 @@ struct worker {
     void *buffer;             /* for tables; owned */
     struct opening *openings; /* of the table that is being walked; owned */
     size_t n_openings, capacity;
+    struct process_facts process; /* whose table it is, once somebody had to know; owned */
 };
 
 static bool wants_openers(const struct sweep *sweep, const struct holder_target *target, pid_t pid) {
@@ -60,16 +62,18 @@ static bool wants_openers(const struct sweep *sweep, const struct holder_target 
 }
 
 /* Under the mutex. */
-static bool is_enough(const struct sweep *sweep) {
+static bool is_enough(struct sweep *sweep) {
     if (sweep->request->deep || sweep->request->n_watches > 0)
         return false;
-    for (size_t i = 0; i < sweep->request->n_targets; i++) {
+    for (size_t i = sweep->settled; i < sweep->request->n_targets; i++) {
         const struct holder_target *target = &sweep->request->targets[i];
 
         if (target->effort == PROBE_COMPLETE)
             return false;
-        if (holder_is_settled(target->facts))
+        if (holder_is_settled(target->facts)) {
+            sweep->settled += sweep->settled == i;
             continue;
+        }
         if (target->effort == PROBE_SETTLE || (!sweep->suspects_done && !holder_is_found(target)))
             return false;
     }
@@ -160,7 +164,8 @@ static int look_for_target(struct worker *worker, const struct holder_target *ta
                                        .tid = entry->tid,
                                        .via = VIA_FD,
                                        .fd = atoi(entry->name),
-                                       .dir_fd = entry->dir_fd};
+                                       .dir_fd = entry->dir_fd,
+                                       .kept = &worker->process};
 
     if (target->kind == HOLDER_TARGET_FILE) {
         int r = read_families(sweep, entry, sighting.families);
@@ -212,8 +217,12 @@ static int note_openings(struct worker *worker, pid_t pid, int dir_fd) {
     pthread_mutex_lock(&sweep->mutex);
     for (size_t i = 0; r >= 0 && i < worker->n_openings; i++) {
         const struct opening *opening = &worker->openings[i];
-        struct holder_sighting sighting = {
-            .pid = pid, .tid = pid, .via = VIA_FD, .fd = opening->fd, .dir_fd = dir_fd};
+        struct holder_sighting sighting = {.pid = pid,
+                                           .tid = pid,
+                                           .via = VIA_FD,
+                                           .fd = opening->fd,
+                                           .dir_fd = dir_fd,
+                                           .kept = &worker->process};
         bool again = false;
 
         for (size_t j = 0; j < i; j++)
@@ -233,6 +242,7 @@ static int sweep_table(struct worker *worker, pid_t pid, pid_t tid, unsigned *re
     int r;
 
     worker->n_openings = 0;
+    process_facts_done(&worker->process);
     r = table_walk(sweep->request->proc_fd, pid, tid, worker->buffer, look_at_descriptor, worker, &dir_fd,
                    ret_seen);
     if (r >= 0 && worker->n_openings > 0) {
@@ -376,6 +386,7 @@ static int worker_init(struct worker *worker, struct sweep *sweep) {
 }
 
 static void worker_done(struct worker *worker) {
+    process_facts_done(&worker->process);
     free(worker->buffer);
     free(worker->openings);
 }
