@@ -273,6 +273,12 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
         } else if (facts->record.pid_namespace > 0 && facts->record.pid_namespace != facts->pid_namespace)
             r = asprintf(&text, "it names PID %d of another PID namespace (%llu)", (int) facts->record.pid,
                          (unsigned long long) facts->record.pid_namespace);
+        else if (facts->volume && !lock_facts_is_held(facts))
+            r = asprintf(
+                &text,
+                "it names PID %d, which is dead here, but it lies on a volume that another container may "
+                "have as well, with a process of that number",
+                (int) facts->recorded.pid);
         else
             r = asprintf(&text, "somebody holds it, and nobody in this PID namespace does");
         break;

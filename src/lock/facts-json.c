@@ -140,7 +140,7 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
             facts->recorded.namesake.pid ? process_facts_to_json(&facts->recorded.namesake) : json_null());
 
     /* clang-format off */
-    json = json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b}",
+    json = json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b}",
                      "path", path,
                      "kind", path_kind_to_string(facts->kind),
                      "errno", facts->error,
@@ -156,7 +156,8 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
                      "bootUSec", (json_int_t) facts->boot_usec,
                      "filesystem", facts->filesystem,
                      "remote", facts->remote,
-                     "serverArbitrates", facts->server_arbitrates);
+                     "serverArbitrates", facts->server_arbitrates,
+                     "volume", facts->volume);
     /* clang-format on */
     if (!json)
         goto fail;

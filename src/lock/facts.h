@@ -143,7 +143,9 @@ struct lock_facts {
     uint64_t boot_usec;    /* when this boot began, by the wall clock as it was set when this was gathered */
     char filesystem[32];
 
-    bool remote;            /* its locks live on another machine or in a user process */
+    bool remote; /* its locks live on another machine or in a user process */
+    bool volume; /* the observer is in a container, and the file on a directory that was mounted into it, and
+                    perhaps into others */
     bool server_arbitrates; /* remote, and a lock taken on any machine would have been seen */
 
     bool content_read;         /* of a PID file or a symbolic link */

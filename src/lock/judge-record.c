@@ -169,6 +169,10 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts,
     if (namesake->pid > 0 &&
         !(context->daemon_exe && namesake->exe && !may_be_daemon(facts, context, namesake)))
         return judged(VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE);
+    /* Who wrote it may live in another container that has the volume too, where the number is another's here.
+     * Whoever configured the file as a service's says that it is nobody else's. */
+    if (facts->volume && !context->daemon_exe)
+        return judged(VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE);
     return judged(VERDICT_STALE, reason);
 }
 

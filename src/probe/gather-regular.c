@@ -55,27 +55,34 @@ static void set_families(struct lock_facts *facts, enum family_state state) {
 }
 
 /* What /proc/locks says of the file. *ret_whole: it says all there is to say, so that a missing row means
- * that there is no lock. It does so in the initial PID namespace, and where the file's device is known. */
+ * that there is no lock. It does so in the initial PID namespace, and where the file's device is known. A
+ * list that came in pieces may lack any row; that no row at all is there has to be found out otherwise, while
+ * of a lock that is known the sweep finds every holder. */
 static int gather_claims(struct prober *prober, struct lock_facts *facts, const struct mount_facts *mount,
                          bool *ret_whole) {
+    bool known = false;
     int r = gather_snapshot(prober);
 
     if (r < 0)
         return r;
-    *ret_whole = prober->initial_pid_namespace && prober->snapshot_error == 0 &&
-                 !prober->snapshot.in_pieces && mount->type[0];
-    set_families(facts, *ret_whole ? FAMILY_FREE : FAMILY_UNKNOWN);
+    set_families(facts, FAMILY_FREE);
     for (size_t i = 0; i < prober->snapshot.n; i++) {
         const struct lock_row *row = &prober->snapshot.rows[i];
 
         if (row->inode != facts->inode || (row->device != mount->device && row->device != facts->device))
             continue;
+        known |= !row->claim.waiting;
         if (!row->claim.waiting)
             facts->families[row->claim.family] = FAMILY_HELD;
         r = add_claim(facts, &row->claim);
         if (r < 0)
             return r;
     }
+    *ret_whole = prober->initial_pid_namespace && prober->snapshot_error == 0 && mount->type[0] &&
+                 (known || !prober->snapshot.in_pieces);
+    for (enum lock_family f = 0; f < LOCK_FAMILY_MAX && !*ret_whole; f++)
+        if (facts->families[f] != FAMILY_HELD)
+            facts->families[f] = FAMILY_UNKNOWN;
     return 0;
 }
 
@@ -170,6 +177,7 @@ static void find_mount(struct prober *prober, struct lock_facts *facts, int path
         fs.f_type != OVERLAYFS_SUPER_MAGIC && fs.f_type != BTRFS_SUPER_MAGIC)
         snprintf(ret_mount->type, sizeof ret_mount->type, "%#lx", (unsigned long) fs.f_type);
     memcpy(facts->filesystem, ret_mount->type, sizeof facts->filesystem);
+    facts->volume = ret_mount->part && !prober->initial_pid_namespace;
 }
 
 /* A missing row says nothing here, for others may hold the lock on another machine. F_GETLK gives the PID

@@ -349,6 +349,20 @@ is "$(jq '[.[0].holders[].pid] | join(" ")' "$F/a.lock.json")" "\"$(jq .orphanIn
     "only the orphan is named as its holder"
 rm -rf "$F"
 
+# A volume, which other containers may have as well: that the number is dead in this one proves nothing.
+mkdir -p "$F/volume"
+echo 4194000 >"$F/volume/a.pid"
+cat >"$T/with-volume" <<'END'
+mount --bind "$1" "$1" && shift && exec "$@"
+END
+probe "$F/volume/a.pid" unshare --pid --fork --mount-proc
+check "a dead number in a PID file of the container's own" "$F/volume/a.pid" stale dead
+probe "$F/volume/a.pid" unshare --pid --fork --mount-proc bash "$T/with-volume" "$F/volume"
+check "a dead number in a PID file on a volume" "$F/volume/a.pid" unknown other-pid-namespace
+probe "$F/volume/a.pid" unshare --mount bash "$T/with-volume" "$F/volume"
+check "the same on the host, which sees every container's processes" "$F/volume/a.pid" stale dead
+rm -rf "$F"
+
 # ---- probing changes nothing ----
 
 make name=main open=@/a.lock flock open=@/a.pid write=%p close socket=@/s listen=5
@@ -368,8 +382,11 @@ if command -v strace >/dev/null; then
         "$T/trace" | grep -vE 'readlink|/dev/tty|/dev/null' >"$T/writes"
     is "$(cat "$T/writes")" "" "nothing is created, opened for writing, locked, removed or signalled"
     grep -E 'flock\(' "$T/trace" >"$T/flocks"
-    [[ $(readlink /proc/self/ns/pid) != 'pid:[4026531836]' ]] ||
-        is "$(cat "$T/flocks")" "" "where /proc/locks shows all, no lock is tried"
+    if [[ $(readlink /proc/self/ns/pid) == 'pid:[4026531836]' ]] && (($(wc -c </proc/locks) < 3000)); then
+        is "$(cat "$T/flocks")" "" "where /proc/locks shows all, and in one piece, no lock is tried"
+    else
+        note "no lock is tried: not to be seen here, where /proc/locks does not show all in one piece"
+    fi
 fi
 unmake
 

@@ -188,9 +188,12 @@ START_TEST(test_many) {
 }
 END_TEST
 
-/* A list of locks that the kernel hands out in several pieces is read whole. */
+/* A list of locks that the kernel hands out in several pieces is read whole. That a row is not in it proves
+ * nothing, and the lock is tried; of a lock that is there, the others are taken for free. */
 START_TEST(test_long_list) {
     enum { N = 400 };
+    _cleanup_close_ int unlocked = create("free", ""), ranges = create("ofd", "");
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int fds[N];
     struct lock_facts *facts;
     char name[24];
@@ -205,8 +208,19 @@ START_TEST(test_long_list) {
         facts = probe(name, LOCK_STYLE_INVALID, false);
         ck_assert_int_eq(facts->families[LOCK_FAMILY_FLOCK], FAMILY_HELD);
         ck_assert_uint_eq(facts->n_claims, 1);
+        ck_assert(!facts->tried);
         lock_facts_free_array(facts, 1);
     }
+    facts = probe("free", LOCK_STYLE_INVALID, false);
+    ck_assert(facts->tried);
+    ck_assert_int_eq(facts->families[LOCK_FAMILY_FLOCK], FAMILY_FREE);
+    lock_facts_free_array(facts, 1);
+    ck_assert_int_eq(fcntl(ranges, F_OFD_SETLK, &whole), 0);
+    facts = probe("ofd", LOCK_STYLE_INVALID, false);
+    ck_assert(!facts->tried);
+    ck_assert_int_eq(facts->families[LOCK_FAMILY_OFD], FAMILY_HELD);
+    ck_assert_int_eq(facts->families[LOCK_FAMILY_POSIX], FAMILY_FREE);
+    lock_facts_free_array(facts, 1);
     for (int i = 0; i < N; i++)
         close(fds[i]);
 }
