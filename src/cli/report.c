@@ -30,6 +30,8 @@ static void print_unseen(json_t *report) {
 
     if (unseen[0])
         printf("not seen: %s\n", unseen);
+    if (json_is_true(json_object_get(report, "tried")))
+        puts("tried: the lock itself, for a moment: the kernel's list of locks is not the whole truth here");
     if (strcmp(report_text(report, "effort"), "quick") == 0)
         puts("quick: the likely holders only were looked at; without --quick every process is");
 }

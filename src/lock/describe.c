@@ -186,7 +186,7 @@ static char *describe_stale(const struct lock_facts *facts, enum verdict_reason 
         r = asprintf(&text, "it names PID %d, which is no process but a thread's number now", pid);
         break;
     case REASON_SELF:
-        r = asprintf(&text, "it names PID %d, which is latchd's own now", pid);
+        r = asprintf(&text, "it names PID %d, which is the observer's own number now", pid);
         break;
     case REASON_REFUSED:
         r = asprintf(&text, "nobody listens on it: its owner is dead");
@@ -310,10 +310,13 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
                 facts->filesystem);
         break;
     case REASON_NOT_A_LOCK:
-        r = asprintf(&text, "%s",
+        r = asprintf(&text, "%s%s",
                      facts->kind == PATH_KIND_PIDFILE ? "no PID stands in it"
-                     : S_ISLNK(facts->mode)           ? "it is a symbolic link, and no owner stands in it"
-                                                      : "it is neither a regular file nor a socket");
+                     : S_ISLNK(facts->mode) ? "it is a symbolic link, and no owner stands in it; it leads to "
+                                            : "it is neither a regular file nor a socket",
+                     !S_ISLNK(facts->mode) ? ""
+                     : facts->content      ? facts->content
+                                           : "what could not be read");
         break;
     case REASON_EMPTY:
         r = asprintf(&text, "it is empty: its writer crashed, or is just about to write it");
@@ -404,18 +407,21 @@ char *lock_describe(const struct lock_facts *facts, const struct lock_context *c
     return line;
 }
 
-char *lock_describe_unseen(const struct lock_facts *facts) {
+char *lock_describe_unseen(const struct lock_facts *facts, const char *advice) {
     _cleanup_free_ char *path = advise_quote_path(facts->path ? facts->path : "");
+    bool only_init = facts->unreadable_total == 1 && facts->n_unreadable == 1 && facts->unreadable[0] == 1;
     _cleanup_text_ struct text text = {0};
     char *line;
 
-    if (facts->scanned && facts->unreadable_total > 0) {
+    if (facts->scanned && only_init && geteuid() == 0)
+        text_add(&text, "init (PID 1) could not be read");
+    else if (facts->scanned && facts->unreadable_total > 0) {
         text_add_format(&text, "%u of %u processes could not be read", facts->unreadable_total,
                         facts->processes);
         if (facts->n_unreadable > 0)
             text_add_format(&text, " (PID %d%s)", (int) facts->unreadable[0],
                             facts->unreadable_total > 1 ? " first" : "");
-        if (geteuid() != 0 && path)
+        if (geteuid() != 0 && path && (!advice || !strstr(advice, "sudo latchctl probe")))
             text_add_format(&text, "; as root all of them can be: sudo latchctl probe %s", path);
     }
     return text_take(&text, &line) < 0 ? NULL : line;
@@ -432,7 +438,7 @@ json_t *lock_report_to_json(const struct lock_facts *facts, const struct lock_co
                             const struct lock_judgement *judgement, const char *service) {
     _cleanup_free_ char *summary = lock_describe(facts, context, judgement),
                         *advice = lock_advise(facts, context, judgement, service),
-                        *unseen = lock_describe_unseen(facts);
+                        *unseen = lock_describe_unseen(facts, advice);
     json_t *json = lock_facts_to_json(facts), *holders = json_object_get(json, "holders"),
            *openers = json_object_get(json, "openers"), *waiters = json_object_get(json, "waiters"),
            *displaced = json_object_get(json, "displaced");

@@ -11,8 +11,9 @@
 char *lock_describe(const struct lock_facts *facts, const struct lock_context *context,
                     const struct lock_judgement *judgement);
 
-/* How many processes could not be read, and who can read them; "" when all could. */
-char *lock_describe_unseen(const struct lock_facts *facts);
+/* How many processes could not be read, and who can read them, unless the advice (may be NULL) says that; ""
+ * when all could. */
+char *lock_describe_unseen(const struct lock_facts *facts, const char *advice);
 
 /* "kea-lfc (PID 815, user _kea, unit kea.service)" */
 char *process_describe(const struct process_facts *process);

@@ -304,6 +304,7 @@ int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_
     facts.complete = read_bool(&reader, json, "complete");
     facts.processes = (unsigned) read_integer(&reader, json, "processes", 0, INT_MAX);
     facts.unreadable_total = (unsigned) read_integer(&reader, json, "unreadableTotal", 0, INT_MAX);
+    facts.guarded = read_new_bool(json, "guarded");
     facts.has_socket = json_is_object(listener);
     if (facts.has_socket)
         read_listener(&reader, listener, &facts.listener);

@@ -186,6 +186,7 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
     json_object_set_new(json, "unreadableTotal", json_integer(facts->unreadable_total));
     json_object_set_new(json, "listener",
                         facts->has_socket ? listener_to_json(&facts->listener) : json_null());
+    json_object_set_new(json, "guarded", json_boolean(facts->guarded));
     json_object_set_new(json, "queue",
                         facts->listener.found ? json_integer(facts->listener.queue) : json_null());
     json_object_set_new(json, "backlog",

@@ -180,6 +180,7 @@ struct lock_facts {
     size_t n_unreadable;
     unsigned unreadable_total;
 
+    bool guarded;    /* kind socket: its guard (lock_guard_path()) stands there */
     bool has_socket; /* kind socket itself, or the socket beside PATH.lock */
     struct listener_facts listener;
 

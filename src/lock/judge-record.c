@@ -215,8 +215,11 @@ struct lock_judgement judge_record(const struct lock_facts *facts, const struct 
         return judge_dead_number(facts, context, REASON_ZOMBIE);
     case PROCESS_ALIVE:
     case PROCESS_STOPPED:
+        /* A thread that is older than the file had the number when it was written: its process may be the
+         * owner. */
         if (recorded->is_thread)
-            return !judge_main_lives(context) && may_be_daemon(facts, context, &recorded->process)
+            return !judge_main_lives(context) && (!begins_after_file(facts, &recorded->process) ||
+                                                  may_be_daemon(facts, context, &recorded->process))
                        ? judged(VERDICT_UNKNOWN, REASON_MAYBE_DAEMON)
                        : judge_dead_number(facts, context, REASON_THREAD);
         if (may_be_of_this_boot(facts, &recorded->process) && !recorded->process.kernel_thread)

@@ -360,3 +360,19 @@ bool lock_name_tells(const char *path) {
 
     return strcasestr(name, "pid") || strcasestr(name, "lock");
 }
+
+char *lock_guard_path(const char *socket_path) {
+    static const char directory[] = ".X11-unix/X";
+    const char *base = base_of(socket_path), *number = base + 1;
+    size_t length = (size_t) (number - socket_path), fixed = sizeof directory - 1;
+    char *path;
+    int r;
+
+    if (length >= fixed && memcmp(number - fixed, directory, fixed) == 0 &&
+        (length == fixed || number[-(ssize_t) fixed - 1] == '/') && *number &&
+        !number[strspn(number, DIGITS)])
+        r = asprintf(&path, "%.*s.X%s-lock", (int) (length - fixed), socket_path, number);
+    else
+        r = asprintf(&path, "%s.lock", socket_path);
+    return r < 0 ? NULL : path;
+}

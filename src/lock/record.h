@@ -68,5 +68,9 @@ void lock_record_parse_lock_link(const char *target, struct lock_record *ret);
 /* True when nothing but the owner stands in the content: no other text begins with a number by chance. */
 bool lock_record_is_bare(const char *content);
 
+/* The lock file that guards a socket: PATH.lock, but for X's DIR/.X11-unix/X99 it is DIR/.X99-lock. Owned by
+ * the caller; NULL when memory runs out. */
+char *lock_guard_path(const char *socket_path);
+
 /* True when the file's name speaks of a lock or a PID. */
 bool lock_name_tells(const char *path);

@@ -173,32 +173,34 @@ static int clear_pidfile(const struct clear_request *request, int dir_fd, const 
 
 /* Takes the lock that guards the socket. It has to be in nobody's way by itself, for not every lock is an
  * flock. 0: there is none; 1: taken (not on a dry run), for as long as *ret_fd is open. */
-static int claim_guard(const struct clear_request *request, int dir_fd, const char *name, int *ret_fd,
-                       struct err *err) {
-    _cleanup_free_ char *guard_name = NULL, *guard_path = NULL;
-    struct probe_request probe = {.style = LOCK_STYLE_INVALID};
+static int claim_guard(const struct clear_request *request, int *ret_fd, struct err *err) {
+    _cleanup_free_ char *path = lock_guard_path(request->facts->path);
+    struct probe_request probe = {.path = path, .style = LOCK_STYLE_INVALID};
+    _cleanup_close_ int dir_fd = -EBADF;
     struct lock_judgement judgement;
     struct lock_facts *guard;
+    const char *name;
     int r;
 
-    if (asprintf(&guard_name, "%s.lock", name) < 0 ||
-        asprintf(&guard_path, "%s.lock", request->facts->path) < 0)
+    if (!path)
         return err_set(err, ENOMEM, "Failed", "out of memory");
-    probe.path = guard_path;
     r = lock_probe(&probe, 1, &guard);
     if (r < 0)
-        return err_set(err, -r, "Failed", "cannot look at %s: %m", guard_path);
+        return err_set(err, -r, "Failed", "cannot look at %s: %m", path);
     judgement = lock_judge(guard, request->context);
     lock_facts_free_array(guard, 1);
     if (judgement.verdict == VERDICT_ABSENT)
         return 0;
     if (judgement.verdict != VERDICT_FREE && judgement.verdict != VERDICT_STALE)
         return err_set(err, EBUSY, "Held", "%s is guarded by %s, which is %s (%s); nothing was removed",
-                       request->facts->path, guard_path, verdict_to_string(judgement.verdict),
+                       request->facts->path, path, verdict_to_string(judgement.verdict),
                        verdict_reason_to_string(judgement.reason));
     if (request->dry_run)
         return 1;
-    r = claim_file(dir_fd, guard_name, guard_path, err);
+    r = lock_open_parent(path, &dir_fd, &name);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot open the directory of %s: %m", path);
+    r = claim_file(dir_fd, name, path, err);
     if (r < 0)
         return r;
     *ret_fd = r;
@@ -213,7 +215,7 @@ static int clear_socket(const struct clear_request *request, int dir_fd, const c
 
     if (proc_fd < 0)
         return err_set(err, -proc_fd, "Failed", "cannot open /proc: %m");
-    r = claim_guard(request, dir_fd, name, &guard, err);
+    r = claim_guard(request, &guard, err);
     if (r < 0)
         return r;
     if (r == 0 && !request->service_locked)

@@ -79,6 +79,13 @@ int gather_socket(struct prober *prober, const struct probe_request *request, st
         if (r < 0)
             return r;
     }
+    if (!request->by_fd && !facts->remote) {
+        _cleanup_free_ char *guard = lock_guard_path(facts->path);
+
+        if (!guard)
+            return -ENOMEM;
+        facts->guarded = faccessat(AT_FDCWD, guard, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    }
     r = find_row(prober, facts, mount.device, inode, &socket);
     return r < 0 || !socket ? r : gather_listener(prober, facts, socket);
 }

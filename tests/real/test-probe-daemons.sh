@@ -212,16 +212,24 @@ END
     # In a PID namespace its number is given to another process of the same user: the server takes it for one.
     cat >"$T/inside" <<'END'
 until_there() { local i; for ((i = 0; i < 600; i++)); do "$@" && return; sleep 0.05; done; return 1; }
-mount --bind "$T/x" /tmp
+cp "$T/x/latchctl" "$T/latchctl.copy"
+mount -t tmpfs -o mode=1777 tmpfs "$T/x" # a /tmp of its own, which no other container has
+cp "$T/latchctl.copy" "$T/x/latchctl"
+mount --move "$T/x" /tmp
 Xvfb :99 -screen 0 64x64x8 -nolisten tcp &
 pid=$!
 until_there test -S /tmp/.X11-unix/X99
 kill -KILL "$pid"
 wait "$pid"
 touch -d '1 minute ago' /tmp/.X99-lock
-echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
-sleep 1000 &
-innocent=$!
+for ((i = 0; i < 100; i++)); do
+    echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid
+    sleep 1000 &
+    innocent=$!
+    ((innocent == pid)) && break
+    kill "$innocent"
+    wait "$innocent"
+done
 echo "numbers $pid $innocent" >&3
 /tmp/latchctl --json probe /tmp/.X99-lock | jq -r '.[0] | "\(.verdict) \(.reason) \(.recordedPid)"' >&3
 timeout 20 Xvfb :99 -screen 0 64x64x8 -nolisten tcp

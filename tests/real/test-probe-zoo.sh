@@ -228,7 +228,8 @@ done
 zoo "a PID file" a.pid held live -- name=main open=@/a.pid write=%p
 zoo "a PID file that is locked" a.pid held live main -- name=main open=@/a.pid posix write=%p
 zoo "a PID file of a zombie" a.pid stale zombie -- open=@/a.pid zombie write=%h
-zoo "a PID file with a thread's number" other.pid stale thread -- thread open=@/other.pid write=%t
+zoo "a PID file with the number of a thread that may have written it" other.pid unknown maybe-daemon -- \
+    thread open=@/other.pid write=%t
 zoo "a PID file of the dead" a.pid stale dead -- open=@/a.pid write=%p fork-die
 zoo "a PID file of a stopped daemon" a.pid held stopped -- open=@/a.pid write=%p stop
 zoo "an empty PID file" a.pid unknown empty -- open=@/a.pid
@@ -245,6 +246,11 @@ printf '%s\n' "$(pid_of child)" >"$F/own.pid"
 touch -d '1 minute ago' "$F/own.pid"
 probe "$F/own.pid"
 check "a PID file that is older than the process with its number" "$F/own.pid" stale recycled
+unmake
+make thread open=@/other.pid write=%t
+touch -d '1 minute ago' "$F/other.pid"
+probe "$F/other.pid"
+check "a PID file that is older than the thread with its number" "$F/other.pid" stale thread
 unmake
 
 # ---- sockets ----

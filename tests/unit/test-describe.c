@@ -299,12 +299,12 @@ START_TEST(test_unseen) {
                                .unreadable = unreadable,
                                .n_unreadable = 2,
                                .unreadable_total = 2};
-    _cleanup_free_ char *unseen = lock_describe_unseen(&facts), *none = NULL;
+    _cleanup_free_ char *unseen = lock_describe_unseen(&facts, NULL), *none = NULL;
 
     ck_assert_ptr_nonnull(strstr(unseen, "2 of 90 processes could not be read (PID 1 first)"));
     ck_assert_int_eq(strstr(unseen, "sudo latchctl probe '/run/a b.lock'") != NULL, geteuid() != 0);
     facts.unreadable_total = 0;
-    none = lock_describe_unseen(&facts);
+    none = lock_describe_unseen(&facts, NULL);
     ck_assert_str_eq(none, "");
 }
 END_TEST

@@ -238,7 +238,7 @@ static void draw_facts(struct lock_facts *facts, bool may_have_displaced) {
             facts->holders[i].families[f] = draw_bool();
     }
     facts->recorded.pid = draw_pid();
-    facts->recorded.is_thread = draw(6) == 0;
+    facts->recorded.is_thread = draw(3) == 0;
     facts->recorded.is_self = draw(6) == 0;
     draw_process(&facts->recorded.process, facts->recorded.pid, false);
     if (draw(4) == 0)
