@@ -60,16 +60,19 @@ static void set_families(struct lock_facts *facts, enum family_state state) {
  * of a lock that is known the sweep finds every holder. */
 static int gather_claims(struct prober *prober, struct lock_facts *facts, const struct mount_facts *mount,
                          bool *ret_whole) {
+    const struct lock_row *rows;
     bool known = false;
+    size_t n;
     int r = gather_snapshot(prober);
 
     if (r < 0)
         return r;
     set_families(facts, FAMILY_FREE);
-    for (size_t i = 0; i < prober->snapshot.n; i++) {
-        const struct lock_row *row = &prober->snapshot.rows[i];
+    rows = lock_snapshot_find(&prober->snapshot, facts->inode, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct lock_row *row = &rows[i];
 
-        if (row->inode != facts->inode || (row->device != mount->device && row->device != facts->device))
+        if (row->device != mount->device && row->device != facts->device)
             continue;
         known |= !row->claim.waiting;
         if (!row->claim.waiting)

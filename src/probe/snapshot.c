@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "probe/snapshot.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 
 #define ROW_MAX 512
 #define PROC_LOCKS_MAX (64 * 1024 * 1024)
-#define PIECE_BYTES 3072 /* of a page of 4096, some room for the longest row */
+#define PAGE_BYTES 4096
+#define PIECE_BYTES 3072 /* of a page, some room for the longest row */
+#define READINGS 3
 
 void lock_snapshot_done(struct lock_snapshot *snapshot) {
     free(snapshot->rows);
@@ -143,29 +147,112 @@ int lock_snapshot_parse(const char *text, struct lock_snapshot *ret) {
     return 0;
 }
 
+/* The list from a byte on, which the kernel goes through anew to find (seq_file.rst): the pieces that follow
+ * have their seams elsewhere than those of a reading from the start. *ret is owned by the caller. */
+static int read_list(int fd, off_t from, char **ret, size_t *ret_size) {
+    _cleanup_free_ char *text = NULL;
+    size_t size = 0, room = 0;
+
+    for (;;) {
+        ssize_t n;
+
+        if (room - size < PAGE_BYTES + 1) {
+            char *bigger = realloc(text, room = 2 * room + 2 * PAGE_BYTES);
+
+            if (!bigger)
+                return -ENOMEM;
+            text = bigger;
+        }
+        n = pread(fd, text + size, room - size - 1, from + (off_t) size);
+        if (n < 0)
+            return -errno;
+        size += (size_t) n;
+        text[size] = '\0';
+        if (n == 0)
+            break;
+        if (size > PROC_LOCKS_MAX)
+            return -E2BIG;
+    }
+    *ret = TAKE_PTR(text);
+    *ret_size = size;
+    return 0;
+}
+
+#define COMPARE(a, b)                                                                                        \
+    if ((a) != (b))                                                                                          \
+    return (a) < (b) ? -1 : 1
+
+static int compare_rows(const void *a, const void *b) {
+    const struct lock_row *x = a, *y = b;
+
+    COMPARE(x->inode, y->inode);
+    COMPARE(x->device, y->device);
+    COMPARE(x->claim.family, y->claim.family);
+    COMPARE(x->claim.waiting, y->claim.waiting);
+    COMPARE(x->claim.pid, y->claim.pid);
+    COMPARE(x->claim.shared, y->claim.shared);
+    return 0;
+}
+
+/* By inode, each once. */
+static void sort_rows(struct lock_snapshot *snapshot) {
+    size_t n = 0;
+
+    if (snapshot->n > 1)
+        qsort(snapshot->rows, snapshot->n, sizeof *snapshot->rows, compare_rows);
+    for (size_t i = 0; i < snapshot->n; i++)
+        if (n == 0 || compare_rows(&snapshot->rows[n - 1], &snapshot->rows[i]) != 0)
+            snapshot->rows[n++] = snapshot->rows[i];
+    snapshot->n = n;
+}
+
+/* The kernel hands the list out in pieces of a page and counts rows in between: when a lock is dropped
+ * meanwhile, the row at the seam is passed over. So a list that is longer is read several times, with the
+ * seams elsewhere: what any reading shows is there. A row may still be missing from all of them, where locks
+ * come and go all the time: that there is none has to be found out otherwise. */
 int lock_snapshot_read(int proc_fd, struct lock_snapshot *ret) {
     _cleanup_lock_snapshot_ struct lock_snapshot snapshot = {0};
+    _cleanup_close_ int fd = openat(proc_fd, "locks", O_RDONLY | O_CLOEXEC);
 
-    /* The kernel hands the list out in pieces of a page and counts rows in between (seq_file.rst): when a
-     * lock is dropped meanwhile, the row at the seam is passed over. So a list that is longer is read twice:
-     * what either reading shows is there. Both may miss the same row, where somebody locks and unlocks all
-     * the time: that there is none has to be found out otherwise. */
-    for (unsigned i = 0; i < 2; i++) {
+    if (fd < 0)
+        return -errno;
+    for (unsigned i = 0; i < READINGS; i++) {
         _cleanup_free_ char *text = NULL;
-        size_t size;
-        int r = fd_read_file_at(proc_fd, "locks", PROC_LOCKS_MAX, &text, &size);
+        const char *rows;
+        size_t size = 0;
+        int r = read_list(fd, (off_t) (i * PAGE_BYTES / READINGS), &text, &size);
 
-        if (r >= 0)
-            r = add_rows(&snapshot, text);
         if (r < 0)
             return r;
-        if (size <= PIECE_BYTES)
+        rows = i == 0 ? text : strchrnul(text, '\n'); /* it begins within a row */
+        r = add_rows(&snapshot, *rows == '\n' ? rows + 1 : rows);
+        if (r < 0)
+            return r;
+        if (i == 0 && size <= PIECE_BYTES)
             break;
         snapshot.in_pieces = true;
     }
+    sort_rows(&snapshot);
     *ret = snapshot;
     snapshot = (struct lock_snapshot){0};
     return 0;
+}
+
+const struct lock_row *lock_snapshot_find(const struct lock_snapshot *snapshot, ino_t inode, size_t *ret_n) {
+    size_t low = 0, high = snapshot->n, end;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (snapshot->rows[middle].inode < inode)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (end = low; end < snapshot->n && snapshot->rows[end].inode == inode; end++)
+        ;
+    *ret_n = end - low;
+    return &snapshot->rows[low];
 }
 
 void lock_fdinfo_families(const char *fdinfo, bool ret_families[static LOCK_FAMILY_MAX]) {

@@ -35,7 +35,13 @@ struct lock_snapshot {
 #define _cleanup_lock_snapshot_ _cleanup_(lock_snapshot_done)
 void lock_snapshot_done(struct lock_snapshot *snapshot);
 
+/* Rows by inode, each once. */
 int lock_snapshot_read(int proc_fd, struct lock_snapshot *ret);
+
+/* The first of *ret_n rows on that inode, whatever the device; of what lock_snapshot_read() gave. */
+const struct lock_row *lock_snapshot_find(const struct lock_snapshot *snapshot, ino_t inode, size_t *ret_n);
+
+/* Rows as they stand in the text. */
 int lock_snapshot_parse(const char *text, struct lock_snapshot *ret);
 
 /* One row, up to the end of its line. 1: parsed; 0: a row of another sort (LEASE, DELEG, ACCESS) or of no
