@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/value.h"
 #include "cli/report.h"
 #include "cli/supervisor.h"
@@ -22,30 +26,57 @@ static int print_actions(const struct cli *cli, const char *subject, json_t *act
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Whether the kernel would let us remove the file, as far as modes tell: who may write to its directory,
+ * unless that is sticky and neither it nor the file is ours (unlink(2)). What a dry run promises has to hold.
+ */
+static int check_permission(const struct lock_facts *facts, struct err *err) {
+    _cleanup_close_ int dir_fd = -EBADF;
+    const char *name;
+    struct stat st;
+    int r = lock_open_parent(facts->path, &dir_fd, &name);
+
+    if (r >= 0 && (faccessat(dir_fd, ".", W_OK | X_OK, AT_EACCESS) < 0 || fstat(dir_fd, &st) < 0))
+        r = -errno;
+    if (r >= 0 && (st.st_mode & S_ISVTX) && geteuid() != 0 && st.st_uid != geteuid() &&
+        facts->uid != geteuid())
+        r = -EPERM;
+    return r < 0 ? err_set(err, -r, "Failed", "cannot remove %s, whose owner is dead: %m", facts->path) : 0;
+}
+
 /* Any path: a PID file or socket whose owner is dead. Leftover processes are a service's business: only its
  * configuration can prove whose they are. */
+static int clear_judged(const struct lock_facts *facts, bool dry_run, struct err *err) {
+    struct clear_request request = {
+        .facts = facts, .style = LOCK_STYLE_INVALID, .effort = PROBE_COMPLETE, .dry_run = dry_run};
+    int r = lock_clear(&request, err);
+
+    if (r > 0 && dry_run && check_permission(facts, err) < 0)
+        r = -err->number;
+    /* Of the two that EPERM is said for, the rule's own refusal is not a want of rights. */
+    if (r < 0 && (err->number == EACCES || err->number == EPERM) &&
+        (strcmp(err->name, "Failed") == 0 || facts->error == EACCES || facts->error == EPERM))
+        err->name = "NotPermitted";
+    return r;
+}
+
 static int clear_path(const struct cli *cli, const char *path, bool dry_run) {
     struct probe_request probe = {.path = path, .style = LOCK_STYLE_INVALID, .effort = PROBE_COMPLETE};
-    struct clear_request request = {
-        .style = LOCK_STYLE_INVALID, .effort = PROBE_COMPLETE, .dry_run = dry_run};
     _cleanup_err_ struct err err = {0};
     _cleanup_free_ char *text = NULL;
     struct lock_facts *facts;
-    json_t *actions = json_array();
+    json_t *actions;
     int r;
 
     r = lock_probe(&probe, 1, &facts);
     if (r < 0)
         return cli_fail(&(struct err){.number = -r});
-    request.facts = facts;
-    r = lock_clear(&request, &err);
+    r = clear_judged(facts, dry_run, &err);
     lock_facts_free_array(facts, 1);
-    if (r < 0) {
-        json_decref(actions);
+    if (r < 0)
         return cli_fail(&err);
-    }
+    actions = json_array();
     if (r > 0) {
-        if (asprintf(&text, "%s, whose owner is dead", dry_run ? "would be removed" : "removed") < 0)
+        if (asprintf(&text, "%s: its owner is dead", dry_run ? "would be removed" : "removed") < 0)
             return EXIT_FAILURE;
         json_array_append_new(actions,
                               json_pack("{s:s, s:s, s:s}", "step", "clear", "path", path, "text", text));
@@ -114,6 +145,16 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     if (optind == argc)
         return cli_fail_usage(&command_clear, "it wants a service or a path", NULL);
     for (int i = optind; i < argc; i++) {
+        if (!argv[i][0])
+            return cli_fail_usage(&command_clear, "a name is empty", NULL);
+        if (argv[i][0] == '@')
+            return cli_fail_usage(
+                &command_clear,
+                "an abstract socket is gone with its last holder and leaves nothing to clear "
+                "(a file of that name: ./@NAME)",
+                argv[i]);
+    }
+    for (int i = optind; i < argc; i++) {
         r = strchr(argv[i], '/') ? clear_path(cli, argv[i], dry_run) : clear_service(cli, argv[i], dry_run);
         if (r > code)
             code = r;
@@ -125,12 +166,16 @@ const struct command command_clear = {
     .name = "clear",
     .arguments = "SERVICE|PATH...",
     .summary = "clear what a dead owner left, else say why not",
-    .help = "Of a service: ends leftover processes that provably are its own, and removes its stale PID "
-            "files. Of a\n"
-            "path: removes a stale PID file, or a stale socket that a lock file guards. A held lock is never "
-            "touched.\n\n"
-            "  -n, --dry-run          only say what would be done\n\n"
-            "Exit status: 0 cleared, or nothing to clear; 1 something is in the way that is not cleared, and "
-            "is named.\n",
+    .help =
+        "Of a service: ends leftover processes that provably are its own, and removes its stale PID "
+        "files. Of a\n"
+        "path: removes a stale PID file or a symbolic link that is a stale lock, or a stale socket that a "
+        "lock file\n"
+        "guards. A held lock is never touched. A path is told from a service by a slash in it: ./a.pid. "
+        "An abstract\n"
+        "socket (@NAME) leaves nothing to clear.\n\n"
+        "  -n, --dry-run          only say what would be done\n\n"
+        "Exit status: 0 cleared, or nothing to clear; 1 something is in the way that is not cleared, and "
+        "is named;\n77 not permitted.\n",
     .run = run,
 };

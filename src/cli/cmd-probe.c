@@ -118,6 +118,9 @@ static int run(struct cli *cli, int argc, char *argv[]) {
         return survey_table_run(cli);
     if (optind == argc)
         return cli_fail_usage(&command_probe, "it wants a path, or --all", NULL);
+    for (int i = optind; i < argc; i++)
+        if (!argv[i][0])
+            return cli_fail_usage(&command_probe, "a path is empty", NULL);
     return probe_paths(cli, argv + optind, (size_t) (argc - optind), &options);
 }
 

@@ -23,8 +23,8 @@ struct command {
     const char *arguments; /* "SERVICE..." */
     const char *summary;   /* a phrase for the list of verbs */
     const char *help;      /* its own options and exit codes, for VERB --help; NULL: none */
-    /* argv[0] is the verb. Returns the exit code. Parses its own options with getopt_long(), which has been
-     * reset; cli_option() takes those that are common. */
+    /* argv[0] is "latchctl VERB", for getopt's messages. Returns the exit code. Parses its own options with
+     * getopt_long(), which has been reset; cli_option() takes those that are common. */
     int (*run)(struct cli *cli, int argc, char *argv[]);
 };
 
@@ -32,15 +32,16 @@ extern const struct command command_list, command_status, command_start, command
     command_reload, command_probe, command_locks, command_clear, command_logs;
 
 /* The common options, to be put into a verb's own table. */
-enum { CLI_OPT_JSON = 1024, CLI_OPT_CONFIG_DIR, CLI_OPT_RUNTIME_DIR };
+enum { CLI_OPT_JSON = 1024, CLI_OPT_CONFIG_DIR, CLI_OPT_RUNTIME_DIR, CLI_OPT_VERSION };
 /* clang-format off */
 #define CLI_OPTIONS                                                                                                    \
     {"json", no_argument, NULL, CLI_OPT_JSON}, {"config-dir", required_argument, NULL, CLI_OPT_CONFIG_DIR},            \
-        {"runtime-dir", required_argument, NULL, CLI_OPT_RUNTIME_DIR}, {"help", no_argument, NULL, 'h'}
+        {"runtime-dir", required_argument, NULL, CLI_OPT_RUNTIME_DIR}, {"help", no_argument, NULL, 'h'},               \
+        {"version", no_argument, NULL, CLI_OPT_VERSION}
 /* clang-format on */
 
 /* Takes a common option. Returns -1 when it was one and there is more to do; else the exit code: for --help
- * (shown) and for what is no option at all (told). */
+ * and --version (shown) and for what is no option at all (told). */
 int cli_option(struct cli *cli, const struct command *command, int option, const char *argument);
 
 int cli_fail_usage(const struct command *command, const char *message, const char *subject);

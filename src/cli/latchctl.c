@@ -40,6 +40,11 @@ int cli_fail(const struct err *err) {
     return options_fail("latchctl", err);
 }
 
+static int print_version(void) {
+    puts("latchctl " PACKAGE_VERSION);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int cli_option(struct cli *cli, const struct command *command, int option, const char *argument) {
     switch (option) {
     case CLI_OPT_JSON:
@@ -53,11 +58,13 @@ int cli_option(struct cli *cli, const struct command *command, int option, const
         cli->runtime_dir = strdup(argument);
         cli->system_dir = NULL;
         return -1;
+    case CLI_OPT_VERSION:
+        return print_version();
     case 'h':
         printf("Usage: latchctl %s [OPTIONS]%s%s\n\n%c%s.\n%s%s", command->name,
                command->arguments[0] ? " " : "", command->arguments, command->summary[0] - 'a' + 'A',
                command->summary + 1, command->help ? "\n" : "", command->help ? command->help : "");
-        puts("\nCommon options: --json, --config-dir DIR, --runtime-dir DIR, -h, --help.");
+        puts("\nCommon options: --json, --config-dir DIR, --runtime-dir DIR, -h, --help, --version.");
         return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     default: /* getopt has said what is wrong */
         fprintf(stderr, "Try latchctl %s --help\n", command->name);
@@ -77,7 +84,7 @@ int cli_print_json(json_t *json) {
 
 /* The options before the verb. Returns -1 to go on, else an exit code. */
 static int parse_leading(struct cli *cli, int argc, char *argv[]) {
-    static const struct option options[] = {CLI_OPTIONS, {"version", no_argument, NULL, 'V'}, {0}};
+    static const struct option options[] = {CLI_OPTIONS, {0}};
     int c;
 
     while ((c = getopt_long(argc, argv, "+h", options, NULL)) >= 0) {
@@ -85,9 +92,8 @@ static int parse_leading(struct cli *cli, int argc, char *argv[]) {
         case 'h':
             print_usage(stdout);
             return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-        case 'V':
-            puts("latchctl " PACKAGE_VERSION);
-            return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        case CLI_OPT_VERSION:
+            return print_version();
         case '?':
             fputs("Try latchctl --help\n", stderr);
             return EXIT_BAD_USAGE;
@@ -101,6 +107,7 @@ static int parse_leading(struct cli *cli, int argc, char *argv[]) {
 int main(int argc, char *argv[]) {
     struct cli cli = {.runtime_dir = options_runtime_dir(), .terminal = isatty(STDOUT_FILENO)};
     const char *no_color = getenv("NO_COLOR"), *told = getenv("LATCHD_RUNTIME_DIR");
+    char name[32];
     int code;
 
     setlocale(LC_CTYPE, ""); /* how wide a character is, and whether lines can be drawn */
@@ -116,6 +123,8 @@ int main(int argc, char *argv[]) {
         if (strcmp(argv[optind], commands[i]->name) == 0) {
             int first = optind;
 
+            snprintf(name, sizeof name, "latchctl %s", commands[i]->name);
+            argv[first] = name;
             optind = 0; /* getopt_long(3): begins anew, with a new vector */
             code = commands[i]->run(&cli, argc - first, argv + first);
         }

@@ -200,14 +200,42 @@ static void add_means(struct text *text, json_t *holder) {
         text_add_format(text, " of thread %lld", number(holder, "tid"));
 }
 
-static void set_how(struct tree *tree, struct libscols_line *line, json_t *holder) {
+/* Whether the holder shares its lock of that family with others: a POSIX lock is the process's, and its row
+ * has its PID; an flock on a file is shared by all who have one or by nobody; OFD locks name nobody, so only
+ * what is true of all of them is (proc_locks(5)). */
+static bool is_shared(json_t *report, json_t *holder, const char *family) {
+    json_t *claims = json_object_get(report, "claims"), *claim;
+    bool any = false;
+    size_t i;
+
+    json_array_foreach(claims, i, claim) {
+        if (strcmp(report_text(claim, "family"), family) != 0 || is_true(claim, "waiting") ||
+            (strcmp(family, "posix") == 0 && number(claim, "pid") != number(holder, "pid")))
+            continue;
+        if (!is_true(claim, "shared"))
+            return false;
+        any = true;
+    }
+    return any;
+}
+
+static bool is_listening(json_t *report) {
+    return is_true(json_object_get(report, "listener"), "listening");
+}
+
+static void set_how(struct tree *tree, struct libscols_line *line, json_t *report, json_t *holder) {
     json_t *holds = json_object_get(holder, "holds");
     _cleanup_text_ struct text text = {0};
 
-    for (size_t i = 0; i < json_array_size(holds); i++)
-        add_words(&text, json_string_value(json_array_get(holds, i)));
+    for (size_t i = 0; i < json_array_size(holds); i++) {
+        const char *family = json_string_value(json_array_get(holds, i));
+
+        add_words(&text, family);
+        if (is_shared(report, holder, family))
+            text_add(&text, " shared");
+    }
     if (is_true(holder, "listener"))
-        add_words(&text, "listener");
+        add_words(&text, is_listening(report) ? "listener" : "socket");
     add_means(&text, holder);
     add_words(&text, life_in_words(holder));
     set_cell_text(tree, line, COLUMN_HOW, &text);
@@ -266,7 +294,7 @@ static void add_holders(struct tree *tree, struct libscols_line *root, json_t *r
                 set_color(tree, line, COLUMN_WHO, colors[k].color);
                 set_color(tree, line, COLUMN_ROLE, colors[k].color);
             }
-        set_how(tree, line, holder);
+        set_how(tree, line, report, holder);
         set_relation(tree, line, holder);
     }
 }
@@ -315,7 +343,7 @@ static void add_recorded(struct tree *tree, struct libscols_line *root, json_t *
     if (is_true(recorded, "isThread"))
         add_words(&text, "a thread's number");
     if (is_true(recorded, "isSelf"))
-        add_words(&text, "latchctl's own number");
+        add_words(&text, "the observer's own number");
     if (process)
         add_words(&text, life_in_words(process));
     for (size_t i = 0; i < ELEMENTSOF(forms); i++)
@@ -405,7 +433,7 @@ static void add_queue(struct tree *tree, struct libscols_line *root, json_t *rep
     _cleanup_text_ struct text text = {0};
     struct libscols_line *line;
 
-    if (!json_is_integer(json_object_get(report, "queue")))
+    if (!json_is_integer(json_object_get(report, "queue")) || !is_listening(report))
         return;
     line = add_line(tree, root, "queue");
     text_add_format(&text, "%lld of %lld waiting", number(report, "queue"), number(report, "backlog"));
@@ -452,18 +480,25 @@ static void add_file(struct tree *tree, struct libscols_line *line, json_t *repo
     add_queue(tree, line, report);
 }
 
+/* Of a socket the kernel tells only that its file does not stand there any more. */
+static const char *fate_in_words(json_t *displaced) {
+    if (is_true(displaced, "unlinked"))
+        return "removed, was here";
+    return strcmp(report_text(displaced, "kind"), "socket") == 0 ? "removed or renamed, was here"
+                                                                 : "renamed, was here";
+}
+
 static void add_displaced(struct tree *tree, struct libscols_line *root, json_t *report) {
     json_t *displaced = json_object_get(report, "displaced"), *other;
     size_t i;
 
     json_array_foreach(displaced, i, other) {
-        struct libscols_line *line =
-            add_line(tree, root, is_true(other, "unlinked") ? "removed, was here" : "renamed, was here");
+        struct libscols_line *line = add_line(tree, root, fate_in_words(other));
 
         if (!line)
             return;
         add_file(tree, line, other);
-        if (!is_true(other, "unlinked"))
+        if (!is_true(other, "unlinked") && strcmp(report_text(other, "kind"), "socket") != 0)
             set_cell(tree, line, COLUMN_COMMAND, report_text(other, "path"));
     }
 }

@@ -14,6 +14,20 @@
 
 #define CELL_MAX 160
 
+enum column {
+    COLUMN_VERDICT,
+    COLUMN_REASON,
+    COLUMN_KIND,
+    COLUMN_MODE,
+    COLUMN_HOLDER,
+    COLUMN_RECORDED,
+    COLUMN_WAITERS,
+    COLUMN_QUEUE,
+    COLUMN_UNIT,
+    COLUMN_PATH,
+    COLUMN_MAX,
+};
+
 /* Whose holders are told: the listener that stood at the path once, where that is what it is about. */
 static const struct lock_facts *subject_of(const struct lock_facts *facts) {
     return facts->kind == PATH_KIND_ABSENT && facts->n_displaced > 0 ? &facts->displaced[0] : facts;
@@ -75,14 +89,13 @@ static unsigned count_waiters(const struct lock_facts *facts) {
 
 static int add_row(const struct cli *cli, struct table *table, const struct survey_item *item) {
     const struct lock_facts *facts = subject_of(&item->facts);
-    const char *verdict = verdict_to_string(item->judgement.verdict),
-               *color = color_for_verdict(cli, verdict);
-    char colored[64], modes[CELL_MAX], held_by[CELL_MAX], recorded[CELL_MAX], waiters[16] = "",
-                                                                              queue[32] = "", unit[128] = "";
+    const char *verdict = verdict_to_string(item->judgement.verdict);
+    char modes[CELL_MAX], held_by[CELL_MAX], recorded[CELL_MAX], waiters[16] = "", queue[32] = "",
+                                                                 unit[128] = "";
     const struct holder_facts *holder;
     _cleanup_free_ char *path = NULL;
+    int r;
 
-    snprintf(colored, sizeof colored, "%s%s%s", color, verdict, *color ? color_reset(cli) : "");
     format_modes(facts, modes);
     if (facts->has_socket && facts->kind == PATH_KIND_SOCKET)
         snprintf(modes, sizeof modes, "listening");
@@ -94,22 +107,43 @@ static int add_row(const struct cli *cli, struct table *table, const struct surv
         snprintf(queue, sizeof queue, "%" PRIu32 "/%" PRIu32, facts->listener.queue, facts->listener.backlog);
     if (holder)
         cgroup_unit(holder->process.cgroup, unit, sizeof unit);
-    if (asprintf(&path, "%s%s", facts->path, facts->unlinked ? " (deleted)" : "") < 0)
+    if (asprintf(&path, "%s%s%s%s%s", facts->path, facts->unlinked ? " (deleted)" : "",
+                 item->path_note ? " (" : "", item->path_note ? item->path_note : "",
+                 item->path_note ? ")" : "") < 0)
         return -ENOMEM;
     value_make_printable(path);
-    return table_add(table, (const char *const[]){colored, verdict_reason_to_string(item->judgement.reason),
-                                                  path_kind_to_string(facts->kind), *modes ? modes : NULL,
-                                                  *held_by ? held_by : NULL, *recorded ? recorded : NULL,
-                                                  *waiters ? waiters : NULL, *queue ? queue : NULL,
-                                                  *unit ? unit : NULL, path});
+    r = table_add(table, (const char *const[COLUMN_MAX]){
+                             [COLUMN_VERDICT] = verdict,
+                             [COLUMN_REASON] = verdict_reason_to_string(item->judgement.reason),
+                             [COLUMN_KIND] = path_kind_to_string(facts->kind),
+                             [COLUMN_MODE] = *modes ? modes : NULL,
+                             [COLUMN_HOLDER] = *held_by ? held_by : NULL,
+                             [COLUMN_RECORDED] = *recorded ? recorded : NULL,
+                             [COLUMN_WAITERS] = *waiters ? waiters : NULL,
+                             [COLUMN_QUEUE] = *queue ? queue : NULL,
+                             [COLUMN_UNIT] = *unit ? unit : NULL,
+                             [COLUMN_PATH] = path,
+                         });
+    if (r >= 0)
+        table_set_color(table, COLUMN_VERDICT, color_for_verdict(cli, verdict));
+    return r;
 }
 
 static int print_table(const struct cli *cli, const struct lock_survey *survey) {
-    static const char *const columns[] = {"VERDICT",  "REASON",  "KIND",  "MODE", "HOLDER",
-                                          "RECORDED", "WAITERS", "QUEUE", "UNIT", "PATH"};
-    struct table *table = table_new(cli, columns, ELEMENTSOF(columns));
+    /* clang-format off */
+    static const char *const columns[COLUMN_MAX] = {
+        [COLUMN_VERDICT] = "VERDICT", [COLUMN_REASON] = "REASON", [COLUMN_KIND] = "KIND", [COLUMN_MODE] = "MODE",
+        [COLUMN_HOLDER] = "HOLDER", [COLUMN_RECORDED] = "RECORDED", [COLUMN_WAITERS] = "WAITERS",
+        [COLUMN_QUEUE] = "QUEUE", [COLUMN_UNIT] = "UNIT", [COLUMN_PATH] = "PATH",
+    };
+    /* clang-format on */
+    static const size_t missable[] = {COLUMN_UNIT, COLUMN_RECORDED, COLUMN_WAITERS, COLUMN_QUEUE,
+                                      COLUMN_MODE, COLUMN_KIND,     COLUMN_REASON};
+    struct table *table = table_new(cli, columns, COLUMN_MAX);
     int r = table ? 0 : -ENOMEM;
 
+    if (table)
+        table_set_missable(table, missable, ELEMENTSOF(missable));
     for (size_t i = 0; r >= 0 && i < survey->n; i++)
         r = add_row(cli, table, &survey->items[i]);
     if (table && table_print(table) != EXIT_SUCCESS && r >= 0)
@@ -122,9 +156,12 @@ static int print_json(const struct lock_survey *survey) {
 
     for (size_t i = 0; i < survey->n; i++) {
         const struct survey_item *item = &survey->items[i];
+        json_t *report = lock_report_to_json(&item->facts, NULL, &item->judgement, NULL);
 
-        if (json_array_append_new(reports, lock_report_to_json(&item->facts, NULL, &item->judgement, NULL)) <
-            0) {
+        if (report)
+            json_object_set_new(report, "pathNote",
+                                item->path_note ? json_string(item->path_note) : json_null());
+        if (json_array_append_new(reports, report) < 0) {
             json_decref(reports);
             return cli_fail(&(struct err){.number = ENOMEM});
         }

@@ -3,10 +3,18 @@
 
 #include <libsmartcols.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define LAST_LEAST 48 /* characters of the last column for which others make room */
 
 struct table {
+    const struct cli *cli;
     struct libscols_table *table;
+    struct libscols_line *line; /* added last; NULL: none yet */
     size_t n;
+    const size_t *missable; /* borrowed; NULL: the last column is cut instead */
+    size_t n_missable;
 };
 
 struct table *table_new(const struct cli *cli, const char *const *columns, size_t n) {
@@ -17,6 +25,7 @@ struct table *table_new(const struct cli *cli, const char *const *columns, size_
         return NULL;
     }
     table->n = n;
+    table->cli = cli;
     scols_table_enable_colors(table->table, cli->color);
     for (size_t i = 0; i < n; i++)
         if (!scols_table_new_column(table->table, columns[i], 0, i + 1 == n ? SCOLS_FL_TRUNC : 0)) {
@@ -35,12 +44,77 @@ int table_add(struct table *table, const char *const *cells) {
     for (size_t i = 0; i < table->n; i++)
         if (scols_line_set_data(line, i, cells[i] ? cells[i] : "-") < 0)
             return -ENOMEM;
+    table->line = line;
     return 0;
 }
 
-int table_print(struct table *table) {
-    int r = scols_print_table(table->table);
+/* The library counts no width for it, and shows whatever stands in the cell itself as it is: an escape
+ * sequence there would be printed in letters. */
+void table_set_color(struct table *table, size_t column, const char *color) {
+    if (table->line && color[0])
+        (void) scols_cell_set_color(scols_line_get_cell(table->line, column), color);
+}
 
+void table_set_missable(struct table *table, const size_t *columns, size_t n) {
+    table->missable = columns;
+    table->n_missable = n;
+}
+
+static size_t count_characters(const char *text) {
+    size_t n = 0;
+
+    for (; *text; text++)
+        n += ((unsigned char) *text & 0xc0) != 0x80; /* what goes on a UTF-8 character is none */
+    return n;
+}
+
+static size_t column_width(struct table *table, size_t column) {
+    struct libscols_column *data = scols_table_get_column(table->table, column);
+    size_t width = count_characters(scols_cell_get_data(scols_column_get_header(data)));
+
+    for (size_t i = 0; i < scols_table_get_nlines(table->table); i++) {
+        struct libscols_line *line = scols_table_get_line(table->table, i);
+        size_t cell = count_characters(scols_cell_get_data(scols_line_get_cell(line, column)));
+
+        if (cell > width)
+            width = cell;
+    }
+    return width;
+}
+
+/* Makes room for the last column, and has the library take the terminal for as wide as the table is then. */
+static int fit(struct table *table) {
+    struct libscols_column *last = scols_table_get_column(table->table, table->n - 1);
+    size_t last_width = column_width(table, table->n - 1), wanted, width = 0;
+    struct winsize window;
+
+    if (!table->cli->terminal || ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) < 0 || window.ws_col == 0)
+        return 0;
+    for (size_t i = 0; i + 1 < table->n; i++)
+        width += column_width(table, i) + 1;
+    wanted = last_width < LAST_LEAST ? last_width : LAST_LEAST;
+    for (size_t i = 0; i < table->n_missable && width + wanted > window.ws_col; i++) {
+        struct libscols_column *column = scols_table_get_column(table->table, table->missable[i]);
+
+        width -= column_width(table, table->missable[i]) + 1;
+        if (scols_column_set_flags(column, SCOLS_FL_HIDDEN) < 0)
+            return -ENOMEM;
+    }
+    if (scols_column_set_flags(last, 0) < 0)
+        return -ENOMEM;
+    if (width + last_width <= window.ws_col)
+        return 0;
+    return scols_table_set_termforce(table->table, SCOLS_TERMFORCE_ALWAYS) < 0 ||
+                   scols_table_set_termwidth(table->table, width + last_width + 1) < 0
+               ? -ENOMEM
+               : 0;
+}
+
+int table_print(struct table *table) {
+    int r = table->missable ? fit(table) : 0;
+
+    if (r >= 0)
+        r = scols_print_table(table->table);
     scols_unref_table(table->table);
     free(table);
     return r == 0 && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -227,8 +227,19 @@ static void add_for_held(struct text *text, const struct lock_facts *facts, enum
     struct owners owners = find_owners(facts);
 
     if (reason == REASON_SPLIT || reason == REASON_UNREACHABLE) {
-        for (size_t i = 0; i < facts->n_displaced && owners.n == 0; i++)
-            owners = find_owners(&facts->displaced[i]);
+        bool two = owners.n > 0;
+
+        for (size_t i = 0; i < facts->n_displaced && (owners.n == 0 || two); i++) {
+            struct owners others = find_owners(&facts->displaced[i]);
+
+            for (size_t j = 0; j < others.n; j++)
+                add_owner(&owners, others.each[j]);
+        }
+        if (two) {
+            text_add(text, "two run side by side; end both, then start one: ");
+            add_endings(text, &owners, "stop");
+            return;
+        }
         text_add(text, "start no second one; begin the living one anew: ");
         if (owners.n > 0)
             add_endings(text, &owners, "restart");

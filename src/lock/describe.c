@@ -359,8 +359,10 @@ static char *describe_verdict(const struct lock_facts *facts, const struct lock_
 }
 
 /* What stood at the path once decided it: "what stands there is free, but ...". */
-static char *describe_displaced(const struct lock_judgement *own, const struct lock_facts *displaced,
-                                const struct lock_context *context, const struct lock_judgement *its) {
+static char *describe_displaced(const struct lock_facts *facts, const struct lock_judgement *own,
+                                const struct lock_facts *displaced, const struct lock_context *context,
+                                const struct lock_judgement *its) {
+    _cleanup_free_ char *own_words = describe_verdict(facts, context, own);
     _cleanup_free_ char *words = describe_verdict(displaced, context, its);
     bool is_socket = displaced->kind == PATH_KIND_SOCKET; /* the kernel does not tell where its file is */
     const char *sort = is_socket ? "socket" : "file";
@@ -369,7 +371,10 @@ static char *describe_displaced(const struct lock_judgement *own, const struct l
     char *text;
     int r;
 
-    if (own->verdict == VERDICT_ABSENT)
+    if (own->verdict == VERDICT_HELD)
+        r = asprintf(&text, "%s; and the %s that stood there before was %s%s and is held as well: %s",
+                     own_words ? own_words : "", sort, fate, where, words ? words : "");
+    else if (own->verdict == VERDICT_ABSENT)
         r = asprintf(&text, "nothing stands there, but the %s that did was %s%s and is used still: %s", sort,
                      fate, where, words ? words : "");
     else
@@ -389,11 +394,12 @@ static char *describe_what_decides(const struct lock_facts *facts, const struct 
     alone.n_displaced = 0;
     own = lock_judge(&alone, context);
     for (size_t i = 0;
-         i < facts->n_displaced && own.verdict <= VERDICT_STALE && own.verdict != judgement->verdict; i++) {
+         i < facts->n_displaced && (own.verdict != judgement->verdict || own.reason != judgement->reason);
+         i++) {
         struct lock_judgement its = lock_judge(&facts->displaced[i], context);
 
         if (its.verdict == judgement->verdict)
-            return describe_displaced(&own, &facts->displaced[i], context, &its);
+            return describe_displaced(&alone, &own, &facts->displaced[i], context, &its);
     }
     return describe_verdict(facts, context, judgement);
 }

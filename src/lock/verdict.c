@@ -91,6 +91,28 @@ static struct lock_judgement judge_path(const struct lock_facts *facts, const st
     }
 }
 
+/* Its owner has not got `facts` as well: a daemon may make its lock file anew. Where no owner is on record,
+ * some holder. */
+static bool is_owned_by_another(const struct lock_facts *displaced, const struct lock_facts *facts) {
+    pid_t owner = displaced->recorded.pid;
+
+    if (lock_facts_find_holder(displaced, owner))
+        return !lock_facts_find_holder(facts, owner);
+    for (size_t i = 0; i < displaced->n_holders; i++)
+        if (!lock_facts_find_holder(facts, displaced->holders[i].process.pid))
+            return true;
+    return false;
+}
+
+/* Two daemons side by side: one has what stands there now, and one what stood there before. */
+static bool has_rival(const struct lock_facts *facts, const struct lock_context *context) {
+    for (size_t i = 0; i < facts->n_displaced; i++)
+        if (judge_path(&facts->displaced[i], context).verdict == VERDICT_HELD &&
+            is_owned_by_another(&facts->displaced[i], facts))
+            return true;
+    return false;
+}
+
 /* The path is in nobody's way, but a daemon may still use what stood there: then a second one must not come
  * up beside it. Leftovers of a dead one are in nobody's way there. */
 static struct lock_judgement judge_displaced(const struct lock_facts *facts,
@@ -98,6 +120,8 @@ static struct lock_judgement judge_displaced(const struct lock_facts *facts,
                                              struct lock_judgement judgement) {
     struct lock_judgement unknown = judgement;
 
+    if (judgement.verdict == VERDICT_HELD && has_rival(facts, context))
+        return judged(VERDICT_HELD, REASON_SPLIT);
     if (judgement.verdict > VERDICT_STALE)
         return judgement;
     for (size_t i = 0; i < facts->n_displaced; i++) {

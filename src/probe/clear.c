@@ -268,8 +268,14 @@ int lock_clear(const struct clear_request *request, struct err *err) {
         return 0;
     case VERDICT_STALE:
         break;
-    case VERDICT_HELD:
     case VERDICT_ORPHANED:
+        summary = lock_describe(facts, request->context, &judgement);
+        return err_set(
+            err, EBUSY, "Held",
+            "%s is kept by a dead owner's leftovers, and a leftover is ended only for a service whose "
+            "configuration proves it to be one: %s",
+            facts->path, summary ? summary : "");
+    case VERDICT_HELD:
         summary = lock_describe(facts, request->context, &judgement);
         return err_set(err, EBUSY, "Held", "%s is held and is not touched: %s", facts->path,
                        summary ? summary : "");

@@ -88,7 +88,7 @@ static bool is_path_remote(const struct surveyor *surveyor, const char *path) {
 /* ---- results ---- */
 
 /* Takes the facts over; judges them. */
-static int add_item(struct lock_survey *survey, struct lock_facts *facts) {
+static int add_item(struct lock_survey *survey, struct lock_facts *facts, const char *path_note) {
     if ((survey->n & (survey->n - 1)) == 0) { /* grows at each power of two */
         struct survey_item *bigger =
             reallocarray(survey->items, survey->n ? survey->n * 2 : 1, sizeof *survey->items);
@@ -97,7 +97,8 @@ static int add_item(struct lock_survey *survey, struct lock_facts *facts) {
             return -ENOMEM;
         survey->items = bigger;
     }
-    survey->items[survey->n++] = (struct survey_item){.facts = *facts, .judgement = lock_judge(facts, NULL)};
+    survey->items[survey->n++] =
+        (struct survey_item){.facts = *facts, .path_note = path_note, .judgement = lock_judge(facts, NULL)};
     *facts = (struct lock_facts){0};
     return 0;
 }
@@ -207,7 +208,7 @@ static int add_described(struct surveyor *surveyor, const struct locked_file *fi
     _cleanup_lock_facts_ struct lock_facts facts = {0};
     int r = describe_file(surveyor, file, &facts);
 
-    return r < 0 ? r : add_item(&surveyor->survey, &facts);
+    return r < 0 ? r : add_item(&surveyor->survey, &facts, NULL);
 }
 
 /* `facts`, by lock_probe(), are about the file as it is now. */
@@ -225,8 +226,10 @@ static int add_file(struct surveyor *surveyor, const struct subject *subject, st
         return 0; /* dropped meanwhile */
     }
     facts->unlinked = file->unlinked;
-    return add_item(&surveyor->survey, facts);
+    return add_item(&surveyor->survey, facts, NULL);
 }
+
+#define NOTE_AWAY "removed or renamed"
 
 /* The listener's file is gone from the path: that is so of the path what displaced files are of one. */
 static int add_lost_listener(struct surveyor *surveyor, struct lock_facts *facts) {
@@ -244,21 +247,42 @@ static int add_lost_listener(struct surveyor *surveyor, struct lock_facts *facts
     lock_facts_done(displaced);
     *displaced = *facts;
     *facts = (struct lock_facts){0};
-    displaced->unlinked = true;
     path.scanned = displaced->scanned;
     path.processes = displaced->processes;
     path.unreadable_total = displaced->unreadable_total;
-    return add_item(&surveyor->survey, &path);
+    return add_item(&surveyor->survey, &path, NOTE_AWAY);
 }
 
 static int add_listener(struct surveyor *surveyor, const struct subject *subject, struct lock_facts *facts) {
+    _cleanup_free_ char *path = NULL;
+    const char *note = NULL;
+    int r;
+
     if (!facts->listener.found)
         return 0; /* closed meanwhile */
-    if (subject->socket->has_file && subject->socket->name &&
-        !is_path_remote(surveyor, subject->socket->name) &&
-        bound_name_look(surveyor->proc_fd, subject->socket, facts) == BOUND_NAME_LOST)
+    if (!subject->socket->has_file || !subject->socket->name ||
+        is_path_remote(surveyor, subject->socket->name))
+        return add_item(&surveyor->survey, facts, NULL);
+    r = bound_name_look(surveyor->proc_fd, subject->socket, facts, &path);
+    if (r < 0)
+        return r;
+    switch ((enum bound_name) r) {
+    case BOUND_NAME_LOST:
         return add_lost_listener(surveyor, facts);
-    return add_item(&surveyor->survey, facts);
+    case BOUND_NAME_AWAY:
+        note = NOTE_AWAY;
+        break;
+    case BOUND_NAME_UNCLEAR:
+        note = subject->socket->name[0] == '/' ? NULL : "relative";
+        break;
+    default:
+        break;
+    }
+    if (path) {
+        free(facts->path);
+        facts->path = TAKE_PTR(path);
+    }
+    return add_item(&surveyor->survey, facts, note);
 }
 
 /* ---- a round: as many files as there is room for ---- */

@@ -13,9 +13,10 @@
 struct survey_item {
     /* facts.path is what people call it: the file's path as its holder's descriptor has it; facts.unlinked:
      * it has no name any more. A lock that nobody was seen to hold is called by what the kernel's list has,
-     * MAJOR:MINOR:INODE. A listener whose socket file is gone from its path has the listener's facts in
-     * facts.displaced. */
+     * MAJOR:MINOR:INODE. A listener whose socket file is provably gone from the directory that it was bound
+     * in has the listener's facts in facts.displaced. */
     struct lock_facts facts;
+    const char *path_note; /* static: what is to be said of the path besides; NULL: it is what it seems */
     struct lock_judgement judgement;
 };
 

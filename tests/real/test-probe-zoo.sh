@@ -127,6 +127,8 @@ else
     zoo "a dead main thread, and a living one that has it" a.lock held live main -- name=main thread-die open=@/a.lock flock
 fi
 zoo "a thread with descriptors of its own" a.lock held live main -- name=main thread own-table open=@/a.lock flock
+zoo "two daemons side by side, of which one has the file that was removed" a.lock held split second -- \
+    helper name=first open=@/a.lock flock unlink end helper name=second open=@/a.lock flock end
 zoo "a stopped holder" a.lock held stopped main -- name=main open=@/a.lock flock stop
 zoo "held by another user" a.lock held live main -- name=main open=@/a.lock flock setuid=65534
 zoo "held in another mount namespace" a.lock held live main -- unshare=mount name=main open=@/a.lock flock
