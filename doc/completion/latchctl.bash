@@ -20,7 +20,7 @@ __latchctl_services() {
 _latchctl() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' i
     local verbs='list status start stop restart reload probe locks clear logs'
-    local options='--json --config-dir --runtime-dir --help'
+    local options='--json --config-dir --runtime-dir --help --version'
     COMPREPLY=()
 
     # --option=VALUE arrives as three words.
@@ -65,7 +65,6 @@ _latchctl() {
     fi
 
     case $verb in
-    '') options+=' --version' ;;
     start | stop | restart | reload) options+=' --no-block --timeout' ;;
     probe) options+=' --all --facts --quick --style' ;;
     clear) options+=' --dry-run' ;;

@@ -23,6 +23,7 @@ _latchctl() {
         '--config-dir=[read NAME.conf from there only]:directory:_directories'
         '--runtime-dir=[where the supervisors'\'' sockets are]:directory:_directories'
         '(-h --help)'{-h,--help}'[show how it is used]'
+        '--version[show the version]'
     )
     control=(
         '--no-block[do not wait until it is done]'
@@ -41,7 +42,7 @@ _latchctl() {
         'logs:entries from the journal'
     )
 
-    _arguments -C $common '--version[show the version]' '1: :->verb' '*:: :->rest' && ret=0
+    _arguments -C $common '1: :->verb' '*:: :->rest' && ret=0
     case $state in
     verb) _describe -t verbs verb verbs && ret=0 ;;
     rest)

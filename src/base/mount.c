@@ -39,9 +39,9 @@ static int parse_row(const char *line, struct mount_row *ret) {
     struct mount_row row = {0};
     unsigned major, minor;
     const char *separator, *options = "";
-    int root = 0, point = 0, source = 0;
+    int point = 0, source = 0;
 
-    if (sscanf(line, "%d %d %u:%u %n%*s %n", &row.id, &row.parent_id, &major, &minor, &root, &point) != 4 ||
+    if (sscanf(line, "%d %d %u:%u %*s %n", &row.id, &row.parent_id, &major, &minor, &point) != 4 ||
         point == 0)
         return -EBADMSG;
     separator = strstr(line, " - "); /* blanks in paths are escaped */
@@ -57,7 +57,6 @@ static int parse_row(const char *line, struct mount_row *ret) {
         free(row.options);
         return -ENOMEM;
     }
-    row.facts.part = (line[root] != '/' || line[root + 1] != ' ') && strcmp(row.point, "/") != 0;
     *ret = row;
     return 0;
 }

@@ -14,8 +14,6 @@
 struct mount_facts {
     dev_t device;  /* of the superblock */
     char type[32]; /* file system type: "ext4", "nfs4" ... */
-    bool part; /* only a directory of the file system is mounted here (a bind mount, a volume): the rest, and
-                  this as well, may be mounted elsewhere. Not said of our own root */
 };
 
 struct mount_row {

@@ -118,12 +118,14 @@ int procfs_parse_status(const char *text, struct proc_status *ret) {
     if (!tgid || !uid || !gid || sscanf(tgid, "%d", &status.tgid) != 1 ||
         sscanf(uid, "%*u %u", &status.uid) != 1 || sscanf(gid, "%*u %u", &status.gid) != 1)
         return -EBADMSG;
-    status.ns_pid = status.tgid;
+    status.ns_pid = status.ns_pids[0] = status.tgid;
     if (ns_pid) {
         int used, pid;
 
         for (status.ns_depth = 0; sscanf(ns_pid, "%*[ \t]%d%n", &pid, &used) == 1; ns_pid += used) {
             status.ns_pid = (pid_t) pid;
+            if (status.ns_depth < PROC_NS_DEPTH_MAX)
+                status.ns_pids[status.ns_depth] = (pid_t) pid;
             status.ns_depth++;
         }
         if (status.ns_depth == 0)
@@ -317,7 +319,11 @@ uint64_t procfs_ticks_to_boottime_usec(uint64_t ticks) {
 }
 
 uint64_t procfs_ticks_to_realtime_usec(uint64_t ticks) {
-    return now_usec(CLOCK_REALTIME) - now_usec(CLOCK_BOOTTIME) + procfs_ticks_to_boottime_usec(ticks);
+    uint64_t now = now_usec(CLOCK_BOOTTIME), began = procfs_ticks_to_boottime_usec(ticks);
+
+    /* What is older than the zero of our time namespace has a start time below zero, which the kernel shows
+     * as a huge number (time_namespaces(7); proc_pid_stat()): it is at least as old as that. */
+    return now_usec(CLOCK_REALTIME) - now + (began > now + USEC_PER_SEC ? 0 : began);
 }
 
 bool procfs_in_initial_pid_namespace(int proc_fd) {

@@ -33,12 +33,15 @@ struct proc_stat {
 int procfs_parse_stat(const char *text, struct proc_stat *ret);
 int procfs_read_stat(int proc_fd, pid_t pid, struct proc_stat *ret);
 
+#define PROC_NS_DEPTH_MAX 33 /* MAX_PID_NS_LEVEL (include/linux/pid_namespace.h), and the initial one */
+
 struct proc_status {
-    pid_t tgid;        /* differs from the pid asked for when that is a thread's */
-    uid_t uid;         /* effective */
-    gid_t gid;         /* effective */
-    pid_t ns_pid;      /* the pid in the innermost PID namespace the process is in */
-    unsigned ns_depth; /* 1: the process is in the namespace of this proc mount */
+    pid_t tgid;                       /* differs from the pid asked for when that is a thread's */
+    uid_t uid;                        /* effective */
+    gid_t gid;                        /* effective */
+    pid_t ns_pids[PROC_NS_DEPTH_MAX]; /* its pid in each namespace, that of this proc mount first */
+    pid_t ns_pid;                     /* the pid in the innermost PID namespace the process is in */
+    unsigned ns_depth;                /* 1: the process is in the namespace of this proc mount */
 };
 
 int procfs_parse_status(const char *text, struct proc_status *ret);

@@ -273,11 +273,11 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
         } else if (facts->record.pid_namespace > 0 && facts->record.pid_namespace != facts->pid_namespace)
             r = asprintf(&text, "it names PID %d of another PID namespace (%llu)", (int) facts->record.pid,
                          (unsigned long long) facts->record.pid_namespace);
-        else if (facts->volume && !lock_facts_is_held(facts))
+        else if (lock_facts_names_owner(facts) && !lock_facts_is_held(facts))
             r = asprintf(
                 &text,
-                "it names PID %d, which is dead here, but it lies on a volume that another container may "
-                "have as well, with a process of that number",
+                "it names PID %d, which is none of this PID namespace's that could have written it, but "
+                "a process of that number may live in another one that has the file as well",
                 (int) facts->recorded.pid);
         else
             r = asprintf(&text, "somebody holds it, and nobody in this PID namespace does");

@@ -280,7 +280,6 @@ int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_
     read_into(&reader, json, "filesystem", facts.filesystem, sizeof facts.filesystem);
     facts.remote = json_object_get(json, "remote") ? read_new_bool(json, "remote")
                                                    : mount_type_is_remote(facts.filesystem);
-    facts.volume = read_new_bool(json, "volume");
     facts.server_arbitrates = read_new_bool(json, "serverArbitrates");
     facts.content = read_copy(&reader, json, "content");
     facts.content_read = facts.content != NULL;
@@ -308,6 +307,7 @@ int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_
     facts.has_socket = json_is_object(listener);
     if (facts.has_socket)
         read_listener(&reader, listener, &facts.listener);
+    facts.hidden = read_new_bool(json, "hidden");
     facts.initial_pid_namespace = read_bool(&reader, json, "initialPidNamespace");
     facts.pid_namespace = (uint64_t) read_new_integer(&reader, json, "pidNamespace", 0, INT64_MAX);
     if (json_object_get(json, "host"))

@@ -140,7 +140,7 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
             facts->recorded.namesake.pid ? process_facts_to_json(&facts->recorded.namesake) : json_null());
 
     /* clang-format off */
-    json = json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b}",
+    json = json_pack("{s:s, s:s, s:i, s:o, s:s, s:I, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:b}",
                      "path", path,
                      "kind", path_kind_to_string(facts->kind),
                      "errno", facts->error,
@@ -156,8 +156,7 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
                      "bootUSec", (json_int_t) facts->boot_usec,
                      "filesystem", facts->filesystem,
                      "remote", facts->remote,
-                     "serverArbitrates", facts->server_arbitrates,
-                     "volume", facts->volume);
+                     "serverArbitrates", facts->server_arbitrates);
     /* clang-format on */
     if (!json)
         goto fail;
@@ -191,6 +190,7 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
                         facts->listener.found ? json_integer(facts->listener.queue) : json_null());
     json_object_set_new(json, "backlog",
                         facts->listener.found ? json_integer(facts->listener.backlog) : json_null());
+    json_object_set_new(json, "hidden", json_boolean(facts->hidden));
     json_object_set_new(json, "initialPidNamespace", json_boolean(facts->initial_pid_namespace));
     json_object_set_new(json, "pidNamespace", json_integer((json_int_t) facts->pid_namespace));
     json_object_set_new(json, "host", json_string(facts->host));

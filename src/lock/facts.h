@@ -143,9 +143,7 @@ struct lock_facts {
     uint64_t boot_usec;    /* when this boot began, by the wall clock as it was set when this was gathered */
     char filesystem[32];
 
-    bool remote; /* its locks live on another machine or in a user process */
-    bool volume; /* the observer is in a container, and the file on a directory that was mounted into it, and
-                    perhaps into others */
+    bool remote;            /* its locks live on another machine or in a user process */
     bool server_arbitrates; /* remote, and a lock taken on any machine would have been seen */
 
     bool content_read;         /* of a PID file or a symbolic link */
@@ -184,6 +182,7 @@ struct lock_facts {
     bool has_socket; /* kind socket itself, or the socket beside PATH.lock */
     struct listener_facts listener;
 
+    bool hidden;                /* other users' processes are not shown to the observer (hidepid=, proc(5)) */
     bool initial_pid_namespace; /* the observer's: rows of /proc/locks may be hidden elsewhere */
     uint64_t pid_namespace;     /* the observer's: inode number of /proc/self/ns/pid; 0: not known */
     char host[LOCK_HOST_MAX];   /* the observer's host name */

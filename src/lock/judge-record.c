@@ -169,9 +169,13 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts,
     if (namesake->pid > 0 &&
         !(context->daemon_exe && namesake->exe && !may_be_daemon(facts, context, namesake)))
         return judged(VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE);
-    /* Who wrote it may live in another container that has the volume too, where the number is another's here.
-     * Whoever configured the file as a service's says that it is nobody else's. */
-    if (facts->volume && !context->daemon_exe)
+    if (facts->hidden && namesake->pid == 0 && !context->daemon_exe)
+        return judged(VERDICT_UNKNOWN, REASON_INCOMPLETE_SCAN);
+    /* Who wrote it may live in a namespace beside ours or above, where the file is seen as well and the
+     * number is another's. Whoever configured the file as a service's says that it is nobody else's; of a
+     * zombie here, and a thread, we know. */
+    if (!facts->initial_pid_namespace && !context->daemon_exe && reason != REASON_ZOMBIE &&
+        reason != REASON_THREAD)
         return judged(VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE);
     return judged(VERDICT_STALE, reason);
 }

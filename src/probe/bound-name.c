@@ -137,23 +137,41 @@ static int look_from(int proc_fd, pid_t pid, const char *path, const struct unix
     return r > 0 ? BOUND_NAME_RENAMED : r == 0 ? BOUND_NAME_LOST : BOUND_NAME_AWAY;
 }
 
-/* A relative path begins at the directory that was current at bind(2), which nobody remembers: that a
- * holder's present one leads to the very file is proof, that it does not is none. */
-static int look_relative(int proc_fd, const struct unix_socket *socket, const struct lock_facts *facts,
-                         char **ret_path) {
+/* A name that means something only to who bound it: a relative one, or one below a descriptor of its own
+ * ("/proc/self/fd/5/a.sock", for a directory whose path is too long for sun_path). *ret_link is where the
+ * directory stands in its /proc/PID, the result the rest of the name; NULL: a name like others. */
+static const char *find_own_directory(const char *name, char ret_link[static 32]) {
+    unsigned fd;
+    int rest = 0;
+
+    if (name[0] != '/') {
+        snprintf(ret_link, 32, "cwd");
+        return name;
+    }
+    if (sscanf(name, "/proc/self/fd/%u/%n", &fd, &rest) != 1 || rest == 0)
+        return NULL;
+    snprintf(ret_link, 32, "fd/%u", fd);
+    return name + rest;
+}
+
+/* The directory was open, or current, at bind(2): that the holder's present one leads to the very file is
+ * proof, that it does not is none. */
+static int look_in_own_directory(int proc_fd, const struct unix_socket *socket,
+                                 const struct lock_facts *facts, const char *link, const char *rest,
+                                 char **ret_path) {
     for (size_t i = 0; i < facts->n_holders; i++) {
         pid_t pid = facts->holders[i].process.pid;
         _cleanup_free_ char *path = NULL, *other = NULL;
-        char link[32], directory[PATH_MAX];
+        char where[64], directory[PATH_MAX];
         ssize_t n;
         int r;
 
-        snprintf(link, sizeof link, "%d/cwd", (int) pid);
-        n = readlinkat(proc_fd, link, directory, sizeof directory - 1);
+        snprintf(where, sizeof where, "%d/%s", (int) pid, link);
+        n = readlinkat(proc_fd, where, directory, sizeof directory - 1);
         if (n <= 0 || directory[0] != '/')
             continue;
         directory[n] = '\0';
-        if (asprintf(&path, "%s/%s", n > 1 ? directory : "", socket->name) < 0)
+        if (asprintf(&path, "%s/%s", n > 1 ? directory : "", rest) < 0)
             return -ENOMEM;
         r = look_from(proc_fd, pid, path, socket, &other);
         if (r == BOUND_NAME_HERE || r == BOUND_NAME_RENAMED)
@@ -161,19 +179,22 @@ static int look_relative(int proc_fd, const struct unix_socket *socket, const st
         if (r == BOUND_NAME_HERE || r == BOUND_NAME_RENAMED || r < 0)
             return r;
     }
-    return BOUND_NAME_UNCLEAR;
+    return socket->name[0] == '/' ? BOUND_NAME_AWAY : BOUND_NAME_UNCLEAR;
 }
 
 int bound_name_look(int proc_fd, const struct unix_socket *socket, const struct lock_facts *facts,
                     char **ret_path) {
     bool lost = false, away = false;
+    const char *rest;
+    char link[32];
     int r;
 
     *ret_path = NULL;
     if (!socket->has_file || !socket->name || socket->name_altered)
         return BOUND_NAME_UNCLEAR;
-    if (socket->name[0] != '/')
-        return look_relative(proc_fd, socket, facts, ret_path);
+    rest = find_own_directory(socket->name, link);
+    if (rest)
+        return look_in_own_directory(proc_fd, socket, facts, link, rest, ret_path);
     r = look_from(proc_fd, getpid(), socket->name, socket, ret_path);
     if (r == BOUND_NAME_HERE || r == BOUND_NAME_RENAMED || r < 0)
         return r;

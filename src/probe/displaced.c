@@ -13,7 +13,7 @@
 
 #define DELETED                                                                                              \
     " (deleted)" /* what proc_pid_readlink() has behind the name of a file that has none (d_path()) */
-#define SIBLINGS_MAX 256
+#define SIBLINGS_MAX 65536
 
 /* File times come from a clock that ticks every few milliseconds, start times count hundredths of a second.
  */

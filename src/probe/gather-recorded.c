@@ -88,8 +88,14 @@ int gather_recorded(struct prober *prober, const struct probe_request *request, 
         recorded->is_thread = status.tgid != recorded->pid;
     if (!lock_facts_names_owner(facts) || lock_facts_is_held(facts) || lock_facts_is_recorded_alive(facts))
         return 0;
-    return holder_find_namesake(prober->proc_fd, recorded->pid, facts->modified_usec + NAMESAKE_MARGIN_USEC,
-                                &recorded->namesake);
+    if (!prober->namesakes_read) {
+        r = namesake_table_read(prober->proc_fd, &prober->namesakes);
+        if (r < 0)
+            return r;
+        prober->namesakes_read = true;
+    }
+    return namesake_find(&prober->namesakes, prober->proc_fd, recorded->pid,
+                         facts->modified_usec + NAMESAKE_MARGIN_USEC, &recorded->namesake);
 }
 
 /* A segment that was removed while somebody has it attached loses its key (ipc/shm.c, do_shm_rmid()). */

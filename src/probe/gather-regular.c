@@ -56,8 +56,9 @@ static void set_families(struct lock_facts *facts, enum family_state state) {
 
 /* What /proc/locks says of the file. *ret_whole: it says all there is to say, so that a missing row means
  * that there is no lock. It does so in the initial PID namespace, and where the file's device is known. A
- * list that came in pieces may lack any row; that no row at all is there has to be found out otherwise, while
- * of a lock that is known the sweep finds every holder. */
+ * list that came in pieces may lack any row, and on overlayfs a row may name another inode than stat(2); that
+ * no row at all is there has to be found out otherwise then, while of a lock that is known the sweep finds
+ * every holder. */
 static int gather_claims(struct prober *prober, struct lock_facts *facts, const struct mount_facts *mount,
                          bool *ret_whole) {
     const struct lock_row *rows;
@@ -82,7 +83,7 @@ static int gather_claims(struct prober *prober, struct lock_facts *facts, const 
             return r;
     }
     *ret_whole = prober->initial_pid_namespace && prober->snapshot_error == 0 && mount->type[0] &&
-                 (known || !prober->snapshot.in_pieces);
+                 (known || (!prober->snapshot.in_pieces && strcmp(mount->type, "overlay") != 0));
     for (enum lock_family f = 0; f < LOCK_FAMILY_MAX && !*ret_whole; f++)
         if (facts->families[f] != FAMILY_HELD)
             facts->families[f] = FAMILY_UNKNOWN;
@@ -180,7 +181,6 @@ static void find_mount(struct prober *prober, struct lock_facts *facts, int path
         fs.f_type != OVERLAYFS_SUPER_MAGIC && fs.f_type != BTRFS_SUPER_MAGIC)
         snprintf(ret_mount->type, sizeof ret_mount->type, "%#lx", (unsigned long) fs.f_type);
     memcpy(facts->filesystem, ret_mount->type, sizeof facts->filesystem);
-    facts->volume = ret_mount->part && !prober->initial_pid_namespace;
 }
 
 /* A missing row says nothing here, for others may hold the lock on another machine. F_GETLK gives the PID

@@ -156,6 +156,7 @@ int gather_path(struct prober *prober, const struct probe_request *request, stru
     facts->complete = true;
     facts->initial_pid_namespace = prober->initial_pid_namespace;
     facts->pid_namespace = prober->pid_namespace;
+    facts->hidden = prober->hidden;
     facts->boot_usec = procfs_ticks_to_realtime_usec(0);
     memcpy(facts->boot_id, prober->boot_id, sizeof facts->boot_id);
     memcpy(facts->host, prober->host, sizeof facts->host);

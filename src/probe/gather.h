@@ -9,6 +9,7 @@
 
 #include "base/mount.h"
 #include "probe/holder.h"
+#include "probe/namesake.h"
 #include "probe/probe.h"
 #include "probe/snapshot.h"
 #include "socket/peer.h"
@@ -37,8 +38,11 @@ struct prober {
     bool networks_walked; /* there is no other one */
     struct mount_table mounts;
     bool mounts_read;
-    int mounts_error;              /* -errno: the table is not to be had; it is empty then */
-    bool *mounts_silent;           /* those that did not answer in time, by their place in the table */
+    int mounts_error;    /* -errno: the table is not to be had; it is empty then */
+    bool *mounts_silent; /* those that did not answer in time, by their place in the table */
+    struct namesake_table namesakes;
+    bool namesakes_read;
+    bool hidden;                   /* other users' processes are not shown (hidepid=, proc(5)) */
     struct holder_target *targets; /* what the sweep is to look for */
     size_t n_targets;
 };

@@ -173,8 +173,35 @@ static int compare(const void *a, const void *b) {
     return x->process.pid < y->process.pid ? -1 : x->process.pid > y->process.pid;
 }
 
+/* Who maps a file, or has it in a ring, may be its lock's holder only while nobody is seen to be it. */
+static void drop_candidates(struct lock_facts *facts) {
+    bool proven = false;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < facts->n_holders; i++)
+        proven |= (facts->holders[i].via == VIA_FD || facts->holders[i].via == VIA_IN_FLIGHT) &&
+                  lock_holder_has_lock(&facts->holders[i]);
+    if (!proven)
+        return;
+    for (size_t i = 0; i < facts->n_holders; i++)
+        if ((facts->holders[i].via == VIA_MAPS || facts->holders[i].via == VIA_IO_URING) &&
+            lock_holder_has_lock(&facts->holders[i]))
+            process_facts_done(&facts->holders[i].process);
+        else
+            facts->holders[kept++] = facts->holders[i];
+    facts->n_holders = kept;
+}
+
+/* By PID, and no opener that is a holder. What a descriptor shows to be locked is locked, whatever the
+ * kernel's list said: on overlayfs it may name another inode than stat(2). */
 void holder_tidy(struct lock_facts *facts) {
     size_t kept = 0;
+
+    drop_candidates(facts);
+    for (size_t i = 0; i < facts->n_holders; i++)
+        for (enum lock_family f = 0; f < LOCK_FAMILY_MAX; f++)
+            if (facts->holders[i].families[f] && facts->holders[i].via == VIA_FD)
+                facts->families[f] = FAMILY_HELD;
 
     for (size_t i = 0; i < facts->n_openers; i++)
         if (lock_facts_has_lock(facts, facts->openers[i].process.pid)) {
@@ -187,33 +214,4 @@ void holder_tidy(struct lock_facts *facts) {
         qsort(facts->holders, facts->n_holders, sizeof *facts->holders, compare);
     if (facts->n_openers > 1)
         qsort(facts->openers, facts->n_openers, sizeof *facts->openers, compare);
-}
-
-int holder_find_namesake(int proc_fd, pid_t pid, uint64_t until_usec, struct process_facts *ret) {
-    _cleanup_closedir_ DIR *dir = NULL;
-    struct dirent *entry;
-    int r;
-
-    r = fd_open_dir_at(proc_fd, ".", &dir);
-    if (r < 0)
-        return r;
-    while ((entry = readdir(dir))) {
-        struct process_facts process;
-        struct proc_status status;
-        pid_t here;
-
-        if (value_parse_pid(entry->d_name, &here) < 0 || procfs_read_status(proc_fd, here, &status) < 0 ||
-            status.ns_depth < 2 || status.ns_pid != pid)
-            continue;
-        r = process_facts_read(proc_fd, here, &process);
-        if (r < 0)
-            return r;
-        if (process.start_usec <= until_usec && process.life != PROCESS_GONE &&
-            process.life != PROCESS_ZOMBIE) {
-            *ret = process;
-            return 0;
-        }
-        process_facts_done(&process);
-    }
-    return 0;
 }

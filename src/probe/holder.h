@@ -57,8 +57,3 @@ bool holder_is_unattributed(const struct lock_facts *facts);
 
 /* By PID, and no opener that is a holder. */
 void holder_tidy(struct lock_facts *facts);
-
-/* A process that has the number `pid` in a PID namespace below ours (/proc/PID/status, NSpid) and began no
- * later than `until_usec` on the wall clock. ret->pid stays 0 when there is none. It says nothing of
- * namespaces above. */
-int holder_find_namesake(int proc_fd, pid_t pid, uint64_t until_usec, struct process_facts *ret);

@@ -14,6 +14,7 @@ static void prober_done(struct prober *prober) {
     fd_close(prober->proc_fd);
     lock_snapshot_done(&prober->snapshot);
     unix_table_done(&prober->sockets);
+    namesake_table_done(&prober->namesakes);
     gather_networks_done(prober);
     gather_remote_done(prober);
     free(prober->targets);
@@ -48,6 +49,8 @@ static int prober_open(struct prober *prober) {
     prober->proc_fd = procfs_open();
     if (prober->proc_fd < 0)
         return prober->proc_fd;
+    /* Every PID namespace has a process 1. */
+    prober->hidden = faccessat(prober->proc_fd, "1", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
     prober->initial_pid_namespace = procfs_in_initial_pid_namespace(prober->proc_fd);
     (void) procfs_read_pid_namespace(prober->proc_fd, 0, &prober->pid_namespace);
     (void) procfs_read_boot_id(prober->proc_fd, prober->boot_id);

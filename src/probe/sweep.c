@@ -16,7 +16,7 @@
 #include "probe/suspects.h"
 #include "probe/trace.h"
 
-#define FDINFO_MAX (1024 * 1024)
+#define FDINFO_MAX (64 * 1024 * 1024) /* a row for each lock */
 #define NAMED_MAX 16
 #define WORKERS_MAX 16
 #define WORKER_STACK_BYTES (512 * 1024)
@@ -115,7 +115,8 @@ static int read_families(const struct sweep *sweep, const struct table_entry *en
     int r = fd_read_file_at(sweep->request->proc_fd, entry->fdinfo_path, FDINFO_MAX, &text, NULL);
 
     if (r < 0)
-        return r;
+        return r == -E2BIG ? -EACCES
+                           : r; /* millions of locks: anybody may take them, and be unreadable by it */
     lock_fdinfo_families(text, families);
     return families[LOCK_FAMILY_FLOCK] || families[LOCK_FAMILY_POSIX] || families[LOCK_FAMILY_OFD];
 }

@@ -7,14 +7,14 @@
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
-require jq unshare setpriv prlimit lslocks ss socat flock
+require jq script unshare setpriv prlimit lslocks ss socat flock
 
 MAKER=$T/lock-maker
 cp "$(tool lock-maker)" "$MAKER"
 cp "$builddir/latchctl" "$T/latchctl" # for users who cannot read the build's directory
 chmod 755 "$MAKER" "$T/latchctl"
 F=$T/files
-mkdir "$F" "$F/mnt"
+mkdir "$F" "$F/mnt" "$F/dir" "$F/run"
 mkfifo "$T/hold"
 exec {hold}<>"$T/hold"
 makers=()
@@ -77,11 +77,20 @@ make labels "$MAKER" \
     helper name=replaced socket=@/replaced listen=5 unlink end \
     helper name=replacing socket=@/replaced listen=5 end \
     helper name=bound socket=@/bound end \
+    helper name=wiped socket=@/dir/wiped listen=5 end \
     helper name=guarded socket=@/guarded listen=5 open=@/guarded.lock flock end
 cat >"$T/other-mounts" <<'END'
 mount -t tmpfs none "$1/mnt" && exec "$2" name=elsewhere open="$1/mnt/elsewhere.lock" flock socket="$1/mnt/elsewhere" listen=5
 END
 make elsewhere unshare --mount bash "$T/other-mounts" @ "$MAKER"
+rm -r "$F/dir"
+make relative env --chdir="$F" "$MAKER" name=relative socket=relative listen=5
+make away env --chdir="$F" "$MAKER" name=away socket=away listen=5 chroot=@/run
+cat >"$T/in-own-directory" <<'END'
+exec 7<"$1/run"
+exec "$2" name=own socket=/proc/self/fd/7/.own listen=5 rename="$1/run/own"
+END
+make own bash "$T/in-own-directory" @ "$MAKER"
 flock "$F/held.lock" true &
 waiter=$!
 abstract=latchd-test-$$
@@ -117,7 +126,14 @@ is "$(row "$F/listener" | jq -c '.[0] | [.kind, .queue, .backlog]')" '["socket",
 is "$(row "$F/full" | jq -c '.[0] | [.verdict, .queue, .backlog]')" '["held",3,2]' "a full queue"
 is "$(row "$F/full" | jq '.[0].holders[0].pid')" "$(pid_of full)" "and who ought to empty it"
 check "a listener whose file was removed" "$F/lost" held unreachable "$(pid_of lost)"
-check "a listener whose file was renamed, by the name it was bound to" "$F/moved" held unreachable "$(pid_of moved)"
+is "$(row "$F/lost" | jq -r '.[0].pathNote')" "removed or renamed" "of which it is not known which"
+check "a listener whose file was renamed, by the name that it has now" "$F/moved-away" held live "$(pid_of moved)"
+is "$(row "$F/moved")" "[]" "and not by the one that it was bound to"
+check "a listener whose directory is gone: who holds it, and not that nobody can reach it" "$F/dir/wiped" held live "$(pid_of wiped)"
+is "$(row "$F/dir/wiped" | jq -r '.[0].pathNote')" "removed or renamed" "and that it is not there"
+check "one below a descriptor of its holder, renamed since" "$F/run/own" held live "$(pid_of own own)"
+check "a relative name, by its holder's directory" "$F/relative" held live "$(pid_of relative relative)"
+is "$(row away | jq -r '.[0].pathNote')" "relative" "a relative name, from a directory that it has left"
 check "a listener in another mount namespace" "$F/mnt/elsewhere" held live "$(pid_of elsewhere elsewhere)"
 check "an abstract listener" "@$abstract" held live "$listener"
 is "$(row "$F/replaced" | jq -c 'map([.reason, (.holders[].pid, .displaced[].holders[].pid)]) | sort')" \
@@ -157,9 +173,29 @@ matches "$(line "$F/orphaned.lock")" "^orphaned +leftover +lock +flock write +lo
 matches "$(line "$F/shared.lock")" "^held +live +lock +flock read +" "the row of a shared lock"
 matches "$(line "$F/deleted.lock")" "$F/deleted.lock \(deleted\)$" "the row of a removed file"
 matches "$(line "$F/listener")" "^held +live +socket +listening +lock-maker\[$(pid_of listener)\] .* 0/7 .*$F/listener$" "the row of a listener"
-matches "$(line "$F/lost")" "^held +unreachable +socket +listening +lock-maker\[$(pid_of lost)\] " "the row of a listener whose file was removed"
+matches "$(line "$F/lost")" "^held +unreachable +socket +listening +lock-maker\[$(pid_of lost)\] .*$F/lost \(removed or renamed\)$" \
+    "the row of a listener whose file was removed"
 is "$(line "$F/evil" | wc -l)" 1 "a hostile name takes one line"
 lacks "$table" $'\e' "and no control character comes out"
+
+# On a terminal: what can be missed goes first, the path stays whole.
+on_terminal() { # COLUMNS: sets table
+    table=$(timeout 60 script -qec "stty cols $1 rows 50; exec '$T/latchctl' probe --all 2>/dev/null" /dev/null </dev/null | tr -d '\r')
+}
+for columns in 60 80 200; do
+    on_terminal "$columns"
+    matches "$(line "$F/held.lock")" "^"$'\e'"\[1;33mheld *"$'\e'"\[0m .*lock-maker\[$(pid_of held)\].* $F/held.lock$" \
+        "$columns columns: verdict in colour, holder, and all of the path"
+    lacks "$table" '\x1b' "$columns columns: no colour's code in letters"
+    lacks "$(line "$F/evil")" $'\e[31m' "$columns columns: no control character of a name comes out"
+done
+on_terminal 80
+matches "${table%%$'\n'*}" "^VERDICT .*HOLDER .*PATH *$" "80 columns: what is needed is there"
+lacks "${table%%$'\n'*}" "UNIT" "80 columns: what can be missed is not"
+at_most "$(grep -c '^.\{81\}' <<<"$(sed 's/\x1b\[[0-9;]*m//g' <<<"$table" | grep -F "$F/held.lock")")" 0 "80 columns: a path of usual length fits"
+NO_COLOR=1 on_terminal 80
+lacks "$table" $'\e' "NO_COLOR: no colours"
+matches "$(line "$F/held.lock")" "^held .* $F/held.lock$" "NO_COLOR: the row"
 
 # ---- nothing is missing ----
 
@@ -241,7 +277,7 @@ survey
 took=$(($(now_ms) - began))
 is "$(jq --arg f "$F/many/" --argjson pid "$(pid_of many many)" '[.[] | select(.path | startswith($f)) | select(.verdict == "held" and .holders[0].pid == $pid)] | length' "$T/all")" 10000 \
     "10,000 locks"
-is "$(jq --argjson pid "$(pid_of many many)" '[.[] | select(.path | startswith("m/")) | select(.verdict == "held" and .holders[0].pid == $pid)] | length' "$T/all")" 2000 \
+is "$(jq --arg f "$F/m/" --argjson pid "$(pid_of many many)" '[.[] | select(.path | startswith($f)) | select(.verdict == "held" and .holders[0].pid == $pid)] | length' "$T/all")" 2000 \
     "2,000 listeners, bound by relative paths"
 at_most "$took" 30000 "in reasonable time: milliseconds"
 wait_gone

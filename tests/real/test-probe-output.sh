@@ -92,7 +92,7 @@ lacks "$(section "merely open in")" " $waiter " "who waits is told once"
 lacks "$(section "held by")" " $opener " "who has it open does not hold it"
 matches "$(section recorded)" "recorded +$main root" "whom the kernel has on record"
 matches "$out" "queue +[0-9] of 5 waiting" "the queue"
-is "$(advice)" "leave it alone; if that process shall go: kill $main" "advice"
+is "$(advice)" "leave it alone; if those processes shall go: kill $main $helper" "advice: all that have it, not the first alone"
 out=$both
 contains "$out" "
 $F/a: held (live)" "the other path, with a line of its own"
@@ -129,6 +129,21 @@ is "$code" 5 "--style flock"
 for style in nonsense none ""; do
     exits 64 "--style '$style' is refused" "$T/latchctl" probe --style "$style" "$F/a.lock"
 done
+exits 64 "an empty path is refused" "$T/latchctl" probe ""
+is "$("$T/latchctl" probe --nonsense 2>&1 | head -n 1)" "latchctl probe: unrecognized option '--nonsense'" "a wrong option: who says so"
+is "$("$T/latchctl" probe --version)" "$("$T/latchctl" --version)" "--version is a common option"
+for name in 127.0.0.1:5432 :5432 "[::1]:5432"; do
+    probe "$name"
+    is "$code $(advice)" "0 only files and unix sockets are probed; who listens on that port: ss -ltnp 'sport = :5432'" \
+        "$name is no file"
+done
+for name in a:70000 x:y "$F/a:5432"; do
+    probe "$name"
+    is "$(advice)" "nothing to do" "$name is no port"
+done
+ln -s "$F/a.lock" "$F/link.lock"
+probe "$F/link.lock"
+contains "$out" "it is a symbolic link, and no owner stands in it; it leads to $F/a.lock" "a link that is no lock: where it leads"
 exits 64 "--all wants no path" "$T/latchctl" probe --all "$F/a.lock"
 probe "@$F/none"
 is "$code" 0 "an abstract name that nobody has: exit status 0"
@@ -142,8 +157,47 @@ echo "# an ordinary user"
 chmod 755 "$F"
 code=0
 out=$(timeout 20 setpriv --reuid 65534 --clear-groups "$T/latchctl" probe "$F/a.lock" 2>&1) || code=$?
-matches "$out" "[0-9]+ of [0-9]+ processes could not be read .*; as root all of them can be: sudo latchctl probe $F/a.lock" \
-    "is told how many processes could not be read, and what to type"
+matches "$out" "not seen: [0-9]+ of [0-9]+ processes could not be read" "is told how many processes could not be read"
+is "$(advice)" "do not remove it; ask as root, who can read them all: sudo latchctl probe $F/a.lock" "and what to type"
+is "$(grep -c "sudo latchctl probe" <<<"$out")" 1 "and that once"
+for name in free.lock absent.lock; do
+    [[ $name == absent.lock ]] || touch "$F/$name"
+    code=0
+    out=$(timeout 20 setpriv --reuid 65534 --clear-groups "$T/latchctl" probe "$F/$name" 2>&1) || code=$?
+    is "$code $(sed -n '1s/.*: //p' <<<"$out")" "0 ${name%.lock}" "$name: the verdict stays"
+    matches "$(advice)" "^nothing in the way as far as can be seen; [0-9]+ of [0-9]+ processes could not be read, .*: sudo latchctl probe $F/$name$" \
+        "$name: nothing to do is not what it is told"
+    probe "$F/$name"
+    is "$(advice)" "nothing to do" "$name: root is"
+done
+unmake
+
+echo "# several holders, and how they hold"
+make helper name=one open=@/s.lock flock-shared end helper name=two open=@/s.lock flock-shared end \
+    helper name=bound socket=@/bound end helper name=whole open=@/x.lock flock end
+probe "$F/s.lock"
+matches "$(section "held by")" " lock-maker +$(pid_of one) .* flock shared, fd [0-9]+" "a shared lock"
+matches "$(section "held by")" " lock-maker +$(pid_of two) .* flock shared, fd [0-9]+" "and who shares it"
+is "$(advice)" "leave it alone; if those processes shall go: kill $(printf '%s\n' "$(pid_of one)" "$(pid_of two)" | sort -n | xargs)" \
+    "the advice names both"
+probe "$F/x.lock"
+lacks "$(section "held by")" "flock shared" "an exclusive one is not shared"
+probe "$F/bound"
+matches "$(section "held by")" " lock-maker +$(pid_of bound) .* socket, fd [0-9]+" "a socket that nobody listens on is no listener"
+lacks "$out" "waiting" "and has no queue"
+unmake
+make name=main socket=@/gone listen=5 unlink
+probe "$F/gone"
+contains "$out" "removed or renamed, was here" "of a socket it is not known which"
+unmake
+make name=main open=@/a.lock flock unlink stop
+main=$(pid_of main)
+wait_until 10 grep -q '^State:.T' "/proc/$main/status" || die "it is stopped"
+probe "$F/a.lock"
+is "$(advice)" "start no second one; begin the living one anew: kill $main && kill -CONT $main, then start it again" \
+    "a stopped process: SIGTERM only waits"
+eval "$(advice | sed 's/^.*: //; s/, then.*//')" || fail "kill && kill -CONT"
+wait_for 10 "what it says ends it" gone "$main"
 unmake
 
 echo "# leftovers and what stood there once"
@@ -220,6 +274,32 @@ is "$(sed -n 1p <<<"$out")" "$F/a.pid: held (stopped)" "a stopped daemon"
 matches "$(section recorded)" "recorded +$main root .* stopped, PID in the file" "the tree says so"
 eval "$(advice | sed 's/^.*: //')" || fail "kill -CONT"
 wait_for 10 "what it says makes it go on: $(advice)" grep -q '^State:.[SR]' "/proc/$main/status"
+unmake
+
+echo "# clear"
+mkdir -p "$F"
+chmod 755 "$F"
+printf '%s\n' "$dead" >"$F/a.pid"
+as_nobody() { timeout 20 setpriv --reuid 65534 --clear-groups "$T/latchctl" "$@"; }
+for option in --dry-run --; do
+    exits 77 "clear $option as an ordinary user: not permitted" as_nobody clear $option "$F/a.pid"
+    is "$(as_nobody clear $option "$F/a.pid" 2>&1)" \
+        "latchctl: cannot remove $F/a.pid, whose owner is dead: Permission denied" "and it says so"
+done
+chmod 1777 "$F"
+exits 77 "in a sticky directory neither" as_nobody clear --dry-run "$F/a.pid"
+exits 77 "and really" as_nobody clear "$F/a.pid"
+chmod 777 "$F"
+is "$(as_nobody clear --dry-run "$F/a.pid")" "$F/a.pid: would be removed: its owner is dead" "where it is permitted it is promised"
+is "$(as_nobody clear "$F/a.pid")" "$F/a.pid: removed: its owner is dead" "and kept"
+succeeds "the file is gone" no_file "$F/a.pid"
+exits 64 "an abstract socket leaves nothing to clear" "$T/latchctl" clear @foo
+exits 64 "an empty name is refused" "$T/latchctl" clear ""
+rm -rf "$F"
+make setsid open=@/a.lock flock fork-die name=orphan
+contains "$("$T/latchctl" clear "$F/a.lock" 2>&1)" "is kept by a dead owner's leftovers, and a leftover is ended only for a service" \
+    "an orphaned lock: why it is not touched"
+alive "$(pid_of orphan)" || fail "the leftover lives"
 unmake
 
 echo "# facts judged again"
