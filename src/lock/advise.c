@@ -373,9 +373,11 @@ static void add_for_stale(struct text *text, const struct lock_facts *facts, con
 
 /* Root cannot read init in many a container, and a daemon is no init. */
 static bool is_anybody_unread(const struct lock_facts *facts) {
-    return facts->scanned && !facts->complete && facts->unreadable_total > 0 &&
-           !(geteuid() == 0 && facts->unreadable_total == 1 && facts->n_unreadable == 1 &&
-             facts->unreadable[0] == 1);
+    bool only_init = geteuid() == 0 && facts->unreadable_total == 1 && facts->n_unreadable == 1 &&
+                     facts->unreadable[0] == 1;
+
+    return facts->scanned && !facts->complete &&
+           (facts->hidden || (facts->unreadable_total > 0 && !only_init));
 }
 
 /* "127.0.0.1:5432", ":6379", "[::1]:80": what people mean by that is no file. 0: it is none of these. */
@@ -399,10 +401,13 @@ static void add_for_nothing(struct text *text, const struct lock_facts *facts, e
     else if (!is_anybody_unread(facts))
         text_add(text, "nothing to do");
     else {
-        text_add_format(text,
-                        "nothing in the way as far as can be seen; %u of %u processes could not be read, and "
-                        "a daemon that lives on a removed or renamed file would not be seen",
-                        facts->unreadable_total, facts->processes);
+        text_add(text, "nothing in the way as far as can be seen; ");
+        if (facts->hidden)
+            text_add(text, "other users' processes are hidden (hidepid=)");
+        else
+            text_add_format(text, "%u of %u processes could not be read", facts->unreadable_total,
+                            facts->processes);
+        text_add(text, ", and a daemon that lives on a removed or renamed file would not be seen");
         if (geteuid() != 0)
             text_add_format(text, ": sudo latchctl probe %s", path);
     }

@@ -322,6 +322,13 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
         r = asprintf(&text, "it is empty: its writer crashed, or is just about to write it");
         break;
     case REASON_MAYBE_DAEMON:
+        if (facts->record.several && facts->recorded.process.life == PROCESS_GONE) {
+            r = asprintf(&text,
+                         "it names several numbers; PID %d, the first, is dead, and any of the others may be "
+                         "its owner's",
+                         (int) facts->recorded.pid);
+            break;
+        }
         process = process_describe(&facts->recorded.process);
         r = asprintf(&text,
                      "it names %s, which may be its owner but began after the file was written: either the "
@@ -419,7 +426,9 @@ char *lock_describe_unseen(const struct lock_facts *facts, const char *advice) {
     _cleanup_text_ struct text text = {0};
     char *line;
 
-    if (facts->scanned && only_init && geteuid() == 0)
+    if (facts->scanned && facts->hidden)
+        text_add(&text, "other users' processes are hidden (hidepid=, proc(5))");
+    else if (facts->scanned && only_init && geteuid() == 0)
         text_add(&text, "init (PID 1) could not be read");
     else if (facts->scanned && facts->unreadable_total > 0) {
         text_add_format(&text, "%u of %u processes could not be read", facts->unreadable_total,

@@ -184,6 +184,7 @@ static void read_record(struct reader *reader, json_t *json, struct lock_facts *
     if (json_is_object(record)) {
         ret->form = (enum record_form) read_enum(reader, record, "form", form_of);
         ret->pid = (pid_t) read_integer(reader, record, "pid", 0, INT_MAX);
+        ret->several = read_new_bool(record, "several");
         read_into(reader, record, "host", ret->host, sizeof ret->host);
         ret->pid_namespace = (uint64_t) read_integer(reader, record, "pidNamespace", 0, INT64_MAX);
         ret->boot_usec = (uint64_t) read_integer(reader, record, "bootUSec", 0, INT64_MAX);

@@ -77,9 +77,10 @@ static json_t *record_to_json(const struct lock_record *record) {
     if (record->form == RECORD_NONE)
         return json_null();
     /* clang-format off */
-    return json_pack("{s:s, s:i, s:s, s:I, s:I, s:I, s:s, s:I, s:I}",
+    return json_pack("{s:s, s:i, s:b, s:s, s:I, s:I, s:I, s:s, s:I, s:I}",
                      "form", record_form_to_string(record->form),
                      "pid", (int) record->pid,
+                     "several", record->several,
                      "host", record->host,
                      "pidNamespace", (json_int_t) record->pid_namespace,
                      "bootUSec", (json_int_t) record->boot_usec,

@@ -85,6 +85,15 @@ static bool all_belong_to(const struct lock_facts *facts, pid_t leader, bool or_
     return facts->n_holders > 0;
 }
 
+/* A shell with job control gives each daemon that it begins a process group, and one that forks once, and
+ * stays in it, looks like a leftover of itself. */
+static bool all_in_session(const struct lock_facts *facts, pid_t leader) {
+    for (size_t i = 0; i < facts->n_holders; i++)
+        if (facts->holders[i].process.session != leader)
+            return false;
+    return facts->n_holders > 0;
+}
+
 /* Whether the service's main process, which made the claim, is provably gone. */
 static bool is_main_gone(const struct lock_facts *facts, const struct lock_context *context) {
     pid_t recorded = facts->recorded.pid;
@@ -146,7 +155,8 @@ static bool is_owner_gone(const struct lock_facts *facts, const struct lock_cont
     if (!context->daemon_exe && judge_any_daemonized(facts))
         return false;
     return (judge_is_listener_maker_dead(facts) && facts->listener.peer.pid == recorded) ||
-           (judge_is_dead(facts->recorded.process.life) && all_belong_to(facts, recorded, false));
+           (judge_is_dead(facts->recorded.process.life) &&
+            (context->daemon_exe ? all_belong_to(facts, recorded, false) : all_in_session(facts, recorded)));
 }
 
 static bool is_ancestor(const struct process_facts *process, pid_t pid) {

@@ -169,6 +169,8 @@ static struct lock_judgement judge_dead_number(const struct lock_facts *facts,
     if (namesake->pid > 0 &&
         !(context->daemon_exe && namesake->exe && !may_be_daemon(facts, context, namesake)))
         return judged(VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE);
+    if (facts->record.several)
+        return judged(VERDICT_UNKNOWN, REASON_MAYBE_DAEMON);
     if (facts->hidden && namesake->pid == 0 && !context->daemon_exe)
         return judged(VERDICT_UNKNOWN, REASON_INCOMPLETE_SCAN);
     /* Who wrote it may live in a namespace beside ours or above, where the file is seen as well and the

@@ -132,6 +132,8 @@ static bool parse_plain(const char *content, struct lock_record *ret) {
     if (number.text[number.length] && !isspace((unsigned char) number.text[number.length]))
         return false;
     *ret = (struct lock_record){.form = RECORD_PLAIN};
+    ret->several = lock_record_is_bare(content) &&
+                   number.text[number.length + strspn(number.text + number.length, " \t\n")] != '\0';
     return piece_to_pid(number, false, &ret->pid);
 }
 

@@ -47,6 +47,7 @@ STRTAB_DECLARE(record_form, enum record_form);
 struct lock_record {
     enum record_form form;
     pid_t pid;                /* 0: none */
+    bool several;             /* it is the first of several numbers, and any of them may be a PID */
     char host[LOCK_HOST_MAX]; /* "": none is named. An address with RECORD_MOZILLA */
     uint64_t pid_namespace;   /* its inode number; 0: none is named */
     uint64_t boot_usec;       /* when the writer's boot began, by its wall clock; 0: not said */

@@ -96,6 +96,8 @@ zoo "two orphans" a.lock orphaned leftover orphan second -- \
     setsid name=locker open=@/a.lock flock fork-die name=orphan helper name=second end
 zoo "an orphan that cannot be told from a daemon" a.lock unknown locker-dead orphan -- \
     name=locker open=@/a.lock flock fork-die name=orphan
+zoo "a daemon that forked once, begun by a shell with job control" a.lock unknown locker-dead daemon -- \
+    setpgid name=locker open=@/a.lock flock fork-die name=daemon
 zoo "an orphan with the listener" a.lock orphaned leftover orphan -- \
     name=locker socket=@/a listen=5 open=@/a.lock flock fork-die name=orphan exec=/bin/sleep
 zoo "a daemon that forked after it took lock and socket" a.lock unknown locker-dead daemon -- \
@@ -234,6 +236,7 @@ zoo "a PID file with the number of a thread that may have written it" other.pid 
     thread open=@/other.pid write=%t
 zoo "a PID file of the dead" a.pid stale dead -- open=@/a.pid write=%p fork-die
 zoo "a PID file of a stopped daemon" a.pid held stopped -- open=@/a.pid write=%p stop
+zoo "a PID file that names several" a.pid unknown maybe-daemon -- open=@/a.pid "write=4194000 %p"
 zoo "an empty PID file" a.pid unknown empty -- open=@/a.pid
 zoo "a PID file with other content" a.pid unknown not-a-lock -- open=@/a.pid write=starting
 zoo "a number that only a namespace below knows" a.pid unknown other-pid-namespace -- \

@@ -99,13 +99,15 @@ static struct lock_facts make_link(char *path, const char *host, pid_t pid) {
 }
 
 START_TEST(test_absent) {
-    char file[] = "/run/a", name[] = "@a";
+    char file[] = "/run/a", name[] = "@a", port[] = "127.0.0.1:5432";
     struct lock_facts facts = {.path = file, .kind = PATH_KIND_ABSENT};
 
     check_words(&facts, VERDICT_ABSENT, REASON_NONE, "no such file", "nothing to do");
     facts.path = name;
     check_words(&facts, VERDICT_ABSENT, REASON_NONE, "nobody has that name bound in this network namespace",
                 NULL);
+    facts.path = port;
+    check_words(&facts, VERDICT_ABSENT, REASON_NONE, NULL, "ss -ltnp 'sport = :5432'");
 }
 END_TEST
 
@@ -139,7 +141,9 @@ START_TEST(test_link) {
     check_words(&facts, VERDICT_UNKNOWN, REASON_OTHER_PID_NAMESPACE, "of another PID namespace (5)",
                 "latchctl probe");
     facts.kind = PATH_KIND_OTHER;
-    check_words(&facts, VERDICT_UNKNOWN, REASON_NOT_A_LOCK, "symbolic link, and no owner stands in it", NULL);
+    facts.content = path;
+    check_words(&facts, VERDICT_UNKNOWN, REASON_NOT_A_LOCK,
+                "symbolic link, and no owner stands in it; it leads to /home/u/.#notes", NULL);
 }
 END_TEST
 
@@ -303,9 +307,111 @@ START_TEST(test_unseen) {
 
     ck_assert_ptr_nonnull(strstr(unseen, "2 of 90 processes could not be read (PID 1 first)"));
     ck_assert_int_eq(strstr(unseen, "sudo latchctl probe '/run/a b.lock'") != NULL, geteuid() != 0);
+    free(unseen);
+    unseen = lock_describe_unseen(&facts, "do not remove it: sudo latchctl probe '/run/a b.lock'");
+    ck_assert_ptr_null(strstr(unseen, "sudo")); /* once is enough */
+    facts.n_unreadable = facts.unreadable_total = 1;
+    free(unseen);
+    unseen = lock_describe_unseen(&facts, NULL);
+    ck_assert_ptr_nonnull(strstr(unseen, geteuid() == 0 ? "init (PID 1) could not" : "1 of 90 processes"));
     facts.unreadable_total = 0;
     none = lock_describe_unseen(&facts, NULL);
     ck_assert_str_eq(none, "");
+}
+END_TEST
+
+/* Where most processes could not be read "free" is no more than what was seen. */
+START_TEST(test_nothing_seen) {
+    static const char *const kept[] = {"as far as can be seen", "removed or renamed file would not be seen"};
+    char path[] = "/run/a b.lock";
+    pid_t unreadable[] = {1, 77};
+    struct lock_facts facts = {.path = path,
+                               .kind = PATH_KIND_LOCK,
+                               .mode = S_IFREG,
+                               .scanned = true,
+                               .complete = true,
+                               .processes = 90,
+                               .unreadable = unreadable,
+                               .initial_pid_namespace = true};
+
+    check_words(&facts, VERDICT_FREE, REASON_NONE, NULL, "nothing to do");
+    facts.complete = false;
+    facts.n_unreadable = facts.unreadable_total = 1;
+    check_words(&facts, VERDICT_FREE, REASON_NONE, NULL,
+                geteuid() == 0 ? "nothing to do" : "sudo latchctl probe '/run/a b.lock'");
+    facts.n_unreadable = facts.unreadable_total = 2;
+    for (size_t i = 0; i < ELEMENTSOF(kept); i++)
+        check_words(&facts, VERDICT_FREE, REASON_NONE, NULL, kept[i]);
+    check_words(&facts, VERDICT_FREE, REASON_NONE, NULL, "2 of 90 processes could not be read");
+    facts.kind = PATH_KIND_ABSENT;
+    check_words(&facts, VERDICT_ABSENT, REASON_NONE, NULL, "2 of 90 processes could not be read");
+    facts.unreadable_total = 0;
+    facts.hidden = true;
+    check_words(&facts, VERDICT_ABSENT, REASON_NONE, NULL, "other users' processes are hidden");
+    facts.scanned = false; /* an abstract name: nothing was looked for */
+    check_words(&facts, VERDICT_ABSENT, REASON_NONE, NULL, "nothing to do");
+}
+END_TEST
+
+/* All that have it, each by what ends it. */
+START_TEST(test_several_holders) {
+    char path[] = "/run/a.lock", service[] = "kea", hostile[] = "-x;id", cgroup[] = "/system.slice/d.service",
+         supervisor[] = "/usr/sbin/latchd", init[] = "/sbin/init";
+    struct ancestor_facts above = {.pid = 700, .exe = supervisor};
+    struct holder_facts holders[12];
+    struct lock_facts facts = {
+        .path = path,
+        .kind = PATH_KIND_LOCK,
+        .mode = S_IFREG,
+        .families = {[LOCK_FAMILY_FLOCK] = FAMILY_HELD},
+        .holders = holders,
+        .recorded = {.pid = 810, .process = make_process(810, "d", PROCESS_ALIVE)},
+        .complete = true,
+        .initial_pid_namespace = true,
+    };
+
+    for (int i = 0; i < 12; i++)
+        holders[i] = (struct holder_facts){.process = make_process(810 + i, "d", PROCESS_ALIVE),
+                                           .families = {[LOCK_FAMILY_FLOCK] = true}};
+    facts.n_holders = 2;
+    check_words(&facts, VERDICT_HELD, REASON_LIVE, NULL, "if those processes shall go: kill 810 811");
+    facts.n_holders = 12;
+    check_words(&facts, VERDICT_HELD, REASON_LIVE, NULL, "kill 810 811 812 813 814 815 816 817, and 4 more");
+    facts.n_holders = 5;
+    for (int i = 0; i < 2; i++) {
+        holders[i].process.service = service;
+        holders[i].process.ancestors = &above;
+        holders[i].process.n_ancestors = 1;
+    }
+    holders[2].process.cgroup = cgroup;
+    holders[3].process.life = PROCESS_STOPPED;
+    check_words(&facts, VERDICT_HELD, REASON_LIVE, NULL,
+                "latchctl stop kea; systemctl stop d.service; kill 813 814 && kill -CONT 813");
+    facts.n_holders = 1;
+    above.exe = init; /* what `latchd exec` became */
+    check_words(&facts, VERDICT_HELD, REASON_LIVE, NULL, "if that process shall go: kill 810");
+    above.exe = supervisor;
+    holders[0].process.service = hostile;
+    check_words(&facts, VERDICT_HELD, REASON_LIVE, NULL, "if that process shall go: kill 810");
+}
+END_TEST
+
+START_TEST(test_stale_socket) {
+    char path[] = "/run/a.sock";
+    struct lock_facts facts = {.path = path,
+                               .kind = PATH_KIND_SOCKET,
+                               .mode = S_IFSOCK,
+                               .has_socket = true,
+                               .guarded = true,
+                               .listener = {.peer = {.answer = PEER_REFUSED}},
+                               .scanned = true,
+                               .complete = true,
+                               .initial_pid_namespace = true};
+
+    check_words(&facts, VERDICT_STALE, REASON_REFUSED, NULL, "latchctl clear /run/a.sock");
+    facts.guarded = false;
+    check_words(&facts, VERDICT_STALE, REASON_REFUSED, NULL,
+                "no lock file guards it: see that no daemon is just starting, then: rm /run/a.sock");
 }
 END_TEST
 
@@ -372,6 +478,9 @@ int main(void) {
     tcase_add_test(tcase, test_remote);
     tcase_add_test(tcase, test_means);
     tcase_add_test(tcase, test_unseen);
+    tcase_add_test(tcase, test_nothing_seen);
+    tcase_add_test(tcase, test_several_holders);
+    tcase_add_test(tcase, test_stale_socket);
     tcase_add_test(tcase, test_relation);
     tcase_add_test(tcase, test_relation_words);
     suite_add_tcase(suite, tcase);

@@ -94,6 +94,7 @@ static void draw_record(struct lock_facts *facts) {
     if (draw_bool()) {
         record->form = (enum record_form)(1 + draw(RECORD_FORM_MAX - 1));
         record->pid = draw_int();
+        record->several = draw_bool();
         draw_into(record->host, sizeof record->host);
         record->pid_namespace = draw_number();
         record->boot_usec = draw_number();

@@ -189,6 +189,7 @@ static void draw_record(struct lock_facts *facts) {
     facts->pid_namespace = 7;
     facts->mode = draw(3) == 0 ? S_IFLNK | 0777 : S_IFREG | 0644;
     record->pid = draw_pid();
+    record->several = draw(4) == 0;
     record->form = record->pid == 0 ? RECORD_NONE : 1 + draw(RECORD_FORM_MAX - 1);
     if (draw_bool())
         return;
@@ -372,6 +373,7 @@ static void check_stale(const struct lock_facts *facts, const struct lock_contex
     ck_assert_int_gt(recorded->pid, 0);
     ck_assert_uint_gt(facts->size_bytes, 0);
     ck_assert(is_recorded_here(facts));
+    ck_assert(!facts->record.several);
     /* What cannot be seen may be the owner, unless a service's configuration says whose file it is. */
     ck_assert(context->daemon_exe || recorded->is_thread || recorded->process.life == PROCESS_ZOMBIE ||
               (facts->initial_pid_namespace && (!facts->hidden || recorded->namesake.pid > 0)));
