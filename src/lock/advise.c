@@ -321,6 +321,11 @@ static void add_for_unknown(struct text *text, const struct lock_facts *facts, e
     case REASON_OTHER_HOST:
         add_for_other_host(text, facts);
         return;
+    case REASON_OTHER_LAYER:
+        text_add_format(
+            text, "do not remove it; ask by the path that its daemon uses, on the overlay or in the layer, "
+                  "and see with latchctl probe --all who has the other");
+        return;
     case REASON_OTHER_PID_NAMESPACE:
         text_add_format(
             text, "do not remove it; ask on the host, outside of the container: latchctl probe %s", path);
@@ -365,7 +370,8 @@ static void add_for_stale(struct text *text, const struct lock_facts *facts, con
     if (facts->kind == PATH_KIND_SOCKET && !facts->guarded)
         text_add_format(text, "no lock file guards it: see that no daemon is just starting, then: rm %s",
                         path);
-    else if (!S_ISLNK(facts->mode) && !lock_name_tells(facts->path ? facts->path : ""))
+    else if (facts->kind != PATH_KIND_SOCKET && !S_ISLNK(facts->mode) &&
+             !lock_name_tells(facts->path ? facts->path : ""))
         text_add_format(text, "if you know it for a PID file, which its name does not say: rm %s", path);
     else
         text_add_format(text, "latchctl clear %s", path);

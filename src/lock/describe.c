@@ -263,6 +263,11 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
             process ? process : "a process", holders && holders[0] ? holders : "somebody",
             facts->n_holders > 1 ? "have" : "has");
         break;
+    case REASON_OTHER_LAYER:
+        r = asprintf(&text,
+                     "an overlay shows it and a layer of that can be reached as well: who has it through the "
+                     "other does not show in this one");
+        break;
     case REASON_OTHER_PID_NAMESPACE:
         if (facts->recorded.namesake.pid > 0) {
             process = process_describe(&facts->recorded.namesake);

@@ -281,6 +281,7 @@ int lock_facts_from_json(json_t *json, struct lock_facts *ret, const char **ret_
     read_into(&reader, json, "filesystem", facts.filesystem, sizeof facts.filesystem);
     facts.remote = json_object_get(json, "remote") ? read_new_bool(json, "remote")
                                                    : mount_type_is_remote(facts.filesystem);
+    facts.layered = read_new_bool(json, "layered");
     facts.server_arbitrates = read_new_bool(json, "serverArbitrates");
     facts.content = read_copy(&reader, json, "content");
     facts.content_read = facts.content != NULL;

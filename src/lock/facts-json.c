@@ -163,6 +163,7 @@ json_t *lock_facts_to_json(const struct lock_facts *facts) {
         goto fail;
     json_object_set_new(json, "device", json_sprintf("%u:%u", major(facts->device), minor(facts->device)));
     json_object_set_new(json, "content", facts->content_read ? text_or_null(facts->content) : json_null());
+    json_object_set_new(json, "layered", json_boolean(facts->layered));
     json_object_set_new(json, "record", record_to_json(&facts->record));
     json_object_set_new(json, "sharedMemory", shm_to_json(&facts->shm));
     json_object_set_new(json, "families", families);

@@ -143,7 +143,9 @@ struct lock_facts {
     uint64_t boot_usec;    /* when this boot began, by the wall clock as it was set when this was gathered */
     char filesystem[32];
 
-    bool remote;            /* its locks live on another machine or in a user process */
+    bool layered; /* an overlay shows it, and a layer of that can be reached as well: what is locked, or
+                     listened on, through the one is not seen through the other */
+    bool remote;  /* its locks live on another machine or in a user process */
     bool server_arbitrates; /* remote, and a lock taken on any machine would have been seen */
 
     bool content_read;         /* of a PID file or a symbolic link */

@@ -29,6 +29,7 @@ static const char *const verdict_reason_names[REASON_MAX] = {
     [REASON_LOCKER_DEAD] = "locker-dead",
     [REASON_LOCKER_UNCLEAR] = "locker-unclear",
     [REASON_INCOMPLETE_SCAN] = "incomplete-scan",
+    [REASON_OTHER_LAYER] = "other-layer",
     [REASON_OTHER_HOST] = "other-host",
     [REASON_OTHER_PID_NAMESPACE] = "other-pid-namespace",
     [REASON_UNATTRIBUTED] = "unattributed",
@@ -139,10 +140,16 @@ static struct lock_judgement judge_displaced(const struct lock_facts *facts,
 
 struct lock_judgement lock_judge(const struct lock_facts *facts, const struct lock_context *context) {
     static const struct lock_context nothing = {.main_life = PROCESS_UNKNOWN};
+    struct lock_judgement judgement;
 
     if (!context)
         context = &nothing;
-    return judge_displaced(facts, context, judge_path(facts, context));
+    judgement = judge_displaced(facts, context, judge_path(facts, context));
+    /* Whoever configured the path as a service's says by which way its daemon goes. */
+    if (facts->layered && !context->daemon_exe &&
+        (judgement.verdict == VERDICT_FREE || judgement.verdict == VERDICT_STALE))
+        return judged(VERDICT_UNKNOWN, REASON_OTHER_LAYER);
+    return judgement;
 }
 
 /* The kernel names it as one who took the lock. */

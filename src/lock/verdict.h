@@ -43,7 +43,9 @@ enum verdict_reason {
     REASON_LOCKER_UNCLEAR,  /* the number of who took the lock is a living process's that does not hold it: it
                                handed the lock on, or it got the number later */
     REASON_INCOMPLETE_SCAN, /* held, holder not found, and not every process could be read */
-    REASON_OTHER_HOST,      /* its content names a process of another machine */
+    REASON_OTHER_LAYER, /* an overlay's layer can be used beside the overlay, and each does not see the other
+                         */
+    REASON_OTHER_HOST,  /* its content names a process of another machine */
     REASON_OTHER_PID_NAMESPACE, /* held, holder not found, and we see a part of the processes only */
     REASON_UNATTRIBUTED,        /* held, holder not found anywhere */
     REASON_ACCESS_DENIED,

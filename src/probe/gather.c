@@ -128,10 +128,14 @@ void gather_stat(struct lock_facts *facts, const struct stat *st) {
 static int gather_file(struct prober *prober, const struct probe_request *request, struct lock_facts *facts,
                        int dir_fd, const char *name, int fd) {
     struct stat st;
+    int r;
 
     if (fstat(fd, &st) < 0)
         return gather_give_up(facts, -errno, "looking at it");
     gather_stat(facts, &st);
+    r = gather_layers(prober, facts, fd);
+    if (r < 0)
+        return r;
     switch (st.st_mode & S_IFMT) {
     case S_IFSOCK:
         return gather_socket(prober, request, facts, fd);

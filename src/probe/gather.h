@@ -111,6 +111,9 @@ int gather_remote_families(struct prober *prober, struct lock_facts *facts, cons
 int gather_is_near(struct prober *prober, const char *path);
 
 int gather_mounts(struct prober *prober);
+
+/* Whether an overlay shows the file, and a layer of it as well (gather-layers.c). */
+int gather_layers(struct prober *prober, struct lock_facts *facts, int fd);
 int gather_mount_of_fd(struct prober *prober, int fd, struct mount_facts *ret);
 
 /* The claims of /proc/locks on the file. */

@@ -369,6 +369,32 @@ probe "$F/a.pid" unshare --pid --fork --mount-proc
 check "the same file, seen from a PID namespace" "$F/a.pid" unknown other-pid-namespace
 rm -rf "$F"
 
+# An overlay and its layers: a lock through the one is none through the other, and so is a listener.
+mkdir -p "$F/lower" "$F/top" "$F/merged"
+cat >"$T/overlay" <<'END'
+mount -t tmpfs tmpfs "$1/top" && mkdir "$1/top/upper" "$1/top/work" &&
+    mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/top/upper,workdir=$1/top/work" overlay "$1/merged" || exit 99
+mkfifo "$1/top/hold"
+exec {hold}<>"$1/top/hold"
+"$2" name=main open="$1/merged/a.lock" flock socket="$1/merged/s" listen=5 <"$1/top/hold" >"$1/top/labels" {hold}>&- &
+until [[ -s $1/top/labels ]]; do sleep 0.02; done
+for path in merged/a.lock merged/s top/upper/a.lock top/upper/s; do
+    "$3" --json probe "$1/$path" | jq -r --argjson main "$(jq .main "$1/top/labels")" \
+        '.[0] | "\(.verdict) \(.reason) \([.holders[].pid] == [$main])"'
+done
+"$3" clear "$1/top/upper/s" 2>&1 | wc -l
+test -S "$1/merged/s" && echo stands
+exec {hold}>&-
+wait
+END
+mapfile -t overlaid < <(timeout 30 unshare --mount bash "$T/overlay" "$F" "$MAKER" "$T/latchctl")
+is "${overlaid[0]-}" "held live true" "a lock on an overlay"
+is "${overlaid[1]-}" "held live true" "a socket on an overlay"
+is "${overlaid[2]-}" "unknown other-layer false" "the lock, seen through the upper layer"
+is "${overlaid[3]-}" "unknown other-layer false" "the socket, seen through the upper layer"
+is "${overlaid[4]-} ${overlaid[5]-}" "1 stands" "clear through the layer is refused in one line, and the socket stands"
+rm -rf "$F"
+
 # ---- probing changes nothing ----
 
 make name=main open=@/a.lock flock open=@/a.pid write=%p close socket=@/s listen=5

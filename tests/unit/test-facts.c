@@ -185,6 +185,7 @@ static void draw_facts(struct lock_facts *facts, bool may_have_displaced) {
     facts->remote = draw_bool();
     facts->server_arbitrates = draw_bool();
     facts->hidden = draw_bool();
+    facts->layered = draw_bool();
     facts->settled = draw_bool();
     facts->tried = draw_bool();
     facts->unlinked = draw_bool();
@@ -350,9 +351,9 @@ END_TEST
 /* Facts of an earlier version lack what was added since. */
 START_TEST(test_older) {
     static const char *const added[] = {
-        "changedUSec",  "bootUSec",     "links",        "remote",  "serverArbitrates", "hidden",   "record",
-        "sharedMemory", "openers",      "openersTotal", "waiters", "displaced",        "unlinked", "settled",
-        "tried",        "pidNamespace", "host"};
+        "changedUSec", "bootUSec", "links",        "remote",  "serverArbitrates", "hidden",
+        "layered",     "record",   "sharedMemory", "openers", "openersTotal",     "waiters",
+        "displaced",   "unlinked", "settled",      "tried",   "pidNamespace",     "host"};
     _cleanup_lock_facts_ struct lock_facts facts = {.path = strdup("/run/x")}, again = {0};
     json_t *json = lock_facts_to_json(&facts);
     const char *where;

@@ -262,6 +262,7 @@ static void draw_facts(struct lock_facts *facts, bool may_have_displaced) {
     facts->initial_pid_namespace = draw_bool();
     facts->server_arbitrates = draw_bool();
     facts->hidden = draw(4) == 0;
+    facts->layered = draw(8) == 0;
     draw_record(facts);
     if (may_have_displaced && draw(3) == 0)
         draw_displaced(facts);
@@ -373,6 +374,7 @@ static void check_stale(const struct lock_facts *facts, const struct lock_contex
     ck_assert_int_gt(recorded->pid, 0);
     ck_assert_uint_gt(facts->size_bytes, 0);
     ck_assert(is_recorded_here(facts));
+    ck_assert(!facts->layered || context->daemon_exe);
     ck_assert(!facts->record.several);
     /* What cannot be seen may be the owner, unless a service's configuration says whose file it is. */
     ck_assert(context->daemon_exe || recorded->is_thread || recorded->process.life == PROCESS_ZOMBIE ||
@@ -396,6 +398,7 @@ static void check_stale(const struct lock_facts *facts, const struct lock_contex
 }
 
 static void check_free(const struct lock_facts *facts, const struct lock_context *context) {
+    ck_assert(!facts->layered || context->daemon_exe);
     check_action_permitted(facts, context);
     check_displaced(facts, context);
     ck_assert(facts->kind == PATH_KIND_LOCK && !S_ISLNK(facts->mode));
