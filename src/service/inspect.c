@@ -30,10 +30,27 @@ static bool names_owner(enum lock_style style) {
     return style == LOCK_STYLE_PIDFILE || style == LOCK_STYLE_SYMLINK;
 }
 
+/* Kea removes its socket itself, once it has the lock. */
+static bool replaces_sockets(const struct service_config *config) {
+    return config->kind == SERVICE_KIND_KEA;
+}
+
+/* Behind its lock, which is the last of the list. */
+static void add_guarded_socket(struct inspection *inspection, const struct socket_config *socket) {
+    size_t guard = inspection->n++;
+
+    inspection->paths[inspection->n] = (struct inspected){.name = socket->name,
+                                                          .path = socket->listen,
+                                                          .style = LOCK_STYLE_INVALID,
+                                                          .role = INSPECTED_GUARDED_SOCKET,
+                                                          .guard = guard};
+}
+
 /* Lists what there is to look at. A socket behind a lock file is the lock's business: who has the lock may
  * replace it. */
-static int list_paths(const struct service_config *config, struct inspection *inspection) {
-    inspection->paths = calloc(config->n_sockets + config->n_locks + 1, sizeof *inspection->paths);
+static int list_paths(const struct service_config *config, enum inspect_purpose purpose,
+                      struct inspection *inspection) {
+    inspection->paths = calloc(2 * config->n_sockets + config->n_locks + 1, sizeof *inspection->paths);
     if (!inspection->paths)
         return -ENOMEM;
     for (size_t i = 0; i < config->n_sockets; i++) {
@@ -45,6 +62,9 @@ static int list_paths(const struct service_config *config, struct inspection *in
             inspected->path = socket->lock.path;
             inspected->style = socket->lock.style;
             inspected->role = names_owner(socket->lock.style) ? INSPECTED_PIDFILE : INSPECTED_LOCK;
+            if (purpose == INSPECT_START && socket->listen && socket->listen[0] == '/' &&
+                !replaces_sockets(config))
+                add_guarded_socket(inspection, socket);
         } else if (socket->listen && socket->listen[0] == '/') {
             inspected->path = socket->listen;
             inspected->style = LOCK_STYLE_INVALID;
@@ -99,7 +119,7 @@ static void judge_paths(const struct service_config *config, const struct known_
     for (size_t i = 0; i < inspection->n; i++) {
         struct inspected *inspected = &inspection->paths[i];
 
-        if (inspected->role != INSPECTED_LOCK && inspected->role != INSPECTED_SOCKET)
+        if (inspected->role == INSPECTED_PIDFILE || inspected->role == INSPECTED_HELPER_PIDFILE)
             continue;
         inspected->context.dead_pid = dead_pid;
         inspected->judgement = lock_judge(&inspection->facts[i], &inspected->context);
@@ -120,7 +140,7 @@ int service_inspect(const struct service_config *config, const struct known_main
     _cleanup_free_ struct probe_request *requests = NULL;
     int r;
 
-    r = list_paths(config, &inspection);
+    r = list_paths(config, purpose, &inspection);
     if (r < 0)
         return err_set(err, -r, "Failed", "out of memory");
     requests = calloc(inspection.n + 1, sizeof *requests);

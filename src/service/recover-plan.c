@@ -266,10 +266,21 @@ static int plan_helper(struct planner *planner, size_t path) {
     return proven ? 0 : plan_blocked(planner, path, -1);
 }
 
+/* Its lock decides; once that is in nobody's way, what a dead daemon left at the socket's own path is
+ * removed. */
+static bool is_for_its_guard(const struct planner *planner, const struct inspected *inspected) {
+    if (inspected->role != INSPECTED_GUARDED_SOCKET)
+        return false;
+    return inspected->judgement.verdict != VERDICT_STALE ||
+           planner->inspection->paths[inspected->guard].judgement.verdict > VERDICT_STALE;
+}
+
 static int plan_path(struct planner *planner, size_t path) {
     const struct inspected *inspected = &planner->inspection->paths[path];
     struct recover_action clear = {.step = RECOVER_CLEAR, .path = path, .holder = -1};
 
+    if (is_for_its_guard(planner, inspected))
+        return 0;
     switch (inspected->judgement.verdict) {
     case VERDICT_ABSENT:
     case VERDICT_FREE:

@@ -192,7 +192,7 @@ done
 on_terminal 80
 matches "${table%%$'\n'*}" "^VERDICT .*HOLDER .*PATH *$" "80 columns: what is needed is there"
 lacks "${table%%$'\n'*}" "UNIT" "80 columns: what can be missed is not"
-at_most "$(grep -c '^.\{81\}' <<<"$(sed 's/\x1b\[[0-9;]*m//g' <<<"$table" | grep -F "$F/held.lock")")" 0 "80 columns: a path of usual length fits"
+at_most "$(grep -c '^.\{81\}' < <(line "$F/held.lock" | sed 's/\x1b\[[0-9;]*m//g'))" 0 "80 columns: a path of usual length fits"
 NO_COLOR=1 on_terminal 80
 lacks "$table" $'\e' "NO_COLOR: no colours"
 matches "$(line "$F/held.lock")" "^held .* $F/held.lock$" "NO_COLOR: the row"
