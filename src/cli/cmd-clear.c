@@ -16,12 +16,16 @@
 #include "service/runtime-dir.h"
 
 static int print_actions(const struct cli *cli, const char *subject, json_t *actions) {
+    _cleanup_free_ char *shown = strdup(subject);
+
+    if (shown)
+        value_make_printable(shown);
     if (cli->json)
         return cli_print_json(actions);
     if (json_array_size(actions) == 0)
-        printf("%s: nothing to clear\n", subject);
+        printf("%s: nothing to clear\n", shown ? shown : "");
     for (size_t i = 0; i < json_array_size(actions); i++)
-        printf("%s: %s\n", subject, report_text(json_array_get(actions, i), "text"));
+        printf("%s: %s\n", shown ? shown : "", report_text(json_array_get(actions, i), "text"));
     json_decref(actions);
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

