@@ -206,8 +206,10 @@ static void draw_facts(struct lock_facts *facts, bool may_have_displaced);
 static void draw_displaced(struct lock_facts *facts) {
     facts->displaced = calloc(2, sizeof *facts->displaced);
     facts->n_displaced = draw(3);
-    for (size_t i = 0; i < facts->n_displaced; i++)
+    for (size_t i = 0; i < facts->n_displaced; i++) {
         draw_facts(&facts->displaced[i], false);
+        facts->displaced[i].layered = false; /* what stood there is known for what it is */
+    }
 }
 
 static void draw_facts(struct lock_facts *facts, bool may_have_displaced) {
