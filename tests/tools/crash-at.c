@@ -78,6 +78,8 @@ static const long traceless[] = {
     SYS_getpid,
     SYS_gettid,
     SYS_getppid,
+    SYS_getpgid,
+    SYS_getsid,
     SYS_getuid,
     SYS_geteuid,
     SYS_getgid,
