@@ -8,28 +8,8 @@
 require_root
 require jq script setpriv flock
 
-MAKER=$T/lock-maker
-cp "$(tool lock-maker)" "$MAKER"
-cp "$builddir/latchctl" "$T/latchctl" # for users who cannot read the build's directory
-chmod 755 "$MAKER" "$T/latchctl"
-F=$T/files
-mkfifo "$T/hold"
-
-make() { # STEP...: @ is the directory of the files
-    mkdir -p "$F"
-    exec {hold}<>"$T/hold"
-    "$MAKER" "${@//@/$F}" <"$T/hold" >"$T/labels" 2>"$T/maker.log" {hold}>&- &
-    maker=$!
-    wait_until 10 test -s "$T/labels" || die "lock-maker made it" "$*" "$(cat "$T/maker.log")"
-}
-
-unmake() {
-    exec {hold}>&-
-    wait "$maker"
-    rm -rf "$F" "$T/labels"
-}
-
-pid_of() { jq ".$1" "$T/labels"; } # NAME
+# shellcheck source=tests/lib/lock-maker.sh
+. "$srcdir/tests/lib/lock-maker.sh"
 
 probe() { # [OPTION...] PATH...: sets out and code
     code=0
