@@ -74,7 +74,7 @@ zoo "renamed, by its old name" a held unreachable main -- name=main socket=@/a l
 zoo "renamed, by its new name" b held live main -- name=main socket=@/a listen=5 rename=@/b
 zoo "unlinked, and a dead one stands there" a held unreachable main -- \
     name=main socket=@/a listen=5 unlink child socket=@/a listen=5 end
-zoo "unlinked, and a living one stands there" a held live main second -- \
+zoo "unlinked, and a living one stands there: two daemons" a held split main second -- \
     helper name=main socket=@/a listen=5 unlink end name=second socket=@/a listen=5
 zoo "its lock file is there and free, the socket is gone" a.lock held unreachable main -- \
     name=main open=@/a.lock socket=@/a listen=5 unlink

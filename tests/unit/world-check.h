@@ -26,7 +26,8 @@ static const char *const world_class_names[CLASS_MAX] = {"absent", "free",     "
 struct world_score {
     unsigned rounds, worlds, probes;
     unsigned verdicts[CLASS_MAX][VERDICT_MAX];
-    unsigned whole_orphans[VERDICT_MAX]; /* CLASS_ORPHAN where the scan was good enough and not a quick one */
+    unsigned whole_orphans[VERDICT_MAX]; /* CLASS_ORPHAN in the session that the locker led, where the scan
+                                            was good enough and not a quick one */
     unsigned exact;                      /* sets of holders that were compared one by one */
     unsigned split, split_seen;          /* a displaced file is owned; and that was said */
 };
@@ -289,6 +290,14 @@ static enum world_class world_classify(const struct world *world, enum world_pat
                                                                                     : CLASS_OTHER;
 }
 
+/* Else it may be a daemon that a shell with job control began, and that forked once. */
+static bool is_in_lockers_session(const struct lock_facts *facts) {
+    for (size_t i = 0; i < facts->n_holders; i++)
+        if (facts->holders[i].process.session != facts->recorded.pid)
+            return false;
+    return true;
+}
+
 static void world_check(const struct world_probe *probe, struct world_score *score) {
     const struct world *world = &probe->run->world;
     int file = probe->path == WORLD_SOCKET ? NOBODY : world->at[probe->path];
@@ -302,7 +311,8 @@ static void world_check(const struct world_probe *probe, struct world_score *sco
         check_lock_verdict(probe, file);
     score->probes++;
     score->verdicts[class][probe->judgement.verdict]++;
-    if (class == CLASS_ORPHAN && probe->effort != PROBE_QUICK && is_scan_good(probe->facts))
+    if (class == CLASS_ORPHAN && probe->effort != PROBE_QUICK && is_scan_good(probe->facts) &&
+        is_in_lockers_session(probe->facts))
         score->whole_orphans[probe->judgement.verdict]++;
     if (probe->effort == PROBE_COMPLETE && probe->path != WORLD_SOCKET &&
         world_is_displaced_owned(world, probe->path, true) &&
