@@ -165,7 +165,7 @@ int mount_id_of_fd(int fd) {
     return stx.stx_mask & STATX_MNT_ID ? (int) stx.stx_mnt_id : -EOPNOTSUPP; /* before Linux 5.8 */
 }
 
-static int mount_id_by_fdinfo(int proc_fd, int fd) {
+int mount_id_by_fdinfo(int proc_fd, int fd) {
     _cleanup_free_ char *fdinfo = NULL;
     const char *row;
     char path[64];

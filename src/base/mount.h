@@ -52,6 +52,9 @@ int mount_of_fd_in(const struct mount_table *table, int proc_fd, int fd, struct 
 /* Its number, for which no file system is asked. -EOPNOTSUPP: not from this kernel. */
 int mount_id_of_fd(int fd);
 
+/* The same from any kernel, as /proc/self/fdinfo has it. */
+int mount_id_by_fdinfo(int proc_fd, int fd);
+
 /* File systems whose locks live on another machine or in a user process: a look at them may hang, and what
  * /proc/locks says here is not the whole truth. */
 bool mount_type_is_remote(const char *type);

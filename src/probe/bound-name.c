@@ -17,20 +17,14 @@
 /* The superblock's device of the file, by the mounts that `pid` sees: a mount's number is unique on the whole
  * machine, and only the namespace that it is in lists it (proc_pid_mountinfo(5)). */
 static int device_seen_by(int proc_fd, pid_t pid, int fd, dev_t *ret_device) {
-    _cleanup_free_ char *fdinfo = NULL, *mountinfo = NULL;
+    _cleanup_free_ char *mountinfo = NULL;
     _cleanup_mount_table_ struct mount_table mounts = {0};
     const struct mount_row *mount;
-    const char *row;
     char path[64];
-    int mount_id, r;
+    int mount_id = mount_id_by_fdinfo(proc_fd, fd), r;
 
-    snprintf(path, sizeof path, "self/fdinfo/%d", fd);
-    r = fd_read_file_at(proc_fd, path, 64 * 1024, &fdinfo, NULL);
-    if (r < 0)
-        return r;
-    row = strstr(fdinfo, "\nmnt_id:");
-    if (!row || sscanf(row, "\nmnt_id: %d", &mount_id) != 1)
-        return -EBADMSG;
+    if (mount_id < 0)
+        return mount_id;
     snprintf(path, sizeof path, "%d/mountinfo", (int) pid);
     r = fd_read_file_at(proc_fd, path, MOUNTINFO_MAX, &mountinfo, NULL);
     if (r >= 0)

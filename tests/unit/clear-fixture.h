@@ -18,27 +18,7 @@
 #include "probe/clear.h"
 #include "probe/probe.h"
 
-static char dir[] = "/tmp/test-clear.XXXXXX";
-
-static __attribute__((unused)) void make_dir(void) {
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-}
-
-/* Each test has a directory of its own below. */
-static __attribute__((unused)) void enter_dir(void) {
-    char own[64];
-
-    snprintf(own, sizeof own, "%s/XXXXXX", dir);
-    ck_assert_ptr_nonnull(mkdtemp(own));
-    ck_assert_int_eq(chdir(own), 0);
-}
-
-static __attribute__((unused)) void remove_dir(void) {
-    char command[64];
-
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    (void) !system(command);
-}
+#include "own-dir.h"
 
 /* A number that was a process's and is nobody's. */
 static __attribute__((unused)) pid_t dead_pid(void) {

@@ -20,26 +20,7 @@
 #include "probe/probe.h"
 #include "lock/verdict.h"
 
-static char dir[] = "/tmp/test-holder.XXXXXX";
-
-static __attribute__((unused)) void make_dir(void) {
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-}
-
-static __attribute__((unused)) void enter_dir(void) {
-    char own[64];
-
-    snprintf(own, sizeof own, "%s/XXXXXX", dir);
-    ck_assert_ptr_nonnull(mkdtemp(own));
-    ck_assert_int_eq(chdir(own), 0);
-}
-
-static __attribute__((unused)) void remove_dir(void) {
-    char command[64];
-
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    (void) !system(command);
-}
+#include "own-dir.h"
 
 typedef void step_t(const char *argument);
 

@@ -12,29 +12,8 @@
 #include "probe/probe.h"
 #include "lock/verdict.h"
 
+#include "own-dir.h"
 #include "suite.h"
-
-static char dir[] = "/tmp/test-probe.XXXXXX";
-
-static void make_dir(void) {
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-}
-
-/* Each test has a directory of its own below. */
-static void enter_dir(void) {
-    char own[64];
-
-    snprintf(own, sizeof own, "%s/XXXXXX", dir);
-    ck_assert_ptr_nonnull(mkdtemp(own));
-    ck_assert_int_eq(chdir(own), 0);
-}
-
-static void remove_dir(void) {
-    char command[64];
-
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    (void) !system(command);
-}
 
 static int create(const char *path, const char *text) {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
