@@ -279,6 +279,6 @@ is "$(jq --arg f "$F/many/" --argjson pid "$(pid_of many many)" '[.[] | select(.
     "10,000 locks"
 is "$(jq --arg f "$F/m/" --argjson pid "$(pid_of many many)" '[.[] | select(.path | startswith($f)) | select(.verdict == "held" and .holders[0].pid == $pid)] | length' "$T/all")" 2000 \
     "2,000 listeners, bound by relative paths"
-at_most "$took" 30000 "in reasonable time: milliseconds"
+at_most "$took" 120000 "not all of them for each of them: milliseconds"
 wait_gone
 finish

@@ -53,6 +53,7 @@ waiter=$!
 sleep 1000 3<"$F/a.lock" {hold}>&- &
 opener=$!
 wait_until 10 grep -q -- "-> .* $waiter " /proc/locks || die "flock waits"
+wait_until 10 grep -q sleep "/proc/$opener/comm" || die "sleep has it open"
 probe "$F/a.lock" "$F/a"
 is "$code" 5 "held: exit status 5"
 is "$(sed -n 1p <<<"$out")" "$F/a.lock: held (live)" "the first line: path, verdict, reason"
