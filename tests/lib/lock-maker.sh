@@ -21,10 +21,15 @@ make() { # STEP...: @ is the directory of the files
     wait_until 10 test -s "$T/labels" || die "lock-maker made it" "$*" "$(cat "$T/maker.log")"
 }
 
-unmake() {
+end_maker() { # the files stay
     exec {hold}>&-
     wait "$maker"
-    rm -rf "$F" "$F.own" "$T/labels"
+    rm -f "$T/labels"
+}
+
+unmake() {
+    end_maker
+    rm -rf "$F" "$F.own"
 }
 
 pid_of() { jq ".$1" "$T/labels"; } # NAME

@@ -16,7 +16,9 @@ if [[ -z ${LATCHD_TEST_REMOTE-} ]]; then
     LATCHD_TEST_REMOTE=1 exec unshare --mount --propagation private bash "$0"
 fi
 
-MAKER=$(tool lock-maker)
+# shellcheck source=tests/lib/lock-maker.sh
+. "$srcdir/tests/lib/lock-maker.sh"
+F=$T # where the mounts are
 SERVER=$(tool hanging-fs)
 DEADLINE_MS=2000 # of latchctl probe
 # What a probe takes on this machine just now, where nobody is waited for.
@@ -63,22 +65,6 @@ latchctls() { # of this test, dead ones too as long as nobody has waited for the
 
 # shellcheck disable=SC2317 # wait_for calls it
 no_latchctls() { [[ -z $(latchctls) ]]; }
-
-make() { # STEP...: @ is $T; sets maker
-    [[ -p $T/hold ]] || mkfifo "$T/hold"
-    exec {hold}<>"$T/hold"
-    rm -f "$T/labels"
-    "$MAKER" "${@//@/$T}" <"$T/hold" >"$T/labels" 2>"$T/maker.log" {hold}>&- &
-    maker=$!
-    wait_until 10 test -s "$T/labels" || die "lock-maker made it" "$*" "$(cat "$T/maker.log")"
-}
-
-unmake() {
-    exec {hold}>&-
-    wait "$maker"
-}
-
-pid_of() { jq -r ".$1" "$T/labels"; } # NAME
 
 # ---- a server that never answers ----
 
@@ -140,7 +126,7 @@ probe "/proc/self/root$T/local/held.lock"
 is "$(verdict) $(holders)" "held live $(pid_of main)" "through a process's root: held, by its holder alone"
 probe "$T/local/held.lock"
 at_most "$took_ms" "$AT_ONCE_MS" "who asks about a local file waits for nobody"
-unmake
+end_maker
 
 # ---- a server that answers ----
 
@@ -189,7 +175,7 @@ at_most "$took_ms" $((DEADLINE_MS + MARGIN_MS)) "... within the deadline"
 kill -CONT "$answer"
 probe "$T/answer/free.lock"
 is "$(verdict) $(holders)" "held live $(pid_of main)" "when it answers again: held, as before"
-unmake
+end_maker
 wait "$maker2"
 
 # ---- what is left behind ----
