@@ -64,7 +64,10 @@ both=$out
 out=$own
 matches "$(section "held by")" " lock-maker +$main root +[0-9:]+ main +flock, listener, fd [0-9]+ +itself, holds $F/a +$MAKER " \
     "the holder: pid, user, since when, role, locks, descriptor, what it holds besides, command line"
-matches "$(section "held by")" " lock-maker +$helper root +[0-9:]+ other +flock, listener, fd [0-9]+ +child, session, group" \
+# A session that was begun outside of the PID namespace, as a container's, is 0 here, and names nobody (kernel/pid.c, pid_nr_ns()).
+related="child, session, group"
+(($(ps -o sid= -p "$helper") != 0)) || related="child, group"
+matches "$(section "held by")" " lock-maker +$helper root +[0-9:]+ other +flock, listener, fd [0-9]+ +$related" \
     "its child, and how it is related"
 matches "$(section "waiting for it")" " flock +$waiter root .* waits " "who waits"
 lacks "$(section "held by")" " $waiter " "who waits does not hold it"
