@@ -12,8 +12,8 @@
 #include "cli/supervisor.h"
 #include "probe/clear.h"
 #include "probe/probe.h"
-#include "service/recover.h"
-#include "service/runtime-dir.h"
+#include "recovery/recover.h"
+#include "runtime/runtime-dir.h"
 
 static int print_actions(const struct cli *cli, const char *subject, json_t *actions) {
     _cleanup_free_ char *shown = strdup(subject);

@@ -11,8 +11,8 @@
 #include "base/value.h"
 #include "cli/options.h"
 #include "control/methods.h"
-#include "service/recover.h"
-#include "service/runtime-dir.h"
+#include "recovery/recover.h"
+#include "runtime/runtime-dir.h"
 #include "service/service.h"
 
 static const char usage_text[] =

@@ -10,8 +10,8 @@
 #include "base/fd.h"
 #include "base/strlist.h"
 #include "base/value.h"
-#include "service/inspect.h"
-#include "service/state-file.h"
+#include "recovery/inspect.h"
+#include "runtime/state-file.h"
 
 #define QUICK_USEC (5 * USEC_PER_SEC)
 

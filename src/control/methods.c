@@ -8,7 +8,7 @@
 
 #include "base/value.h"
 #include "control/interface-text.h"
-#include "service/inspect.h"
+#include "recovery/inspect.h"
 #include "service/service.h"
 #include "service/status.h"
 

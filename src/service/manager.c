@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
-#include "service/runtime-dir.h"
+#include "runtime/runtime-dir.h"
 #include "service/service.h"
 
 struct service *manager_find(struct manager *manager, const char *name) {

@@ -4,12 +4,12 @@
 /* One service at run time: carries out what the table in state.c says. */
 
 #include "service/manager.h"
-#include "service/ready.h"
-#include "service/recover.h"
+#include "health/ready.h"
+#include "recovery/recover.h"
 #include "service/restart.h"
 #include "exec/spawn.h"
 #include "service/state.h"
-#include "service/state-file.h"
+#include "runtime/state-file.h"
 
 /* What a child needs until the outcome of its exec is known. */
 struct service_launch;

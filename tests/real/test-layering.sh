@@ -15,6 +15,8 @@ lock
 probe
 config
 exec
+runtime
+recovery health
 service
 control
 cli'

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/value.h"
-#include "service/recover-plan.h"
+#include "recovery/recover-plan.h"
 
 #include "suite.h"
 

@@ -24,7 +24,7 @@
 #include "base/strlist.h"
 #include "base/value.h"
 #include "service/manager.h"
-#include "service/runtime-dir.h"
+#include "runtime/runtime-dir.h"
 #include "service/service.h"
 
 #include "suite.h"

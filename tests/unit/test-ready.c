@@ -16,7 +16,7 @@
 
 #include "base/fd.h"
 #include "base/value.h"
-#include "service/ready.h"
+#include "health/ready.h"
 
 #include "suite.h"
 

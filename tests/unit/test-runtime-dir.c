@@ -14,7 +14,7 @@
 
 #include "base/fd.h"
 #include "base/value.h"
-#include "service/runtime-dir.h"
+#include "runtime/runtime-dir.h"
 
 #include "suite.h"
 

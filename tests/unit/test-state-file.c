@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "base/procfs.h"
 #include "base/value.h"
-#include "service/state-file.h"
+#include "runtime/state-file.h"
 
 #include "suite.h"
 

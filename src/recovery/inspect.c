@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/executable.h"
-#include "service/inspect.h"
+#include "recovery/inspect.h"
 
 #include <limits.h>
 #include <string.h>

@@ -7,7 +7,7 @@
  * and if the leftover is proven to be this service's. That it holds the lock proves nothing: a hostile
  * process can hand its descriptor to anybody (SCM_RIGHTS). */
 
-#include "service/inspect.h"
+#include "recovery/inspect.h"
 
 enum leftover_proof {
     PROOF_NONE,

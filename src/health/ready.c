@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "service/ready.h"
+#include "health/ready.h"
 
 #include <jansson.h>
 #include <string.h>

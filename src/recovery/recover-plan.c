@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "service/recover-plan.h"
+#include "recovery/recover-plan.h"
 
 #include <string.h>
 

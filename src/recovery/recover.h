@@ -6,8 +6,8 @@
  * time that a step returned, and steps again. The caller holds the service's own lock (NAME.lock). */
 
 #include "journal/event.h"
-#include "service/recover-plan.h"
-#include "service/state-file.h"
+#include "recovery/recover-plan.h"
+#include "runtime/state-file.h"
 
 struct recovery_watch;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "service/state-file.h"
+#include "runtime/state-file.h"
 
 #include <fcntl.h>
 #include <jansson.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "service/runtime-dir.h"
+#include "runtime/runtime-dir.h"
 
 #include <fcntl.h>
 #include <limits.h>
