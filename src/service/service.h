@@ -82,7 +82,6 @@ int service_watch_main(struct service *service, int pidfd, bool is_child);
 
 /* It could not even be forked or prepared: what follows is decided as after an exit. */
 void service_could_not_launch(struct service *service);
-void service_exit_decided(struct service *service, enum service_event event);
 
 /* -- service-launch.c: from the way being free to exec -- */
 void service_spawn(struct service *service);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files methods*.c share: one service's control socket and the calls that wait there. */
+
+#include "control/server.h"
+#include "recovery/recover.h"
+#include "service/service.h"
+
+/* What a call that waits is waiting for. */
+enum goal { GOAL_UP, GOAL_DOWN };
+
+struct waiting_call;
+struct clearing;
+
+struct answer_cache {
+    json_t *answer; /* owned; NULL: none */
+    uint64_t made_usec;
+};
+
+/* One service's socket. */
+struct endpoint {
+    struct control *control;
+    struct service *service;
+    struct control_server *server;
+    struct waiting_call *waiting;
+    struct clearing *clearing;
+    struct answer_cache status, probe;
+};
+
+struct control {
+    struct manager *manager;
+    struct endpoint *endpoints;
+    size_t n_endpoints;
+};
+
+/* -- methods.c -- */
+
+/* Tells the journal who asked for a change. */
+void endpoint_note_request(struct endpoint *endpoint, struct control_call *call);
+
+/* An error with what the interface promises beside its message: Held names the holders. */
+int endpoint_answer_error(struct control_call *call, const struct service *service, const struct err *err);
+json_t *endpoint_list_holders(const struct service *service);
+
+/* -- methods-wait.c -- */
+
+/* The parameters "block" and "timeoutUSec"; -EINVAL: *ret_wrong names the one that is wrong. */
+int endpoint_read_waiting(json_t *parameters, bool *ret_block, uint64_t *ret_timeout_usec,
+                          const char **ret_wrong);
+
+/* Answers the call when the goal is reached. A back-off that began after the call (more restarts than
+ * restarts_before) is a failure. */
+int endpoint_wait(struct endpoint *endpoint, struct control_call *call, enum goal goal,
+                  uint64_t restarts_before, uint64_t timeout_usec);
+
+/* The service's state changed: who waited for it is answered. */
+void endpoint_wake_waiting(struct endpoint *endpoint);
+void endpoint_end_waiting(struct endpoint *endpoint); /* all of them, without an answer */
+
+/* -- methods-clear.c -- */
+int endpoint_clear(struct control_call *call, json_t *parameters, void *userdata);
+void endpoint_end_clearing(struct endpoint *endpoint);

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Calls that are answered when a service has got where it was told to go. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/value.h"
+#include "control/endpoint.h"
+
+struct waiting_call {
+    struct control_call *call; /* a reference */
+    struct endpoint *endpoint;
+    enum goal goal;
+    uint64_t restarts_before; /* GOAL_UP: a back-off that began after the call is a failure */
+    sd_event_source *timer;
+    struct waiting_call *next;
+};
+
+static void unlink_waiting(struct waiting_call *waiting) {
+    struct waiting_call **link = &waiting->endpoint->waiting;
+
+    while (*link && *link != waiting)
+        link = &(*link)->next;
+    if (*link)
+        *link = waiting->next;
+}
+
+static void end_waiting(struct waiting_call *waiting) {
+    unlink_waiting(waiting);
+    control_call_set_gone(waiting->call, NULL, NULL);
+    sd_event_source_disable_unref(waiting->timer);
+    control_call_unref(waiting->call);
+    free(waiting);
+}
+
+static void on_gone(struct control_call *call, void *userdata) {
+    (void) call;
+    end_waiting(userdata);
+}
+
+static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct waiting_call *waiting = userdata;
+    const struct service *service = waiting->endpoint->service;
+    _cleanup_free_ char *text = NULL;
+
+    (void) source;
+    (void) usec;
+    if (asprintf(&text, "service %s is still %s; it goes on: see latchctl status %s", service->config->name,
+                 service_state_shown(service->state), service->config->name) < 0)
+        text = NULL;
+    (void) control_call_error(waiting->call, "Timeout", text, NULL);
+    end_waiting(waiting);
+    return 0;
+}
+
+static int answer_blocked(struct control_call *call, const struct service *service) {
+    struct err blocked = service->blocked; /* borrowed */
+
+    if (!blocked.name || strcmp(blocked.name, "Held") != 0)
+        blocked.name = "Blocked";
+    return endpoint_answer_error(call, service, &blocked);
+}
+
+static int answer_failed(struct control_call *call, const struct service *service) {
+    _cleanup_free_ char *text = NULL;
+    char how[96];
+
+    if (service->failure.message)
+        text = strdup(service->failure.message);
+    else if (asprintf(&text, "the daemon of service %s %s; its own messages: latchctl logs %s",
+                      service->config->name, exit_status_describe(&service->last_exit, how, sizeof how),
+                      service->config->name) < 0)
+        text = NULL;
+    return control_call_error(call, "Failed", text, NULL);
+}
+
+/* True when the call has been answered. */
+static bool try_answer(struct control_call *call, const struct service *service, enum goal goal,
+                       uint64_t restarts_before) {
+    if (goal == GOAL_DOWN) {
+        /* Down, or down and asked to start again by somebody else. */
+        if (service_state_has_main(service->state) || service->state == SERVICE_SWEEPING)
+            return false;
+        (void) control_call_reply(call, NULL);
+        return true;
+    }
+    switch (service->state) {
+    case SERVICE_RUNNING:
+        (void) control_call_reply(call, NULL);
+        return true;
+    case SERVICE_BLOCKED:
+        if (!service->blocked.message)
+            return false;
+        (void) answer_blocked(call, service);
+        return true;
+    case SERVICE_BACKOFF:
+        if (service->record.restarts == restarts_before)
+            return false;
+        (void) answer_failed(call, service);
+        return true;
+    case SERVICE_FAILED:
+        (void) answer_failed(call, service);
+        return true;
+    case SERVICE_STOPPED:
+        (void) control_call_error(call, "Failed", "it was stopped meanwhile", NULL);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* "block" and "timeoutUSec". */
+int endpoint_read_waiting(json_t *parameters, bool *ret_block, uint64_t *ret_timeout_usec,
+                          const char **ret_wrong) {
+    json_t *block = json_object_get(parameters, "block"),
+           *timeout = json_object_get(parameters, "timeoutUSec");
+
+    if (block && !json_is_boolean(block) && !json_is_null(block)) {
+        *ret_wrong = "block";
+        return -EINVAL;
+    }
+    if (timeout && !json_is_null(timeout) && (!json_is_integer(timeout) || json_integer_value(timeout) < 0)) {
+        *ret_wrong = "timeoutUSec";
+        return -EINVAL;
+    }
+    *ret_block = !json_is_false(block);
+    *ret_timeout_usec = json_is_integer(timeout) ? (uint64_t) json_integer_value(timeout) : USEC_INFINITY;
+    return 0;
+}
+
+/* Answers when the goal is reached. */
+int endpoint_wait(struct endpoint *endpoint, struct control_call *call, enum goal goal,
+                  uint64_t restarts_before, uint64_t timeout_usec) {
+    struct waiting_call *waiting;
+    int r;
+
+    if (try_answer(call, endpoint->service, goal, restarts_before))
+        return 0;
+    waiting = calloc(1, sizeof *waiting);
+    if (!waiting)
+        return -ENOMEM;
+    *waiting = (struct waiting_call){.call = control_call_ref(call),
+                                     .endpoint = endpoint,
+                                     .goal = goal,
+                                     .restarts_before = restarts_before,
+                                     .next = endpoint->waiting};
+    endpoint->waiting = waiting;
+    control_call_set_gone(call, on_gone, waiting);
+    if (timeout_usec == USEC_INFINITY)
+        return 0;
+    r = sd_event_add_time_relative(endpoint->control->manager->event, &waiting->timer, CLOCK_BOOTTIME,
+                                   timeout_usec, 1, on_timeout, waiting);
+    if (r < 0)
+        end_waiting(waiting);
+    return r < 0 ? r : 0;
+}
+
+void endpoint_wake_waiting(struct endpoint *endpoint) {
+    struct waiting_call *next;
+
+    for (struct waiting_call *waiting = endpoint->waiting; waiting; waiting = next) {
+        next = waiting->next;
+        if (try_answer(waiting->call, endpoint->service, waiting->goal, waiting->restarts_before))
+            end_waiting(waiting);
+    }
+}
+
+void endpoint_end_waiting(struct endpoint *endpoint) {
+    while (endpoint->waiting)
+        end_waiting(endpoint->waiting);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The daemon's end: watched for, read, told of, and what policy makes of it. */
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/value.h"
+#include "service/service-internal.h"
+
+/* Reaps, if it is ours to reap. */
+static void read_exit_status(struct service *service, struct exit_status *ret) {
+    siginfo_t info = {0};
+
+    *ret = (struct exit_status){0};
+    if (!service->main_is_child ||
+        waitid(P_PIDFD, (id_t) service->main_pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+        return;
+    *ret = (struct exit_status){.known = true, .code = info.si_code, .status = info.si_status};
+}
+
+static void add_exit_fields(const struct exit_status *exit, struct event_fields *fields) {
+    event_field_set(fields, "LATCHD_EXIT_CODE",
+                    exit->failed_to_execute    ? "not-executed"
+                    : !exit->known             ? "unknown"
+                    : exit->code == CLD_EXITED ? "exited"
+                    : exit->code == CLD_DUMPED ? "dumped"
+                                               : "killed");
+    if (exit->known)
+        event_field_add(fields, "LATCHD_EXIT_STATUS", "%d", exit->status);
+    else
+        event_field_set(fields, "LATCHD_EXIT_STATUS", "unknown");
+}
+
+static void report_exit(struct service *service, bool wanted) {
+    struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *text = NULL;
+    char how[96], ran[VALUE_FORMAT_MAX];
+
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_field_set(&fields, "LATCHD_DURATION",
+                    value_format_usec(now_usec(CLOCK_BOOTTIME) - service->main_since_usec, ran));
+    add_exit_fields(&service->last_exit, &fields);
+    if (asprintf(&text, "PID %d %s", (int) service->record.main.pid,
+                 exit_status_describe(&service->last_exit, how, sizeof how)) < 0)
+        return;
+    service_emit(service, wanted ? EVENT_SERVICE_STOPPED : EVENT_SERVICE_EXITED, &fields, text);
+}
+
+/* The daemon is gone, or never came to be: which event is that? */
+static enum service_event judge_exit(const struct service *service) {
+    if (service->start_timed_out) /* stopped by us, but a failure whatever its exit status says */
+        return service->config->restart == RESTART_NO ? SERVICE_ON_EXIT_FAILED : SERVICE_ON_EXIT_AGAIN;
+    if (service->stop_wanted)
+        return service->start_again ? SERVICE_ON_EXIT_RESTART : SERVICE_ON_EXIT_WANTED;
+    if (restart_wanted(service->config->restart, &service->last_exit))
+        return SERVICE_ON_EXIT_AGAIN;
+    return exit_status_is_clean(&service->last_exit) ? SERVICE_ON_EXIT_CLEAN : SERVICE_ON_EXIT_FAILED;
+}
+
+void service_main_exited(struct service *service) {
+    enum service_event event;
+
+    service->last_exit = (struct exit_status){0};
+    read_exit_status(service, &service->last_exit);
+    if (service->launch && service->stop_wanted)
+        service_launch_abandon(service); /* that it did not come to be is our own doing */
+    if (service->launch_failed || (service->launch && service_launch_finish(service) < 0))
+        service->last_exit.failed_to_execute = true;
+    service->last_exit_usec = now_usec(CLOCK_REALTIME);
+    if (!service->last_exit.failed_to_execute)
+        report_exit(service, service->stop_wanted);
+    event = judge_exit(service);
+
+    /* record.main stays: that this process is dead is what recovery goes by. */
+    service_end_probes(service);
+    service->main_source = sd_event_source_disable_unref(service->main_source);
+    service->main_pidfd = fd_close(service->main_pidfd);
+    service->stop_wanted = service->start_timed_out = false;
+    (void) service_arm_timer(service, USEC_INFINITY);
+    service_exit_decided(service, event);
+}
+
+void service_back_off(struct service *service) {
+    uint64_t now = now_usec(CLOCK_BOOTTIME),
+             ran = service->main_since_usec ? now - service->main_since_usec : 0;
+    struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *text = NULL;
+    char delay_text[VALUE_FORMAT_MAX], how[96];
+    bool limited;
+    uint64_t delay = restart_delay(service->config, &service->history, now, ran, &limited);
+
+    value_format_usec(delay, delay_text);
+    event_field_set(&fields, "LATCHD_DELAY", delay_text);
+    event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
+    event_field_add(&fields, "LATCHD_REASON", "it %s%s",
+                    exit_status_describe(&service->last_exit, how, sizeof how),
+                    limited ? ", too often for StartLimitBurst=" : "");
+    if (limited ? asprintf(&text, "Started too often (StartLimitBurst=%u): starting again in %s",
+                           service->config->start_limit_burst, delay_text) >= 0
+                : asprintf(&text, "Starting again in %s", delay_text) >= 0)
+        service_emit(service, EVENT_SERVICE_RESTART_SCHEDULED, &fields, text);
+    (void) service_arm_timer(service,
+                             delay); /* be it 0: not from in here, where a start that fails comes back */
+}
+
+void service_exit_decided(struct service *service, enum service_event event) {
+    if (event == SERVICE_ON_EXIT_FAILED) {
+        struct event_fields fields = {.n = 0};
+        char how[96];
+
+        event_field_add(&fields, "LATCHD_REASON", "it %s, and Restart= leaves it down then",
+                        exit_status_describe(&service->last_exit, how, sizeof how));
+        event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
+        add_exit_fields(&service->last_exit, &fields);
+        service_emit(service, EVENT_SERVICE_FAILED, &fields,
+                     "Failed, and Restart= leaves it down; once mended: latchctl start");
+    }
+    service_handle(service, event);
+}
+
+void service_could_not_launch(struct service *service) {
+    service->last_exit = (struct exit_status){.failed_to_execute = true};
+    service->last_exit_usec = now_usec(CLOCK_REALTIME);
+    service_exit_decided(service, judge_exit(service));
+}
+
+static int on_main_pidfd(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+    (void) source;
+    (void) fd;
+    (void) events;
+    service_main_exited(userdata);
+    return 0;
+}
+
+int service_watch_main(struct service *service, int pidfd, bool is_child) {
+    int r;
+
+    service->main_pidfd = pidfd;
+    service->main_is_child = is_child;
+    service->main_since_usec = now_usec(CLOCK_BOOTTIME);
+    r = sd_event_add_io(service->manager->event, &service->main_source, pidfd, EPOLLIN, on_main_pidfd,
+                        service);
+    return r;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files service-*.c share and nobody else needs: the actions of the state table, and the steps
+ * behind them. */
+
+#include "service/service.h"
+
+/* Reports an event about this service; the text is taken as it is. */
+void service_emit(struct service *service, enum event_id id, const struct event_fields *fields,
+                  const char *text);
+
+/* -- service-recovery.c: the actions recover and sweep -- */
+void service_recover(struct service *service);
+void service_begin_sweep(struct service *service);
+void service_sweep(struct service *service);
+
+/* Forgets the recovery under way, and whom it watched. */
+void service_stop_recovery(struct service *service);
+
+/* -- service-stop.c: the actions terminate and kill -- */
+void service_terminate(struct service *service, bool force);
+
+/* -- service-reload.c: the action reload -- */
+void service_reload(struct service *service);
+
+/* -- service-exit.c: what follows from the daemon's end -- */
+
+/* The action back-off: reckons the delay, tells of it, arms the timer. */
+void service_back_off(struct service *service);
+void service_exit_decided(struct service *service, enum service_event event);
