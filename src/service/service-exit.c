@@ -49,7 +49,7 @@ static void report_exit(struct service *service, bool wanted) {
 
 /* The daemon is gone, or never came to be: which event is that? */
 static enum service_event judge_exit(const struct service *service) {
-    if (service->start_timed_out) /* stopped by us, but a failure whatever its exit status says */
+    if (service->end_is_failure) /* stopped by us, but a failure whatever its exit status says */
         return service->config->restart == RESTART_NO ? SERVICE_ON_EXIT_FAILED : SERVICE_ON_EXIT_AGAIN;
     if (service->stop_wanted)
         return service->start_again ? SERVICE_ON_EXIT_RESTART : SERVICE_ON_EXIT_WANTED;
@@ -76,7 +76,7 @@ void service_main_exited(struct service *service) {
     service_end_probes(service);
     service->main_source = sd_event_source_disable_unref(service->main_source);
     service->main_pidfd = fd_close(service->main_pidfd);
-    service->stop_wanted = service->start_timed_out = false;
+    service->stop_wanted = service->end_is_failure = false;
     (void) service_arm_timer(service, USEC_INFINITY);
     service_exit_decided(service, event);
 }

@@ -18,8 +18,11 @@ void service_sweep(struct service *service);
 /* Forgets the recovery under way, and whom it watched. */
 void service_stop_recovery(struct service *service);
 
-/* -- service-stop.c: the actions terminate and kill -- */
+/* -- service-stop.c: the actions terminate, kill and abort -- */
 void service_terminate(struct service *service, bool force);
+
+/* The action abort: SIGABRT, for a core of what hung; SIGKILL follows after TimeoutStopSec=. */
+void service_abort(struct service *service);
 
 /* -- service-reload.c: the action reload -- */
 void service_reload(struct service *service);

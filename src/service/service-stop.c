@@ -33,3 +33,18 @@ void service_terminate(struct service *service, bool force) {
     (void) terminate_signal(service->main_pidfd, number);
     (void) service_arm_timer(service, service->config->timeout_stop_usec);
 }
+
+void service_abort(struct service *service) {
+    struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *text = NULL;
+
+    service->stop_wanted = true;
+    service_end_probes(service);
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_field_set(&fields, "LATCHD_SIGNAL", "SIGABRT");
+    if (asprintf(&text, "Ending PID %d with SIGABRT, which leaves a core where LimitCORE= has room for one",
+                 (int) service->record.main.pid) >= 0)
+        service_emit(service, EVENT_SERVICE_STOPPING, &fields, text);
+    (void) terminate_signal(service->main_pidfd, SIGABRT);
+    (void) service_arm_timer(service, service->config->timeout_stop_usec);
+}

@@ -99,9 +99,11 @@ static void remember(struct service *service, enum service_event event,
 
     if (service->state == SERVICE_STARTING && event == SERVICE_ON_TIMEOUT) {
         report_start_timeout(service);
-        service->start_timed_out = true;
-    } else if (asked && service->state == SERVICE_STOPPING)
-        service->start_timed_out = false; /* what follows its end has been asked for anew */
+        service->end_is_failure = true;
+    } else if (transition->action == SERVICE_DO_ABORT)
+        service->end_is_failure = true;
+    else if (asked && service->state == SERVICE_STOPPING)
+        service->end_is_failure = false; /* what follows its end has been asked for anew */
     if (event == SERVICE_ON_STOP || event == SERVICE_ON_EXIT_RESTART)
         service->start_again = false;
     else if (event == SERVICE_ON_RESTART && transition->next == SERVICE_STOPPING)
@@ -126,6 +128,9 @@ static void carry_out(struct service *service, enum service_action action, enum 
         break;
     case SERVICE_DO_KILL:
         service_terminate(service, true);
+        break;
+    case SERVICE_DO_ABORT:
+        service_abort(service);
         break;
     case SERVICE_DO_RELOAD:
         service_reload(service);
@@ -196,6 +201,7 @@ struct service *service_free(struct service *service) {
     if (!service)
         return NULL;
     service_end_probes(service);
+    service_health_free(service);
     sd_event_source_disable_unref(service->timer);
     sd_event_source_disable_unref(service->main_source);
     sd_event_source_disable_unref(service->launch_source);

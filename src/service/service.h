@@ -14,6 +14,9 @@
 /* What a child needs until the outcome of its exec is known. */
 struct service_launch;
 
+/* What is known of the daemon's health (service-health.c). */
+struct service_health;
+
 struct service {
     struct manager *manager;       /* borrowed */
     struct service_config *config; /* owned */
@@ -23,7 +26,8 @@ struct service {
     uint64_t state_since_usec;    /* CLOCK_REALTIME */
     bool start_again;             /* when it has stopped */
     bool stop_wanted;             /* its end will be our doing */
-    bool start_timed_out;         /* it is being stopped since it did not become ready: a failure */
+    bool end_is_failure; /* it is being stopped since it was never ready, or hung: a failure whatever its exit
+                          status */
     struct service_record record; /* as in NAME.state; record.main.pid 0: no daemon */
     uint64_t main_since_usec;     /* CLOCK_BOOTTIME */
     int main_pidfd;               /* -EBADF: no daemon */
@@ -43,6 +47,8 @@ struct service {
     size_t n_probes;
     unsigned probes_pending;
     uint64_t *answer_usec; /* one a configured socket; 0: not asked yet */
+
+    struct service_health *health; /* NULL: nothing to remember */
 
     sd_event_source *timer; /* the state's: start, stop, back-off, next recovery step */
     struct restart_history history;
@@ -107,6 +113,19 @@ int service_new_invocation_id(char ret[static 33]);
 void service_executed(struct service *service); /* exec succeeded (or an adopted daemon was found running) */
 int service_begin_probes(struct service *service);
 void service_end_probes(struct service *service);
+
+/* -- service-health.c: probes and watchdog of a daemon that runs -- */
+
+/* The daemon said WATCHDOG=1. */
+void service_watchdog_ping(struct service *service);
+
+/* The daemon said WATCHDOG_USEC=: from now on that counts, not WatchdogSec=. USEC_INFINITY, 0: no watchdog. */
+void service_watchdog_set(struct service *service, uint64_t usec);
+
+/* The daemon said WATCHDOG=trigger: it takes itself for hung. */
+void service_watchdog_trigger(struct service *service);
+
+void service_health_free(struct service *service);
 
 /* Arms the state's one timer; USEC_INFINITY: none. */
 int service_arm_timer(struct service *service, uint64_t delay_usec);

@@ -28,6 +28,7 @@ static const char *const service_event_names[SERVICE_EVENT_MAX] = {
     [SERVICE_ON_EXIT_RESTART] = "exit-restart",
     [SERVICE_ON_SWEPT] = "swept",
     [SERVICE_ON_TIMEOUT] = "timeout",
+    [SERVICE_ON_HUNG] = "hung",
 };
 STRTAB_DEFINE(service_event, enum service_event, service_event_names, SERVICE_EVENT_MAX)
 
@@ -43,6 +44,7 @@ static const char *const service_action_names[SERVICE_ACTION_MAX] = {
     [SERVICE_DO_ABANDON] = "abandon",
     [SERVICE_DO_START_AGAIN] = "start-again",
     [SERVICE_DO_START_NO_MORE] = "start-no-more",
+    [SERVICE_DO_ABORT] = "abort",
 };
 STRTAB_DEFINE(service_action, enum service_action, service_action_names, SERVICE_ACTION_MAX)
 
@@ -89,6 +91,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_AGAIN]  = TO(BACKOFF,    BACK_OFF),
         [SERVICE_ON_EXIT_CLEAN]  = TO(STOPPED,    ABANDON),
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
+        [SERVICE_ON_HUNG]        = TO(STOPPING,   ABORT),
     },
     [SERVICE_RELOADING] = {
         [SERVICE_ON_STOP]        = TO(STOPPING,   TERMINATE),
@@ -99,6 +102,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_CLEAN]  = TO(STOPPED,    ABANDON),
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
         [SERVICE_ON_TIMEOUT]     = TO(RUNNING,    NOTHING),
+        [SERVICE_ON_HUNG]        = TO(STOPPING,   ABORT),
     },
     [SERVICE_STOPPING] = {
         [SERVICE_ON_START]       = TO(STOPPING,   START_AGAIN),

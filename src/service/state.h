@@ -43,6 +43,7 @@ enum service_event {
     SERVICE_ON_EXIT_RESTART, /* the same, and a start is to follow */
     SERVICE_ON_SWEPT,        /* nothing of the daemon is left, or what is left is not ours to end */
     SERVICE_ON_TIMEOUT,      /* the state's timer ran out */
+    SERVICE_ON_HUNG,         /* it lives, and does not do what it is there for; policy ends it */
     SERVICE_EVENT_MAX,
 };
 STRTAB_DECLARE(service_event, enum service_event);
@@ -59,6 +60,7 @@ enum service_action {
     SERVICE_DO_ABANDON,       /* drop timers and watches: there is no daemon */
     SERVICE_DO_START_AGAIN,   /* remember that a start follows the stop that is under way */
     SERVICE_DO_START_NO_MORE, /* forget that */
+    SERVICE_DO_ABORT,         /* SIGABRT, then wait TimeoutStopSec= */
     SERVICE_ACTION_MAX,
 };
 STRTAB_DECLARE(service_action, enum service_action);

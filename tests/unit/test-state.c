@@ -33,6 +33,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_STOPPED, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_STOPPED, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_STOPPED, SERVICE_DO_NOTHING},
+        [SERVICE_ON_HUNG] = {SERVICE_STOPPED, SERVICE_DO_NOTHING},
     },
     [SERVICE_RECOVERING] = {
         [SERVICE_ON_START] = {SERVICE_RECOVERING, SERVICE_DO_NOTHING},
@@ -51,6 +52,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_RECOVERING, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_RECOVERING, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_RECOVERING, SERVICE_DO_RECOVER},
+        [SERVICE_ON_HUNG] = {SERVICE_RECOVERING, SERVICE_DO_NOTHING},
     },
     [SERVICE_BLOCKED] = {
         [SERVICE_ON_START] = {SERVICE_RECOVERING, SERVICE_DO_RECOVER},
@@ -69,6 +71,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_BLOCKED, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_BLOCKED, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_RECOVERING, SERVICE_DO_RECOVER},
+        [SERVICE_ON_HUNG] = {SERVICE_BLOCKED, SERVICE_DO_NOTHING},
     },
     [SERVICE_STARTING] = {
         [SERVICE_ON_START] = {SERVICE_STARTING, SERVICE_DO_NOTHING},
@@ -87,6 +90,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_STARTING, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_STARTING, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_STOPPING, SERVICE_DO_TERMINATE},
+        [SERVICE_ON_HUNG] = {SERVICE_STARTING, SERVICE_DO_NOTHING},
     },
     [SERVICE_RUNNING] = {
         [SERVICE_ON_START] = {SERVICE_RUNNING, SERVICE_DO_NOTHING},
@@ -105,6 +109,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_RUNNING, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_RUNNING, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_RUNNING, SERVICE_DO_NOTHING},
+        [SERVICE_ON_HUNG] = {SERVICE_STOPPING, SERVICE_DO_ABORT},
     },
     [SERVICE_RELOADING] = {
         [SERVICE_ON_START] = {SERVICE_RELOADING, SERVICE_DO_NOTHING},
@@ -123,6 +128,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_RELOADING, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_RELOADING, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_RUNNING, SERVICE_DO_NOTHING},
+        [SERVICE_ON_HUNG] = {SERVICE_STOPPING, SERVICE_DO_ABORT},
     },
     [SERVICE_STOPPING] = {
         [SERVICE_ON_START] = {SERVICE_STOPPING, SERVICE_DO_START_AGAIN},
@@ -141,6 +147,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_RECOVERING, SERVICE_DO_RECOVER},
         [SERVICE_ON_SWEPT] = {SERVICE_STOPPING, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_STOPPING, SERVICE_DO_KILL},
+        [SERVICE_ON_HUNG] = {SERVICE_STOPPING, SERVICE_DO_NOTHING},
     },
     [SERVICE_SWEEPING] = {
         [SERVICE_ON_START] = {SERVICE_RECOVERING, SERVICE_DO_RECOVER},
@@ -159,6 +166,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_SWEEPING, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_STOPPED, SERVICE_DO_ABANDON},
         [SERVICE_ON_TIMEOUT] = {SERVICE_SWEEPING, SERVICE_DO_SWEEP},
+        [SERVICE_ON_HUNG] = {SERVICE_SWEEPING, SERVICE_DO_NOTHING},
     },
     [SERVICE_BACKOFF] = {
         [SERVICE_ON_START] = {SERVICE_RECOVERING, SERVICE_DO_RECOVER},
@@ -177,6 +185,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_BACKOFF, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_BACKOFF, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_RECOVERING, SERVICE_DO_RECOVER},
+        [SERVICE_ON_HUNG] = {SERVICE_BACKOFF, SERVICE_DO_NOTHING},
     },
     [SERVICE_FAILED] = {
         [SERVICE_ON_START] = {SERVICE_RECOVERING, SERVICE_DO_RECOVER},
@@ -195,6 +204,7 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
         [SERVICE_ON_EXIT_RESTART] = {SERVICE_FAILED, SERVICE_DO_NOTHING},
         [SERVICE_ON_SWEPT] = {SERVICE_FAILED, SERVICE_DO_NOTHING},
         [SERVICE_ON_TIMEOUT] = {SERVICE_FAILED, SERVICE_DO_NOTHING},
+        [SERVICE_ON_HUNG] = {SERVICE_FAILED, SERVICE_DO_NOTHING},
     },
 };
 /* clang-format on */
@@ -203,11 +213,11 @@ static const struct service_transition expected[SERVICE_STATE_MAX][SERVICE_EVENT
 static const char *const events[SERVICE_EVENT_MAX] = {
     "start",       "stop",         "restart", "reload",     "way-clear",  "way-waits",
     "way-blocked", "ready",        "adopted", "exit-again", "exit-clean", "exit-failed",
-    "exit-wanted", "exit-restart", "swept",   "timeout",
+    "exit-wanted", "exit-restart", "swept",   "timeout",    "hung",
 };
 static const char *const actions[SERVICE_ACTION_MAX] = {
     "nothing", "recover",  "spawn",   "terminate",   "kill",          "reload",
-    "sweep",   "back-off", "abandon", "start-again", "start-no-more",
+    "sweep",   "back-off", "abandon", "start-again", "start-no-more", "abort",
 };
 
 START_TEST(every_cell) {
@@ -305,12 +315,12 @@ START_TEST(daemons_neither_appear_nor_vanish) {
                 ck_assert_msg(before && !after, "%s survives %s",
                               service_state_to_string((enum service_state) s), what);
             if (to.action == SERVICE_DO_TERMINATE || to.action == SERVICE_DO_KILL ||
-                to.action == SERVICE_DO_RELOAD)
+                to.action == SERVICE_DO_RELOAD || to.action == SERVICE_DO_ABORT)
                 ck_assert_msg(before && after, "%s: a signal to nobody", what);
             if (to.action == SERVICE_DO_SPAWN || to.action == SERVICE_DO_RECOVER ||
                 to.action == SERVICE_DO_BACK_OFF)
                 ck_assert_msg(!before || exit, "%s: a second daemon", what);
-            if (to.action == SERVICE_DO_TERMINATE)
+            if (to.action == SERVICE_DO_TERMINATE || to.action == SERVICE_DO_ABORT)
                 ck_assert_int_eq(to.next, SERVICE_STOPPING);
             if (to.action == SERVICE_DO_BACK_OFF)
                 ck_assert_int_eq(to.next, SERVICE_BACKOFF);
