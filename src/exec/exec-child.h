@@ -27,6 +27,8 @@ struct exec_plan {
     int oom_score_adjust;
     bool no_new_privileges;
     bool new_session; /* not for exec_become(): a process group leader cannot */
+    int cgroup_fd;    /* the directory of the cgroup that the child is born into; -EBADF: ours. Not for
+                       * exec_become() */
 
     const struct rlimits_planned *rlimits; /* NULL: unchanged */
     const struct credentials *credentials; /* NULL: unchanged */
@@ -45,7 +47,7 @@ struct exec_plan {
 };
 
 #define EXEC_PID_SIZE 12 /* a pid_t in decimal, and NUL */
-#define EXEC_PLAN_INIT ((struct exec_plan){.stdout_fd = -EBADF, .stderr_fd = -EBADF})
+#define EXEC_PLAN_INIT ((struct exec_plan){.cgroup_fd = -EBADF, .stdout_fd = -EBADF, .stderr_fd = -EBADF})
 
 /* The child's whole life after fork(2). First of all it lets go of every descriptor that the plan does not
  * name: a flock(2) belongs to the open file description and would survive the supervisor in this copy. Then
