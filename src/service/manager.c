@@ -81,9 +81,9 @@ static int on_child_signal(sd_event_source *source, const struct signalfd_siginf
 /* Which of several services an administrator has to hear of first. */
 static int urgency(enum service_state state) {
     static const int urgencies[SERVICE_STATE_MAX] = {
-        [SERVICE_RUNNING] = 0,  [SERVICE_RELOADING] = 1, [SERVICE_STOPPED] = 2,
-        [SERVICE_STOPPING] = 3, [SERVICE_STARTING] = 4,  [SERVICE_RECOVERING] = 5,
-        [SERVICE_BACKOFF] = 6,  [SERVICE_FAILED] = 7,    [SERVICE_BLOCKED] = 8,
+        [SERVICE_RUNNING] = 0,  [SERVICE_RELOADING] = 1,  [SERVICE_STOPPED] = 2, [SERVICE_STOPPING] = 3,
+        [SERVICE_STARTING] = 4, [SERVICE_RECOVERING] = 5, [SERVICE_BACKOFF] = 6, [SERVICE_FAILED] = 7,
+        [SERVICE_BLOCKED] = 8,  [SERVICE_WAITING] = 4,
     };
 
     return urgencies[state];

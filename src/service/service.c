@@ -161,6 +161,8 @@ void service_handle(struct service *service, enum service_event event) {
     struct service_transition transition = service_next(before, event);
     uint64_t since_usec = service->state_since_usec;
 
+    if (transition.action == SERVICE_DO_WAIT) /* there is nothing to wait for: nobody sees it wait */
+        transition = service_next(transition.next, SERVICE_ON_TURN);
     remember(service, event, &transition);
     set_state(service, transition.next);
     if (transition.next == SERVICE_RUNNING && before != SERVICE_RUNNING) {

@@ -7,7 +7,7 @@ static const char *const service_state_names[SERVICE_STATE_MAX] = {
     [SERVICE_STOPPED] = "stopped",   [SERVICE_RECOVERING] = "recovering", [SERVICE_BLOCKED] = "blocked",
     [SERVICE_STARTING] = "starting", [SERVICE_RUNNING] = "running",       [SERVICE_RELOADING] = "reloading",
     [SERVICE_STOPPING] = "stopping", [SERVICE_SWEEPING] = "sweeping",     [SERVICE_BACKOFF] = "backoff",
-    [SERVICE_FAILED] = "failed",
+    [SERVICE_FAILED] = "failed",     [SERVICE_WAITING] = "waiting",
 };
 STRTAB_DEFINE(service_state, enum service_state, service_state_names, SERVICE_STATE_INVALID)
 
@@ -29,6 +29,8 @@ static const char *const service_event_names[SERVICE_EVENT_MAX] = {
     [SERVICE_ON_SWEPT] = "swept",
     [SERVICE_ON_TIMEOUT] = "timeout",
     [SERVICE_ON_HUNG] = "hung",
+    [SERVICE_ON_TURN] = "turn",
+    [SERVICE_ON_UNMET] = "unmet",
 };
 STRTAB_DEFINE(service_event, enum service_event, service_event_names, SERVICE_EVENT_MAX)
 
@@ -45,6 +47,7 @@ static const char *const service_action_names[SERVICE_ACTION_MAX] = {
     [SERVICE_DO_START_AGAIN] = "start-again",
     [SERVICE_DO_START_NO_MORE] = "start-no-more",
     [SERVICE_DO_ABORT] = "abort",
+    [SERVICE_DO_WAIT] = "wait",
 };
 STRTAB_DEFINE(service_action, enum service_action, service_action_names, SERVICE_ACTION_MAX)
 
@@ -58,8 +61,8 @@ struct cell {
 
 static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
     [SERVICE_STOPPED] = {
-        [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
-        [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_START]       = TO(WAITING,    WAIT),
+        [SERVICE_ON_RESTART]     = TO(WAITING,    WAIT),
         [SERVICE_ON_ADOPTED]     = TO(STARTING,   NOTHING),
     },
     [SERVICE_RECOVERING] = {
@@ -68,12 +71,14 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_WAY_WAITS]   = TO(RECOVERING, NOTHING),
         [SERVICE_ON_WAY_BLOCKED] = TO(BLOCKED,    NOTHING),
         [SERVICE_ON_TIMEOUT]     = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_UNMET]       = TO(SWEEPING,   SWEEP),
     },
     [SERVICE_BLOCKED] = {
         [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
         [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
         [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
         [SERVICE_ON_TIMEOUT]     = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_UNMET]       = TO(SWEEPING,   SWEEP),
     },
     [SERVICE_STARTING] = {
         [SERVICE_ON_STOP]        = TO(STOPPING,   TERMINATE),
@@ -83,6 +88,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_CLEAN]  = TO(STOPPED,    ABANDON),
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
         [SERVICE_ON_TIMEOUT]     = TO(STOPPING,   TERMINATE),
+        [SERVICE_ON_UNMET]       = TO(STOPPING,   TERMINATE),
     },
     [SERVICE_RUNNING] = {
         [SERVICE_ON_STOP]        = TO(STOPPING,   TERMINATE),
@@ -92,6 +98,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_CLEAN]  = TO(STOPPED,    ABANDON),
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
         [SERVICE_ON_HUNG]        = TO(STOPPING,   ABORT),
+        [SERVICE_ON_UNMET]       = TO(STOPPING,   TERMINATE),
     },
     [SERVICE_RELOADING] = {
         [SERVICE_ON_STOP]        = TO(STOPPING,   TERMINATE),
@@ -103,6 +110,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
         [SERVICE_ON_TIMEOUT]     = TO(RUNNING,    NOTHING),
         [SERVICE_ON_HUNG]        = TO(STOPPING,   ABORT),
+        [SERVICE_ON_UNMET]       = TO(STOPPING,   TERMINATE),
     },
     [SERVICE_STOPPING] = {
         [SERVICE_ON_START]       = TO(STOPPING,   START_AGAIN),
@@ -113,24 +121,30 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_CLEAN]  = TO(STOPPED,    ABANDON),
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
         [SERVICE_ON_EXIT_WANTED] = TO(SWEEPING,   SWEEP),
-        [SERVICE_ON_EXIT_RESTART] = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_EXIT_RESTART] = TO(WAITING,    WAIT),
     },
     [SERVICE_SWEEPING] = {
-        [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
-        [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_START]       = TO(WAITING,    WAIT),
+        [SERVICE_ON_RESTART]     = TO(WAITING,    WAIT),
         [SERVICE_ON_SWEPT]       = TO(STOPPED,    ABANDON),
         [SERVICE_ON_TIMEOUT]     = TO(SWEEPING,   SWEEP),
     },
     [SERVICE_BACKOFF] = {
-        [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
-        [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_START]       = TO(WAITING,    WAIT),
+        [SERVICE_ON_RESTART]     = TO(WAITING,    WAIT),
         [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
-        [SERVICE_ON_TIMEOUT]     = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_TIMEOUT]     = TO(WAITING,    WAIT),
+        [SERVICE_ON_UNMET]       = TO(SWEEPING,   SWEEP),
     },
     [SERVICE_FAILED] = {
-        [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
-        [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_START]       = TO(WAITING,    WAIT),
+        [SERVICE_ON_RESTART]     = TO(WAITING,    WAIT),
         [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
+    },
+    [SERVICE_WAITING] = {
+        [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
+        [SERVICE_ON_TURN]        = TO(RECOVERING, RECOVER),
+        [SERVICE_ON_UNMET]       = TO(FAILED,     ABANDON),
     },
 };
 /* clang-format on */
@@ -143,7 +157,9 @@ struct service_transition service_next(enum service_state state, enum service_ev
 }
 
 const char *service_state_shown(enum service_state state) {
-    return service_state_to_string(state == SERVICE_SWEEPING ? SERVICE_STOPPING : state);
+    return service_state_to_string(state == SERVICE_SWEEPING  ? SERVICE_STOPPING
+                                   : state == SERVICE_WAITING ? SERVICE_STARTING
+                                                              : state);
 }
 
 bool service_state_has_main(enum service_state state) {

@@ -21,6 +21,7 @@ enum service_state {
                        */
     SERVICE_BACKOFF,  /* waiting until the next try */
     SERVICE_FAILED,
+    SERVICE_WAITING, /* a start has to wait for other services (After=). People are told "starting" */
     SERVICE_STATE_MAX,
     SERVICE_STATE_INVALID = -EINVAL,
 };
@@ -44,6 +45,8 @@ enum service_event {
     SERVICE_ON_SWEPT,        /* nothing of the daemon is left, or what is left is not ours to end */
     SERVICE_ON_TIMEOUT,      /* the state's timer ran out */
     SERVICE_ON_HUNG,         /* it lives, and does not do what it is there for; policy ends it */
+    SERVICE_ON_TURN,         /* no other service has to be waited for any more */
+    SERVICE_ON_UNMET,        /* what it requires (Requires=) is down and stays down */
     SERVICE_EVENT_MAX,
 };
 STRTAB_DECLARE(service_event, enum service_event);
@@ -61,6 +64,7 @@ enum service_action {
     SERVICE_DO_START_AGAIN,   /* remember that a start follows the stop that is under way */
     SERVICE_DO_START_NO_MORE, /* forget that */
     SERVICE_DO_ABORT,         /* SIGABRT, then wait TimeoutStopSec= */
+    SERVICE_DO_WAIT,          /* for the services that come before it; where there are none: the event turn */
     SERVICE_ACTION_MAX,
 };
 STRTAB_DECLARE(service_action, enum service_action);
@@ -73,7 +77,7 @@ struct service_transition {
 /* What follows. An event that means nothing in a state leaves it as it is and does nothing. */
 struct service_transition service_next(enum service_state state, enum service_event event);
 
-/* The word for people and programs: that of the contract, which knows no "sweeping". */
+/* The word for people and programs: that of the contract, which knows neither "sweeping" nor "waiting". */
 const char *service_state_shown(enum service_state state);
 
 /* Whether there is a daemon process in that state. */
