@@ -210,6 +210,9 @@ static void write_exec_advice(const struct exec_plan *plan, int error, char buff
     case ETXTBSY:
         strcpy(buffer, "somebody has it open for writing; try again when its installation is complete");
         return;
+    case ELOOP:
+        strcpy(buffer, "its symbolic links lead in a circle; install the program, or correct ExecStart=");
+        return;
     default:
         strcpy(buffer, "see execve(2)");
     }

@@ -59,18 +59,21 @@ static json_t *limits_to_json(const struct service *service, bool has_main) {
 
 static json_t *last_exit_to_json(const struct service *service) {
     const struct exit_status *exit = &service->last_exit;
-    bool by_signal = exit->known && exit->code != CLD_EXITED;
+    bool executed =
+        exit->known && !exit->failed_to_execute; /* else what is known is how our own child ended */
+    bool by_signal = executed && exit->code != CLD_EXITED;
     char how[96];
 
     if (service->last_exit_usec == 0)
         return json_null();
     /* clang-format off */
     return json_pack("{s:o, s:o, s:o, s:s, s:I}",
-                     "code", exit->known ? json_string(exit->code == CLD_EXITED   ? "exited"
-                                                       : exit->code == CLD_DUMPED ? "dumped"
-                                                                                  : "killed")
-                                         : json_null(),
-                     "status", exit->known && !by_signal ? json_integer(exit->status) : json_null(),
+                     "code", exit->failed_to_execute ? json_string("not-executed")
+                             : executed ? json_string(exit->code == CLD_EXITED   ? "exited"
+                                                      : exit->code == CLD_DUMPED ? "dumped"
+                                                                                 : "killed")
+                                        : json_null(),
+                     "status", executed && !by_signal ? json_integer(exit->status) : json_null(),
                      "signal", by_signal ? json_integer(exit->status) : json_null(),
                      "text", exit_status_describe(exit, how, sizeof how),
                      "atUSec", (json_int_t) service->last_exit_usec);
