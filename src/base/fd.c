@@ -83,6 +83,15 @@ int fd_write_all(int fd, const void *data, size_t size) {
     return 0;
 }
 
+/* A directory that somebody made in the file's place goes to ".NAME.aside": it may have something in it. */
+static int move_aside(int dir_fd, const char *name) {
+    _cleanup_free_ char *aside = NULL;
+
+    if (asprintf(&aside, ".%s.aside", name) < 0)
+        return -ENOMEM;
+    return renameat2(dir_fd, name, dir_fd, aside, RENAME_NOREPLACE) < 0 ? -errno : 0;
+}
+
 int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *data, size_t size) {
     _cleanup_free_ char *temporary = NULL;
     _cleanup_close_ int fd = -EBADF;
@@ -97,7 +106,9 @@ int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *da
     r = fd_write_all(fd, data, size);
     if (r >= 0 && fchmod(fd, mode) < 0)
         r = -errno;
-    if (r >= 0 && renameat(dir_fd, temporary, dir_fd, name) < 0)
+    if (r >= 0 && renameat(dir_fd, temporary, dir_fd, name) < 0 &&
+        (errno != EISDIR || move_aside(dir_fd, name) < 0 ||
+         renameat(dir_fd, temporary, dir_fd, name) < 0))
         r = -errno;
     if (r < 0)
         (void) unlinkat(dir_fd, temporary, 0);

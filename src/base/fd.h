@@ -37,7 +37,7 @@ int fd_write_all(int fd, const void *data, size_t size);
 
 /* Replaces dir_fd/name as a whole: a temporary file beside it, ".NAME.new", is written and renamed over it.
  * That name is always the same, so that writers who are killed leave one file at most: there may be one
- * writer at a time (who has a lock). */
+ * writer at a time (who has a lock). A directory in its place is moved aside, to ".NAME.aside". */
 int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *data, size_t size);
 
 /* Opens the directory dir_fd/path for reading. Owned by the caller (_cleanup_closedir_). */

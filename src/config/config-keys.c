@@ -12,7 +12,7 @@
 #define C_TYPE(name, c_type) typedef c_type config_type_##name##_field;
 CONFIG_TYPES(C_TYPE)
 #undef C_TYPE
-#define KEY(section, name, type, field, initial, help)                                                       \
+#define KEY(section, name, counts, type, field, initial, help)                                               \
     static_assert(__builtin_types_compatible_p(__typeof__(((OBJECT_##section *) NULL)->field),               \
                                                config_type_##type##_field),                                  \
                   #name " and its field disagree");
@@ -20,8 +20,15 @@ CONFIG_TYPES(C_TYPE)
 #undef KEY
 
 const struct config_key config_keys[] = {
-#define KEY(section, name, type, field, initial, help)                                                       \
-    {CONFIG_SECTION_##section, #name, &config_type_##type, offsetof(OBJECT_##section, field), initial, help},
+#define KEY(section, name, counts, type, field, initial, help)                                               \
+    {CONFIG_SECTION_##section,                                                                               \
+     #name,                                                                                                  \
+     CONFIG_COUNTS_##counts,                                                                                 \
+     &config_type_##type,                                                                                    \
+     offsetof(OBJECT_##section, field),                                                                      \
+     sizeof(config_type_##type##_field),                                                                     \
+     initial,                                                                                                \
+     help},
 #include "config/config-keys.def"
 #undef KEY
 };

@@ -32,11 +32,18 @@ struct config_type {
     void (*print)(struct text *text, const struct config_key *key, const void *object, const void *field);
 };
 
+/* From when on a value counts that was read while the daemon runs. */
+enum config_counts {
+    CONFIG_COUNTS_LIVE,  /* at once: latchd itself goes by it */
+    CONFIG_COUNTS_START, /* from the next start: the daemon was started with it, or holds it */
+};
+
 struct config_key {
     enum config_section section;
     const char *name;
+    enum config_counts counts;
     const struct config_type *type;
-    size_t offset;       /* of the field in its object */
+    size_t offset, size; /* of the field in its object */
     const char *initial; /* value without an assignment; NULL: zero */
     const char *help;    /* one line */
 };

@@ -232,3 +232,11 @@ int service_config_expand_argv(char *const words[], char *const environment[], c
 /* Writes the effective configuration in the syntax of the files, what the kind added included.
  * Returns 0, -ENOMEM, or -EIO when the stream failed. */
 int service_config_dump(const struct service_config *config, FILE *file);
+
+/* The same for a machine, and short: what differs from the initial values. As NAME.state has it, for a latchd that
+ * comes after us. *ret is the caller's. 0 or -ENOMEM. */
+int service_config_record(const struct service_config *config, char **ret);
+
+/* Reads that back. Nothing is looked up, checked or filled in: it was all that when it was written, and may be
+ * different by now. -EBADMSG: it makes no sense to this version. */
+int service_config_from_record(const char *name, const char *text, struct service_config **ret);

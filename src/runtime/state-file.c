@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -13,7 +14,93 @@
 #include "base/value.h"
 
 #define STATE_FILE_MAX (64 * 1024)
-#define STATE_FILE_SCHEMA 1
+#define CONFIG_MAX (16 * 1024) /* escaped it is longer; one beyond that is left out */
+
+enum field_type {
+    FIELD_COUNT, /* uint64_t; what is beyond a JSON integer is written as the largest */
+    FIELD_FLAG,  /* bool */
+    FIELD_WORD,  /* char[]: small letters, digits and hyphens */
+};
+
+/* What a file may lack, and more so an older one. A room that has something to hand on adds a member to
+ * struct service_record and a line here. */
+static const struct optional_field {
+    const char *name;
+    enum field_type type;
+    size_t offset, size;
+} optional_fields[] = {
+#define FIELD(name, type, member)                                                                            \
+    {                                                                                                        \
+        name, FIELD_##type, offsetof(struct service_record, member),                                         \
+            sizeof(((const struct service_record *) NULL)->member)                                           \
+    }
+    FIELD("state", WORD, state),
+    FIELD("stateBootId", WORD, state_boot_id),
+    FIELD("stateSinceUSec", COUNT, state_since_usec),
+    FIELD("stateUntilUSec", COUNT, state_until_usec),
+    FIELD("staysDown", FLAG, stays_down),
+    FIELD("startAgain", FLAG, start_again),
+    FIELD("startTimedOut", FLAG, start_timed_out),
+    FIELD("restartsInARow", COUNT, restarts_in_a_row),
+    FIELD("limitWindowUSec", COUNT, limit_window_usec),
+    FIELD("limitStarts", COUNT, limit_starts),
+    FIELD("exitUSec", COUNT, exit_usec),
+    FIELD("exitKnown", FLAG, exit_known),
+    FIELD("exitUnexecuted", FLAG, exit_unexecuted),
+    FIELD("exitCode", COUNT, exit_code),
+    FIELD("exitStatus", COUNT, exit_status),
+#undef FIELD
+};
+
+/* Zero is not written: a missing field reads as that. */
+static int write_field(json_t *json, const struct optional_field *field,
+                       const struct service_record *record) {
+    const void *member = (const char *) record + field->offset;
+    uint64_t count;
+
+    switch (field->type) {
+    case FIELD_COUNT:
+        memcpy(&count, member, sizeof count);
+        if (count == 0)
+            return 0;
+        return json_object_set_new(json, field->name,
+                                   json_integer(count > INT64_MAX ? INT64_MAX : (json_int_t) count));
+    case FIELD_FLAG:
+        return *(const bool *) member ? json_object_set_new(json, field->name, json_true()) : 0;
+    default:
+        return *(const char *) member ? json_object_set_new(json, field->name, json_string(member)) : 0;
+    }
+}
+
+/* False: it is there, and no value of its kind. */
+static bool read_field(const json_t *json, const struct optional_field *field,
+                       struct service_record *record) {
+    const json_t *value = json_object_get(json, field->name);
+    void *member = (char *) record + field->offset;
+    const char *word;
+    uint64_t count;
+
+    if (!value)
+        return true;
+    switch (field->type) {
+    case FIELD_COUNT:
+        if (!json_is_integer(value) || json_integer_value(value) < 0)
+            return false;
+        count = (uint64_t) json_integer_value(value);
+        memcpy(member, &count, sizeof count);
+        return true;
+    case FIELD_FLAG:
+        *(bool *) member = json_is_true(value);
+        return json_is_boolean(value);
+    default:
+        word = json_string_value(value);
+        if (!word || strlen(word) >= field->size ||
+            strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789-") != strlen(word))
+            return false;
+        strcpy(member, word);
+        return true;
+    }
+}
 
 static int file_name(const char *service, char *buffer, size_t size) {
     int n = snprintf(buffer, size, "%s.state", service);
@@ -44,7 +131,11 @@ int state_file_write(int runtime_dir_fd, const char *service, const struct servi
                      "sinceUSec", (json_int_t) record->since_usec,
                      "restarts", (json_int_t) record->restarts);
     /* clang-format on */
-    text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    for (size_t i = 0; json && r >= 0 && i < ELEMENTSOF(optional_fields); i++)
+        r = write_field(json, &optional_fields[i], record);
+    if (json && r >= 0 && record->config && strlen(record->config) <= CONFIG_MAX)
+        r = json_object_set_new(json, "config", json_string(record->config));
+    text = json && r >= 0 ? json_dumps(json, JSON_INDENT(2)) : NULL;
     json_decref(json);
     if (!text)
         return err_set(err, ENOMEM, "Failed", "out of memory");
@@ -62,40 +153,63 @@ static bool ids_are_sane(const char *invocation_id, json_int_t pid, const char *
            (strlen(boot_id) == 36 || (pid == 0 && !*boot_id));
 }
 
-static int parse(const char *text, size_t size, const char *service, struct service_record *ret) {
+static int parse(json_t *json, const char *service, struct service_record *ret) {
     struct service_record record = {0};
-    json_t *json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
-    json_int_t schema, pid, generation, start_ticks, since, restarts;
+    json_int_t pid, generation, start_ticks, since, restarts;
     const char *name, *invocation_id, *boot_id;
-    int r = -EBADMSG;
 
-    if (json &&
-        json_unpack(json, "{s:I, s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I}", "schema", &schema, "service",
-                    &name, "generation", &generation, "invocationId", &invocation_id, "mainPid", &pid,
-                    "startTicks", &start_ticks, "bootId", &boot_id, "sinceUSec", &since, "restarts",
-                    &restarts) == 0 &&
-        schema == STATE_FILE_SCHEMA && strcmp(name, service) == 0 && pid >= 0 && pid <= INT_MAX &&
-        start_ticks >= 0 && generation >= 0 && since >= 0 && restarts >= 0 &&
-        ids_are_sane(invocation_id, pid, boot_id)) {
-        record.generation = (uint64_t) generation;
-        record.since_usec = (uint64_t) since;
-        record.restarts = (uint64_t) restarts;
-        record.main.pid = (pid_t) pid;
-        record.main.start_ticks = (uint64_t) start_ticks;
-        strcpy(record.invocation_id, invocation_id);
-        strcpy(record.main.boot_id, boot_id);
-        *ret = record;
-        r = 0;
-    }
-    json_decref(json);
-    return r;
+    if (json_unpack(json, "{s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I}", "service", &name,
+                    "generation", &generation, "invocationId", &invocation_id, "mainPid", &pid, "startTicks",
+                    &start_ticks, "bootId", &boot_id, "sinceUSec", &since, "restarts", &restarts) != 0 ||
+        strcmp(name, service) != 0 || pid < 0 || pid > INT_MAX || start_ticks < 0 || generation < 0 ||
+        since < 0 || restarts < 0 || !ids_are_sane(invocation_id, pid, boot_id))
+        return -EBADMSG;
+    for (size_t i = 0; i < ELEMENTSOF(optional_fields); i++)
+        if (!read_field(json, &optional_fields[i], &record))
+            return -EBADMSG;
+    record.generation = (uint64_t) generation;
+    record.since_usec = (uint64_t) since;
+    record.restarts = (uint64_t) restarts;
+    record.main.pid = (pid_t) pid;
+    record.main.start_ticks = (uint64_t) start_ticks;
+    strcpy(record.invocation_id, invocation_id);
+    strcpy(record.main.boot_id, boot_id);
+    *ret = record;
+    return 0;
 }
 
-int state_file_read(int runtime_dir_fd, const char *service, struct service_record *ret, struct err *err) {
+static int refuse_newer(const json_t *json, const char *name, struct err *err) {
+    const json_t *pid = json_object_get(json, "mainPid");
+
+    return err_set(
+        err, EPROTONOSUPPORT, "NewerState",
+        "%s in the runtime directory was written by a newer latchd (schema %lld, and this one knows "
+        "%d): it may name a living daemon (PID %lld). Install that version again; or end the daemon "
+        "if it runs, and remove the file",
+        name, (long long) json_integer_value(json_object_get(json, "schema")), STATE_FILE_SCHEMA,
+        (long long) json_integer_value(pid));
+}
+
+/* The whole of a file's text: 0, -EBADMSG, or -EPROTONOSUPPORT. */
+static int check(json_t *json, const char *service, const char *name, struct service_record *ret,
+                 struct err *err) {
+    const json_t *schema = json_object_get(json, "schema"), *config = json_object_get(json, "config");
+
+    if (!json_is_integer(schema) || (config && !json_is_string(config)))
+        return -EBADMSG;
+    if (json_integer_value(schema) > STATE_FILE_SCHEMA)
+        return refuse_newer(json, name, err);
+    return json_integer_value(schema) == STATE_FILE_SCHEMA ? parse(json, service, ret) : -EBADMSG;
+}
+
+/* The file's JSON, which the caller releases, and the record from it. */
+static int read_file(int runtime_dir_fd, const char *service, struct service_record *ret, json_t **ret_json,
+                     struct err *err) {
     _cleanup_close_ int fd = -EBADF;
     _cleanup_free_ char *text = NULL;
     char name[NAME_MAX + 1];
     struct stat st = {.st_uid = (uid_t) -1};
+    json_t *json;
     size_t size;
     int r;
 
@@ -114,10 +228,44 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
             "%s in the runtime directory is no regular file of ours (it is owned by uid %u): not used", name,
             st.st_uid);
     r = fd_read_all(fd, STATE_FILE_MAX, &text, &size);
-    if (r >= 0)
-        r = parse(text, size, service, ret);
     if (r < 0)
         return err_set(err, EBADMSG, "BadState", "%s in the runtime directory is damaged: not used", name);
+    json = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    r = check(json, service, name, ret, err);
+    if (r < 0) {
+        json_decref(json);
+        return r == -EPROTONOSUPPORT ? r
+                                     : err_set(err, EBADMSG, "BadState",
+                                               "%s in the runtime directory is damaged: not used", name);
+    }
+    *ret_json = json;
+    return 0;
+}
+
+int state_file_read(int runtime_dir_fd, const char *service, struct service_record *ret, struct err *err) {
+    json_t *json;
+    int r = read_file(runtime_dir_fd, service, ret, &json, err);
+
+    if (r >= 0)
+        json_decref(json);
+    return r;
+}
+
+int state_file_read_config(int runtime_dir_fd, const char *service, char **ret, struct err *err) {
+    struct service_record record;
+    const char *config;
+    char *copy;
+    json_t *json;
+    int r = read_file(runtime_dir_fd, service, &record, &json, err);
+
+    if (r < 0)
+        return r;
+    config = json_string_value(json_object_get(json, "config"));
+    copy = config ? strdup(config) : NULL;
+    json_decref(json);
+    if (!copy)
+        return config ? err_set(err, ENOMEM, "Failed", "out of memory") : -ENODATA;
+    *ret = copy;
     return 0;
 }
 

@@ -5,10 +5,15 @@
  * is written as a whole, before the daemon executes its first instruction, in a directory that only the owner
  * can write to. */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "base/process.h"
+
+/* A latchd that finds a file of a higher number cannot know what it leaves out: it refuses. Fields may come
+ * and go without a new number, as long as one that is missing has a sane default (zero). */
+#define STATE_FILE_SCHEMA 1
 
 struct service_record {
     uint64_t generation;    /* how often this service was started */
@@ -16,14 +21,36 @@ struct service_record {
     struct process_id main; /* pid 0: no daemon */
     uint64_t since_usec;    /* CLOCK_REALTIME: when that daemon was started */
     uint64_t restarts;
+
+    /* From here on whatever may be missing in the file; each has a line in optional_fields[]. All that is
+     * said in CLOCK_BOOTTIME counts in that boot alone. */
+    char state[16];            /* as in doc/states.md; empty: not said */
+    char state_boot_id[37];    /* the boot in which it was said */
+    uint64_t state_since_usec; /* CLOCK_REALTIME */
+    uint64_t state_until_usec; /* CLOCK_BOOTTIME: when the state's timer runs out; 0: it has none */
+    bool stays_down;           /* it is down, or on the way there, on request or by policy: no latchd that
+                                * comes next is to start it by itself */
+    bool start_again;          /* when it has stopped */
+    bool start_timed_out;      /* it is being stopped since it did not become ready */
+    uint64_t restarts_in_a_row, limit_window_usec, limit_starts; /* struct restart_history */
+    uint64_t exit_usec;                                          /* CLOCK_REALTIME; 0: none so far */
+    bool exit_known, exit_unexecuted;                            /* struct exit_status */
+    uint64_t exit_code, exit_status;
+
+    const char *config; /* borrowed, for writing: the configuration the daemon was started with, as
+                         * service_config_record() has it; NULL: not said. Reading leaves it NULL */
 };
 
 int state_file_write(int runtime_dir_fd, const char *service, const struct service_record *record,
                      struct err *err);
 
-/* -ENOENT: there is none. -EBADMSG "BadState": it is not one of ours, or is not owned by root or us. Else
- * -errno: it may name a daemon, and could not be read. */
+/* -ENOENT: there is none. -EBADMSG "BadState": it is not one of ours, or is not owned by root or us.
+ * -EPROTONOSUPPORT "NewerState": a later version wrote it. Else -errno: it may name a daemon, and could not
+ * be read. */
 int state_file_read(int runtime_dir_fd, const char *service, struct service_record *ret, struct err *err);
+
+/* The configuration in it, owned by the caller. -ENODATA: none was written; else as above. */
+int state_file_read_config(int runtime_dir_fd, const char *service, char **ret, struct err *err);
 
 /* Whether the daemon that a record names runs: the very process, and it carries the service's name and the
  * invocation id. A daemon may write over its environment (for its title) or hide it: then its executable

@@ -43,7 +43,7 @@ is "$(comm -13 <(printf '%s\n' "${keys[@]}") <(echo "$entries") | xargs)" "" "la
 while read -r key value; do
     entry=$(awk -v key="$key=" '$1 == ".It" { on = ($3 == key) } on' "$conf_page")
     [[ $entry == *"$value"* ]] || fail "latchd.conf(5): $key= tells its default, $value" "$entry"
-done < <(sed -nE 's/^KEY\(SERVICE, ([A-Za-z]+), [a-z_]+, [a-z_]+, "([^"]+)".*/\1 \2/p' "$srcdir/src/config/config-keys.def" |
+done < <(sed -nE 's/^KEY\(SERVICE, ([A-Za-z]+), [A-Z]+, [a-z_]+, [a-z_]+, "([^"]+)".*/\1 \2/p' "$srcdir/src/config/config-keys.def" |
     grep -v ' no$')
 ok "latchd.conf(5): the defaults of [Service]"
 

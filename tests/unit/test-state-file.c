@@ -71,6 +71,19 @@ static void assert_same(const struct service_record *a, const struct service_rec
     ck_assert_str_eq(a->main.boot_id, b->main.boot_id);
     ck_assert_uint_eq(a->since_usec, b->since_usec);
     ck_assert_uint_eq(a->restarts, b->restarts);
+    ck_assert_str_eq(a->state, b->state);
+    ck_assert_str_eq(a->state_boot_id, b->state_boot_id);
+    ck_assert_uint_eq(a->state_since_usec, b->state_since_usec);
+    ck_assert_uint_eq(a->state_until_usec, b->state_until_usec);
+    ck_assert(a->stays_down == b->stays_down && a->start_again == b->start_again);
+    ck_assert(a->start_timed_out == b->start_timed_out && a->exit_known == b->exit_known);
+    ck_assert(a->exit_unexecuted == b->exit_unexecuted);
+    ck_assert_uint_eq(a->restarts_in_a_row, b->restarts_in_a_row);
+    ck_assert_uint_eq(a->limit_window_usec, b->limit_window_usec);
+    ck_assert_uint_eq(a->limit_starts, b->limit_starts);
+    ck_assert_uint_eq(a->exit_usec, b->exit_usec);
+    ck_assert_uint_eq(a->exit_code, b->exit_code);
+    ck_assert_uint_eq(a->exit_status, b->exit_status);
 }
 
 static unsigned count_files(void) {
@@ -91,6 +104,21 @@ START_TEST(round_trip) {
         .main = {.pid = INT_MAX, .start_ticks = INT64_MAX, .boot_id = BOOT},
         .since_usec = INT64_MAX,
         .restarts = INT64_MAX,
+        .state = "fifteen-letters",
+        .state_boot_id = BOOT,
+        .state_since_usec = INT64_MAX,
+        .state_until_usec = INT64_MAX,
+        .stays_down = true,
+        .start_again = true,
+        .start_timed_out = true,
+        .restarts_in_a_row = UINT32_MAX,
+        .limit_window_usec = 1,
+        .limit_starts = 2,
+        .exit_usec = 3,
+        .exit_known = true,
+        .exit_unexecuted = true,
+        .exit_code = 4,
+        .exit_status = 5,
     };
     const struct service_record none = {.generation = 0};
     const struct service_record *const records[] = {&full, &most, &none, &full};
@@ -191,9 +219,9 @@ static const char *const damaged[] = {
     "\xff\xfe",
     /* each key missing, of another type, or out of range */
     "{\"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
-    "{\"schema\": 2, \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
+    "{\"schema\": 0, \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
     "{\"schema\": \"1\", \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
-    "{\"schema\": 4294967297, \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT
+    "{\"schema\": -4294967295, \"service\": \"kea4\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT
     "\"}",
     "{\"schema\": 1, \"service\": \"kea6\", " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
     "{\"schema\": 1, " GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
@@ -226,6 +254,100 @@ static const char *const damaged[] = {
     "\", \"startTicks\": 5, \"sinceUSec\": 1, \"mainPid\": 5, "
     "\"bootId\": \"" BOOT "\"}",
 };
+
+/* Behind a good record: each optional field, of another type or out of range. */
+static const char *const bad_fields[] = {
+    "\"state\": 5",
+    "\"state\": \"Running\"",
+    "\"state\": \"run\\nning\"",
+    "\"state\": \"sixteen-letters-\"",
+    "\"state\": null",
+    "\"stateBootId\": \"" BOOT "a\"",
+    "\"stateBootId\": true",
+    "\"stateSinceUSec\": -1",
+    "\"stateSinceUSec\": \"1\"",
+    "\"stateUntilUSec\": -1",
+    "\"stateUntilUSec\": 1.5",
+    "\"staysDown\": 1",
+    "\"staysDown\": \"true\"",
+    "\"startAgain\": null",
+    "\"startTimedOut\": 0",
+    "\"restartsInARow\": -1",
+    "\"limitWindowUSec\": []",
+    "\"limitStarts\": -7",
+    "\"exitUSec\": {}",
+    "\"exitKnown\": \"\"",
+    "\"exitUnexecuted\": 0",
+    "\"exitCode\": -1",
+    "\"exitStatus\": true",
+    "\"config\": 5",
+    "\"config\": null",
+};
+
+START_TEST(bad_field) {
+    char text[1024];
+
+    snprintf(text, sizeof text, "{" HEAD GOOD_KEYS ", \"mainPid\": 5, \"bootId\": \"" BOOT "\", %s}",
+             bad_fields[_i]);
+    put(text, strlen(text));
+    assert_bad(text);
+}
+END_TEST
+
+/* Who wrote it knew more, and there may be a daemon: nothing is guessed, and what to do is said. */
+START_TEST(newer) {
+    const char *texts[] = {"{\"schema\": 2, \"service\": \"kea4\", " GOOD_KEYS
+                           ", \"mainPid\": 5, \"bootId\": \"" BOOT "\"}",
+                           "{\"schema\": 4294967297, \"mainPid\": 5}"};
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+        struct service_record got = full;
+        _cleanup_err_ struct err err = {0};
+
+        put(texts[i], strlen(texts[i]));
+        ck_assert_int_eq(state_file_read(dir_fd, "kea4", &got, &err), -EPROTONOSUPPORT);
+        ck_assert_str_eq(err.name, "NewerState");
+        ck_assert_ptr_nonnull(strstr(err_text(&err), "PID 5"));
+        ck_assert_ptr_nonnull(strstr(err_text(&err), "remove the file"));
+        assert_same(&got, &full);
+    }
+}
+END_TEST
+
+START_TEST(with_configuration) {
+    struct service_record record = full;
+    char *text = NULL, *long_one = calloc(1, 20001);
+
+    ck_assert_int_eq(state_file_read_config(dir_fd, "kea4", &text, NULL), -ENOENT);
+    ck_assert_int_eq(state_file_write(dir_fd, "kea4", &full, NULL), 0);
+    ck_assert_int_eq(state_file_read_config(dir_fd, "kea4", &text, NULL), -ENODATA);
+    record.config = "[Service]\nExecStart=/bin/true \"a\"\n";
+    ck_assert_int_eq(state_file_write(dir_fd, "kea4", &record, NULL), 0);
+    ck_assert_int_eq(state_file_read_config(dir_fd, "kea4", &text, NULL), 0);
+    ck_assert_str_eq(text, record.config);
+    free(text);
+    /* It must never make a file that would not be read. */
+    ck_assert_ptr_nonnull(long_one);
+    memset(long_one, '\x01', 20000);
+    record.config = long_one;
+    ck_assert_int_eq(state_file_write(dir_fd, "kea4", &record, NULL), 0);
+    ck_assert_int_eq(state_file_read_config(dir_fd, "kea4", &text, NULL), -ENODATA);
+    free(long_one);
+}
+END_TEST
+
+/* What an administrator made in its place is moved, not lost, and the service can be started. */
+START_TEST(directory_in_its_place) {
+    struct service_record got;
+
+    ck_assert_int_eq(mkdirat(dir_fd, "kea4.state", 0700), 0);
+    ck_assert_int_eq(mkdirat(dir_fd, "kea4.state/inside", 0700), 0);
+    ck_assert_int_eq(state_file_write(dir_fd, "kea4", &full, NULL), 0);
+    ck_assert_int_eq(state_file_read(dir_fd, "kea4", &got, NULL), 0);
+    ck_assert_int_eq(faccessat(dir_fd, ".kea4.state.aside/inside", F_OK, 0), 0);
+    ck_assert_uint_eq(count_files(), 2);
+}
+END_TEST
 
 START_TEST(damage) {
     put(damaged[_i], strlen(damaged[_i]));
@@ -425,6 +547,10 @@ int main(void) {
     tcase_add_test(tests, name_too_long);
     tcase_add_test(tests, cut_off);
     tcase_add_loop_test(tests, damage, 0, ELEMENTSOF(damaged));
+    tcase_add_loop_test(tests, bad_field, 0, ELEMENTSOF(bad_fields));
+    tcase_add_test(tests, newer);
+    tcase_add_test(tests, with_configuration);
+    tcase_add_test(tests, directory_in_its_place);
     tcase_add_test(tests, more_fields);
     tcase_add_test(tests, foreign_owner);
     tcase_add_test(tests, not_a_file);
