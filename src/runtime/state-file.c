@@ -14,7 +14,7 @@
 #include "base/value.h"
 
 #define STATE_FILE_MAX (64 * 1024)
-#define CONFIG_MAX (16 * 1024) /* escaped it is longer; one beyond that is left out */
+#define CONFIG_MAX (8 * 1024) /* escaped it is longer; one beyond that is left out */
 
 enum field_type {
     FIELD_COUNT, /* uint64_t; what is beyond a JSON integer is written as the largest */
@@ -158,9 +158,9 @@ static int parse(json_t *json, const char *service, struct service_record *ret) 
     json_int_t pid, generation, start_ticks, since, restarts;
     const char *name, *invocation_id, *boot_id;
 
-    if (json_unpack(json, "{s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I}", "service", &name,
-                    "generation", &generation, "invocationId", &invocation_id, "mainPid", &pid, "startTicks",
-                    &start_ticks, "bootId", &boot_id, "sinceUSec", &since, "restarts", &restarts) != 0 ||
+    if (json_unpack(json, "{s:s, s:I, s:s, s:I, s:I, s:s, s:I, s:I}", "service", &name, "generation",
+                    &generation, "invocationId", &invocation_id, "mainPid", &pid, "startTicks", &start_ticks,
+                    "bootId", &boot_id, "sinceUSec", &since, "restarts", &restarts) != 0 ||
         strcmp(name, service) != 0 || pid < 0 || pid > INT_MAX || start_ticks < 0 || generation < 0 ||
         since < 0 || restarts < 0 || !ids_are_sane(invocation_id, pid, boot_id))
         return -EBADMSG;
