@@ -10,6 +10,7 @@
 #include "base/fd.h"
 
 #define HANDOVER_BYTES_MAX ((size_t) 256 << 20)
+#define FIRST_FD 3 /* behind the standard ones */
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 struct handover {
@@ -118,7 +119,7 @@ static int check_fds(json_t *fds, int memfd) {
     json_object_foreach(fds, name, number) {
         json_int_t fd = json_is_integer(number) ? json_integer_value(number) : -1;
 
-        if (fd <= STDERR_FILENO || fd > INT_MAX || fd == memfd || fcntl((int) fd, F_GETFD) < 0)
+        if (fd < FIRST_FD || fd > INT_MAX || fd == memfd || fcntl((int) fd, F_GETFD) < 0)
             return -EBADMSG;
         numbers[n++] = (int) fd;
     }
