@@ -180,6 +180,8 @@ static int open_log(const struct invocation *invocation, struct event_log **ret,
 static int exit_code_of(const struct err *err) {
     int code = options_fail("latchd", err);
 
+    if (err->name && strcmp(err->name, "BadConfiguration") == 0)
+        return EXIT_BAD_CONFIG;
     return err->name && strcmp(err->name, "Held") == 0 ? EXIT_HELD : code;
 }
 
@@ -190,23 +192,56 @@ static int open_runtime_dir(const struct invocation *invocation, struct err *err
     return runtime_dir_open(invocation->runtime_dir, true, err);
 }
 
-/* The services that the words name, or the one that the options describe. */
+static bool name_is_taken(struct service_config *const *configs, int n, const char *name) {
+    for (int i = 0; i < n; i++)
+        if (strcmp(configs[i]->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* What After= and Requires= come to, of these services together. `check` wants to hear more. */
+static int check_order(struct service_config *const *configs, size_t n, bool check) {
+    _cleanup_free_ struct order_wish *wishes = calloc(n + 1, sizeof *wishes);
+    _cleanup_order_ struct order order = {0};
+    _cleanup_err_ struct err err = {0};
+
+    if (!wishes)
+        return EXIT_FAILURE;
+    for (size_t i = 0; i < n; i++)
+        wishes[i] = order_wish_of(configs[i]);
+    if (order_plan(wishes, n, &order, &err) < 0)
+        return exit_code_of(&err);
+    for (size_t i = 0; check && order.links && i < n; i++) {
+        if (order.links[i].unknown)
+            fprintf(stderr, "%s: After=%s means nothing unless latchd run serves both; check them together\n",
+                    configs[i]->name, order.links[i].unknown);
+        if (order.links[i].missing)
+            fprintf(stderr,
+                    "%s: Requires=%s keeps it down unless latchd run serves both; check them together\n",
+                    configs[i]->name, order.links[i].missing);
+    }
+    return -1;
+}
+
+/* The services that the words name, or the one that the options describe. Every mistake of every one is told
+ * before it ends. */
 static int load_services(const struct invocation *invocation, struct service_config **configs) {
-    int n = 0, code;
+    int n = 0, code, worst = -1;
 
     if (invocation->n_words == 0) {
         code = load(invocation, NULL, &configs[0]);
-        return code ? code : -1;
+        return code ? code : check_order(configs, 1, false);
     }
-    for (; n < invocation->n_words; n++) {
-        code = load(invocation, invocation->words[n], &configs[n]);
+    for (int i = 0; i < invocation->n_words; i++) {
+        code = load(invocation, invocation->words[i], &configs[n]);
         if (code)
-            return code;
-        for (int i = 0; i < n; i++)
-            if (strcmp(configs[i]->name, configs[n]->name) == 0)
-                return fail_usage("this service is named twice", configs[n]->name);
+            worst = code;
+        else if (name_is_taken(configs, n, configs[n]->name))
+            return fail_usage("this service is named twice", configs[n]->name);
+        else
+            n++;
     }
-    return -1;
+    return worst >= 0 ? worst : check_order(configs, (size_t) n, false);
 }
 
 static void report_started(struct event_log *log, const struct manager *manager, const char *runtime_dir) {
@@ -252,7 +287,7 @@ static int run_services(const struct invocation *invocation, struct service_conf
             return exit_code_of(&err);
         configs[i] = NULL; /* the manager's now */
     }
-    if (control_new(manager, &control, &err) < 0)
+    if (manager_plan_order(manager, &err) < 0 || control_new(manager, &control, &err) < 0)
         return exit_code_of(&err);
     report_started(log, manager, invocation->runtime_dir);
     if (manager_run(manager, &err) < 0)
@@ -355,20 +390,34 @@ static int verb_exec(struct invocation *invocation) {
 }
 
 static int verb_check(struct invocation *invocation) {
-    int code = EXIT_SUCCESS;
+    struct service_config **configs;
+    int n = 0, code = EXIT_SUCCESS;
 
     if (invocation->n_words == 0)
         return fail_usage("check wants a service", NULL);
+    configs = calloc((size_t) invocation->n_words, sizeof(struct service_config *));
+    if (!configs)
+        return EXIT_FAILURE;
     for (int i = 0; i < invocation->n_words; i++) {
-        _cleanup_config_ struct service_config *config = NULL;
-        int one = load(invocation, invocation->words[i], &config);
+        int one = load(invocation, invocation->words[i], &configs[n]);
 
         if (one)
             code = one;
+        else if (name_is_taken(configs, n, configs[n]->name))
+            configs[n] = service_config_free(configs[n]);
         else
-            printf("%s: configuration is good\n", config->name);
+            printf("%s: configuration is good\n", configs[n++]->name);
     }
-    return fflush(stdout) == 0 ? code : EXIT_FAILURE;
+    if (fflush(stdout) != 0)
+        code = EXIT_FAILURE;
+    if (code == EXIT_SUCCESS) {
+        code = check_order(configs, (size_t) n, true);
+        code = code < 0 ? EXIT_SUCCESS : code;
+    }
+    for (int i = 0; i < n; i++)
+        service_config_free(configs[i]);
+    free(configs);
+    return code;
 }
 
 /* Whoever started us may have closed these; what we open must not become somebody's standard output. */

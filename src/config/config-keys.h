@@ -57,6 +57,7 @@ struct config_key {
     TYPE(command, char **)                                                                                   \
     TYPE(words, char **)                                                                                     \
     TYPE(executables, char **)                                                                               \
+    TYPE(services, char **)                                                                                  \
     TYPE(environment, char **)                                                                               \
     TYPE(environment_file, char **)                                                                          \
     TYPE(signal, int)                                                                                        \

@@ -101,6 +101,18 @@ PARSE(parse_executables) {
     return append_words(builder, field, value, check_executable);
 }
 
+static int check_service_name(struct config_builder *builder, const char *word) {
+    if (!config_name_is_valid(word))
+        return config_builder_detail(builder, "'%.60s': expected the name of a service", word);
+    return strcmp(word, builder->config->name) == 0
+               ? config_builder_detail(builder, "'%s': that is this service itself", word)
+               : 0;
+}
+
+PARSE(parse_services) {
+    return append_words(builder, field, value, check_service_name);
+}
+
 /* systemd.service(5): more than one command needs Type=oneshot, which we do not have. */
 PARSE(parse_command) {
     char ***command = field;
@@ -135,6 +147,8 @@ PARSE(parse_command) {
 }
 
 const struct config_type config_type_words = {"words", false, parse_words, reset_words, print_words};
+const struct config_type config_type_services = {"names of services", false, parse_services, reset_words,
+                                                 print_words};
 const struct config_type config_type_executables = {"absolute paths", false, parse_executables, reset_words,
                                                     print_words};
 const struct config_type config_type_command = {"a command line", false, parse_command, reset_words,

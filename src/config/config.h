@@ -129,6 +129,8 @@ struct service_config {
     char **exec_reload; /* NULL: ReloadSignal */
     int reload_signal, kill_signal;
     uint64_t timeout_start_usec, timeout_stop_usec;
+    char **after;               /* names of services of the same latchd that come before it */
+    char **requires;            /* names of those that it cannot do without */
     enum service_type type;
     bool type_set; /* Type= was written: the kind does not choose one */
 

@@ -74,9 +74,28 @@ static int answer_failed(struct control_call *call, const struct service *servic
     return control_call_error(call, "Failed", text, NULL);
 }
 
+/* Whoever it waits for has had a try, and it failed: that may take for ever. */
+static bool answer_waiting(struct control_call *call, const struct service *service) {
+    const struct service *other = service_order_waits_for(service);
+    _cleanup_free_ char *text = NULL, *why = NULL;
+
+    if (!other || (other->state != SERVICE_BLOCKED && other->state != SERVICE_BACKOFF))
+        return false;
+    why = service_order_text(service);
+    if (asprintf(&text, "service %s %s; it goes on by itself when that is up", service->config->name,
+                 why ? why : "waits") < 0)
+        text = NULL;
+    (void) control_call_error(call, "Failed", text, NULL);
+    return true;
+}
+
 /* True when the call has been answered. */
 static bool try_answer(struct control_call *call, const struct service *service, enum goal goal,
                        uint64_t restarts_before) {
+    _cleanup_free_ char *text = NULL;
+
+    if (service_order_is_pending(service))
+        return false;
     if (goal == GOAL_DOWN) {
         /* Down, or down and asked to start again by somebody else. */
         if (service_state_has_main(service->state) || service->state == SERVICE_SWEEPING)
@@ -101,8 +120,11 @@ static bool try_answer(struct control_call *call, const struct service *service,
     case SERVICE_FAILED:
         (void) answer_failed(call, service);
         return true;
+    case SERVICE_WAITING:
+        return answer_waiting(call, service);
     case SERVICE_STOPPED:
-        (void) control_call_error(call, "Failed", "it was stopped meanwhile", NULL);
+        text = service_order_text(service);
+        (void) control_call_error(call, "Failed", text ? text : "it was stopped meanwhile", NULL);
         return true;
     default:
         return false;

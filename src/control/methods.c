@@ -62,7 +62,10 @@ static int change(struct endpoint *endpoint, struct control_call *call, json_t *
         return control_call_error(call, "Busy", "this latchd is being stopped and begins nothing any more",
                                   NULL);
     endpoint_note_request(endpoint, call);
-    service_handle(endpoint->service, event);
+    if (event == SERVICE_ON_RELOAD)
+        service_handle(endpoint->service, event);
+    else
+        service_ask(endpoint->service, event);
     if (!block)
         return control_call_reply(call, NULL);
     return endpoint_wait(endpoint, call, goal, restarts_before, timeout_usec);

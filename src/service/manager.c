@@ -27,7 +27,6 @@ static bool all_stopped(const struct manager *manager) {
     return true;
 }
 
-/* In the order of stopping: the last one first. */
 static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
     struct manager *manager = userdata;
 
@@ -35,8 +34,7 @@ static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo
     (void) info;
     manager->stopping = true;
     (void) sd_notify(0, "STOPPING=1");
-    for (size_t i = manager->n_services; i-- > 0;)
-        service_handle(manager->services[i], SERVICE_ON_STOP);
+    service_order_stop_all(manager);
     return 0;
 }
 
@@ -132,7 +130,7 @@ static int on_post(sd_event_source *source, void *userdata) {
     struct manager *manager = userdata;
 
     (void) source;
-    if (manager->changed) {
+    if (manager->changed && !manager->order_queue) {
         manager->changed = false;
         announce(manager);
     }
@@ -211,6 +209,8 @@ struct manager *manager_free(struct manager *manager) {
     for (size_t i = 0; i < manager->n_services; i++)
         service_free(manager->services[i]);
     free(manager->services);
+    sd_event_source_disable_unref(manager->order_source);
+    order_done(&manager->order);
     for (size_t i = 0; i < ELEMENTSOF(manager->signals); i++)
         sd_event_source_disable_unref(manager->signals[i]);
     sd_event_unref(manager->event);
@@ -249,9 +249,8 @@ int manager_run(struct manager *manager, struct err *err) {
         if (r < 0)
             return err_set(err, -r, "Failed", "cannot take over the daemon of service %s: %m",
                            manager->services[i]->config->name);
-        if (r == 0)
-            service_handle(manager->services[i], SERVICE_ON_START);
     }
+    service_order_start_all(manager);
     r = sd_event_loop(manager->event);
     if (r < 0)
         return err_set(err, -r, "Failed", "the event loop broke: %m");

@@ -7,6 +7,7 @@
 
 #include "journal/event.h"
 #include "config/config.h"
+#include "service/order.h"
 
 struct service;
 
@@ -17,6 +18,9 @@ struct manager {
     int runtime_dir_fd;        /* owned; only the owner may write there */
     struct service **services; /* owned */
     size_t n_services;
+    struct order order;        /* After= and Requires=, by manager_plan_order() */
+    struct service *order_queue;
+    sd_event_source *order_source; /* what is queued there is looked at in the next turn of the loop */
     sd_event_source *signals[5];
     bool subreaper;    /* leftovers of our services become our children */
     bool had_children; /* when we began: not all of our children come from our services */
@@ -43,6 +47,10 @@ static inline void manager_freep(struct manager **manager) {
  * over on success. -EBUSY "Held": another one does, and is named. */
 int manager_add(struct manager *manager, const char *runtime_dir, struct service_config *config,
                 struct service **ret, struct err *err);
+
+/* Reads After= and Requires= of all services anew: once all are added, and after a configuration changed.
+ * -EINVAL "BadConfiguration": they go in a circle; the plan stays as it was. */
+int manager_plan_order(struct manager *manager, struct err *err);
 
 /* Adopts or starts every service, then runs the loop until all are stopped on request. Returns 0. */
 int manager_run(struct manager *manager, struct err *err);

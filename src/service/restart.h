@@ -31,6 +31,11 @@ struct restart_history {
     unsigned in_window;         /* starts since then */
 };
 
+/* Somebody has seen to it: the next restart is the first again. */
+static inline void restart_forget(struct restart_history *history) {
+    *history = (struct restart_history){0};
+}
+
 /* How long to wait before the next start, and the bookkeeping for it: RestartSec=, doubled with each restart
  * in a row up to RestartMaxDelaySec= (from zero it grows by way of 10 ms); after RestartResetSec= of running
  * it begins anew. When StartLimitBurst= starts have happened within StartLimitIntervalSec=, the rest of that

@@ -27,6 +27,16 @@ void service_abort(struct service *service);
 /* -- service-reload.c: the action reload -- */
 void service_reload(struct service *service);
 
+/* -- service-order.c: the action wait -- */
+void service_order_wait(struct service *service);
+
+/* Whether a start may go on: nobody has to be waited for, and nothing is missing. */
+bool service_order_admits(const struct service *service);
+
+/* Its state changed: those before and after it are looked at in the next turn of the loop. */
+void service_order_changed(struct service *service);
+void service_order_free(struct service *service);
+
 /* -- service-exit.c: what follows from the daemon's end -- */
 
 /* The action back-off: reckons the delay, tells of it, arms the timer. */

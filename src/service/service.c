@@ -71,6 +71,7 @@ static void set_state(struct service *service, enum service_state state) {
         return;
     service->state_since_usec = now_usec(CLOCK_REALTIME);
     manager_service_changed(service->manager, service);
+    service_order_changed(service);
 }
 
 bool service_is_down(const struct service *service) {
@@ -104,7 +105,7 @@ static void remember(struct service *service, enum service_event event,
         service->end_is_failure = true;
     else if (asked && service->state == SERVICE_STOPPING)
         service->end_is_failure = false; /* what follows its end has been asked for anew */
-    if (event == SERVICE_ON_STOP || event == SERVICE_ON_EXIT_RESTART)
+    if (event == SERVICE_ON_STOP || event == SERVICE_ON_UNMET || event == SERVICE_ON_EXIT_RESTART)
         service->start_again = false;
     else if (event == SERVICE_ON_RESTART && transition->next == SERVICE_STOPPING)
         service->start_again = true;
@@ -148,6 +149,11 @@ static void carry_out(struct service *service, enum service_action action, enum 
         service_end_probes(service);
         (void) service_arm_timer(service, USEC_INFINITY);
         break;
+    case SERVICE_DO_WAIT:
+        service_stop_recovery(service);
+        (void) service_arm_timer(service, USEC_INFINITY);
+        service_order_wait(service);
+        break;
     case SERVICE_DO_START_AGAIN:
         service->start_again = true;
         break;
@@ -161,7 +167,7 @@ void service_handle(struct service *service, enum service_event event) {
     struct service_transition transition = service_next(before, event);
     uint64_t since_usec = service->state_since_usec;
 
-    if (transition.action == SERVICE_DO_WAIT) /* there is nothing to wait for: nobody sees it wait */
+    if (transition.action == SERVICE_DO_WAIT && service_order_admits(service)) /* nobody sees it wait */
         transition = service_next(transition.next, SERVICE_ON_TURN);
     remember(service, event, &transition);
     set_state(service, transition.next);
@@ -204,6 +210,7 @@ struct service *service_free(struct service *service) {
         return NULL;
     service_end_probes(service);
     service_health_free(service);
+    service_order_free(service);
     sd_event_source_disable_unref(service->timer);
     sd_event_source_disable_unref(service->main_source);
     sd_event_source_disable_unref(service->launch_source);

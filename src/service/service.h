@@ -17,6 +17,9 @@ struct service_launch;
 /* What is known of the daemon's health (service-health.c). */
 struct service_health;
 
+/* Its place among services that wait for each other (service-order.c). */
+struct service_order;
+
 struct service {
     struct manager *manager;       /* borrowed */
     struct service_config *config; /* owned */
@@ -48,6 +51,7 @@ struct service {
     unsigned probes_pending;
     uint64_t *answer_usec; /* one a configured socket; 0: not asked yet */
 
+    struct service_order *order;   /* NULL: it comes neither before nor after any */
     struct service_health *health; /* NULL: nothing to remember */
 
     sd_event_source *timer; /* the state's: start, stop, back-off, next recovery step */
@@ -67,6 +71,25 @@ int service_adopt(struct service *service);
 
 /* Something happens: looks it up in the table and carries out the action. */
 void service_handle(struct service *service, enum service_event event);
+
+/* -- service-order.c -- */
+
+/* Somebody asks for SERVICE_ON_START, _STOP or _RESTART: service_handle() for the service, for those that it
+ * requires and those that require it, each when its turn comes. The restart delays begin anew. */
+void service_ask(struct service *service, enum service_event event);
+
+/* What was asked for has not even begun: services that come after it have to end first. */
+bool service_order_is_pending(const struct service *service);
+
+/* For whom a start waits; NULL: it does not. */
+const struct service *service_order_waits_for(const struct service *service);
+
+/* "waits for db (After=), which is starting"; NULL: nothing of that kind. Owned by the caller. */
+char *service_order_text(const struct service *service);
+
+/* All of them, for the manager: those that come before first; those that come after first. */
+void service_order_start_all(struct manager *manager);
+void service_order_stop_all(struct manager *manager);
 
 /* Down, with nothing of the daemon left that is being waited for. */
 bool service_is_down(const struct service *service);

@@ -190,8 +190,11 @@ static void add_usage(json_t *json, const struct service *service) {
 }
 
 static json_t *status_text(const struct service *service) {
+    _cleanup_free_ char *order = service_order_text(service);
     json_t *actions = service->recovery.actions;
 
+    if (order)
+        return json_string(order);
     if (service->state == SERVICE_RECOVERING && json_array_size(actions) > 0)
         return json_incref(json_object_get(json_array_get(actions, json_array_size(actions) - 1), "text"));
     if (service->state == SERVICE_BLOCKED)

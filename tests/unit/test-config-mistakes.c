@@ -47,6 +47,8 @@ static const struct {
     {"StandardOutput=tty",
      "3: StandardOutput=tty: expected journal, inherit, null, file:PATH or append:PATH"},
     {"StandardError=file:x", "3: StandardError=file:x: expected an absolute path"},
+    {"After=a/b", "3: After=a/b: 'a/b': expected the name of a service"},
+    {"Requires=db x", "3: Requires=db x: 'x': that is this service itself"},
     {"OrphanAllow=/a b", "3: OrphanAllow=/a b: 'b': expected the absolute path of an executable"},
     {"Environment=1A=x", "3: Environment=1A=x: '1A=x': expected NAME=VALUE; a value with blanks is quoted, "
                          "\"NAME=one two\""},

@@ -97,6 +97,8 @@ static const struct {
     {"OrphanPolicy", "wait", NULL},
     {"OrphanGraceSec", "1s", NULL},
     {"OrphanKillSec", "3s", NULL},
+    {"After", "db queue@1", NULL},
+    {"Requires", "db", NULL},
     {"OrphanAllow", "/usr/sbin/kea-lfc '/opt/a b'", "/usr/sbin/kea-lfc \"/opt/a b\""},
     {"ListenStream", "/run/%n.sock", "/run/x.sock"},
     {"Owner", "daemon", NULL},
