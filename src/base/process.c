@@ -59,14 +59,11 @@ bool process_pidfd_ended(int pidfd) {
     return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLIN | POLLHUP));
 }
 
-int process_pin(int proc_fd, pid_t pid, struct process_id *ret_id) {
+int process_identify(int proc_fd, pid_t pid, int pidfd, struct process_id *ret_id) {
     struct process_id id = {.pid = pid};
-    _cleanup_close_ int pidfd = pidfd_open(pid, 0);
     struct proc_stat stat;
     int r;
 
-    if (pidfd < 0)
-        return errno == ENOENT ? -EINVAL : -errno; /* a thread's: newer kernels say ENOENT */
     r = procfs_read_stat(proc_fd, pid, &stat);
     if (r < 0)
         return r;
@@ -77,7 +74,17 @@ int process_pin(int proc_fd, pid_t pid, struct process_id *ret_id) {
         return -ESRCH;
     id.start_ticks = stat.start_ticks;
     *ret_id = id;
-    return TAKE_FD(pidfd);
+    return 0;
+}
+
+int process_pin(int proc_fd, pid_t pid, struct process_id *ret_id) {
+    _cleanup_close_ int pidfd = pidfd_open(pid, 0);
+    int r;
+
+    if (pidfd < 0)
+        return errno == ENOENT ? -EINVAL : -errno; /* a thread's: newer kernels say ENOENT */
+    r = process_identify(proc_fd, pid, pidfd, ret_id);
+    return r < 0 ? r : TAKE_FD(pidfd);
 }
 
 bool process_id_equal(const struct process_id *a, const struct process_id *b) {

@@ -14,7 +14,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#include "exec/system-call.h"
 
 #define EXEC_FIRST_PASSED 3
 #define EXEC_EXIT_STATUS 127 /* as shells have it; the supervisor goes by the report, not by this */
@@ -24,9 +27,11 @@ struct exec_context {
     const struct exec_plan *plan;
     int channel_fd; /* -EBADF: none, we are to become the daemon ourselves */
     int detail;     /* see struct exec_status */
+    int *pass_fds;  /* the plan's, as they are moved out of each other's way */
+    int few_fds[EXEC_SHARED_FDS_MAX];
 };
 
-/* ---- from here on: system calls only ---- */
+/* ---- from here on: bare system calls only, see birth.h ---- */
 
 static int lower_of(int candidate, int from, int best) {
     return candidate >= from && (best < 0 || candidate < best) ? candidate : best;
@@ -39,7 +44,7 @@ static int next_kept(const struct exec_context *context, int from) {
     best = lower_of(context->plan->stdout_fd, from, best);
     best = lower_of(context->plan->stderr_fd, from, best);
     for (size_t i = 0; i < context->plan->n_pass_fds; i++)
-        best = lower_of(context->plan->pass_fds[i], from, best);
+        best = lower_of(context->pass_fds[i], from, best);
     return best;
 }
 
@@ -47,48 +52,54 @@ static int close_others(const struct exec_context *context) {
     int from = EXEC_FIRST_PASSED;
 
     for (int kept; (kept = next_kept(context, from)) >= 0; from = kept + 1)
-        if (kept > from && close_range((unsigned) from, (unsigned) kept - 1, 0) < 0)
-            return -errno;
-    return close_range((unsigned) from, ~0U, 0) < 0 ? -errno : 0;
+        if (kept > from) {
+            int r = (int) system_call(SYS_close_range, from, kept - 1, 0);
+
+            if (r < 0)
+                return r;
+        }
+    return (int) system_call(SYS_close_range, from, ~0U, 0);
 }
 
 /* 0: the supervisor has recorded us. An error of the read is taken like its death: nothing is executed. */
 static int wait_at_gate(int channel_fd) {
-    ssize_t n;
     char byte;
+    long n;
 
     do
-        n = recv(channel_fd, &byte, 1, 0);
-    while (n < 0 && errno == EINTR);
+        n = system_call(SYS_read, channel_fd, &byte, 1);
+    while (n == -EINTR);
     return n == 1 ? 0 : -ECANCELED;
 }
 
 static void report(int channel_fd, int stage, int error, int detail) {
     const struct exec_status status = {.stage = stage, .error = error, .detail = detail};
-    ssize_t n;
+    const struct iovec vector = {.iov_base = (void *) (uintptr_t) &status, .iov_len = sizeof status};
+    const struct msghdr message = {.msg_iov = (struct iovec *) (uintptr_t) &vector, .msg_iovlen = 1};
+    long n;
 
     do /* one small message fits the empty buffer; where nobody reads there is nobody to tell */
-        n = send(channel_fd, &status, sizeof status, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
+        n = system_call(SYS_sendmsg, channel_fd, &message, MSG_NOSIGNAL);
+    while (n == -EINTR);
 }
 
 /* Ignored signals and the mask survive execve(2), and a daemon that finds SIGPIPE ignored or SIGTERM blocked
- * behaves unlike itself. The bare system call: glibc's sigaction() refuses the two signals it keeps to itself
+ * behaves unlike itself. glibc's sigaction() would refuse the two signals it keeps to itself
  * (32 and 33), and its own posix_spawn() hands exactly these down ignored. Zeros are SIG_DFL, no flags and an
  * empty mask in every architecture's struct. KILL and STOP give EINVAL and stay as they are. */
 static int reset_signals(struct exec_context *context) {
-    const unsigned long action[16] = {0};
-    sigset_t none;
+    const unsigned long action[16] = {0}, none[16] = {0};
 
     (void) context;
     for (int i = 1; i < NSIG; i++)
-        (void) syscall(SYS_rt_sigaction, i, action, NULL, (size_t) NSIG / 8);
-    sigemptyset(&none);
-    return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+        (void) system_call(SYS_rt_sigaction, i, action, NULL, NSIG / 8);
+    return (int) system_call(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, NSIG / 8);
 }
 
 static int new_session(struct exec_context *context) {
-    return context->plan->new_session && setsid() < 0 ? -errno : 0;
+    long r = context->plan->new_session ? system_call(SYS_setsid) : 0;
+
+    return r < 0 ? (int) r : 0;
 }
 
 static size_t format_int(int value, char *buffer) {
@@ -110,50 +121,47 @@ static size_t format_int(int value, char *buffer) {
 static int set_oom(struct exec_context *context) {
     char text[EXEC_PID_SIZE];
     size_t length;
-    int fd, r = 0;
+    long fd, r;
 
     if (!context->plan->set_oom_score_adjust)
         return 0;
     length = format_int(context->plan->oom_score_adjust, text);
-    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    fd = system_call(SYS_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
     if (fd < 0)
-        return -errno;
-    if (write(fd, text, length) < 0)
-        r = -errno;
-    (void) close(fd);
-    return r;
+        return (int) fd;
+    r = system_call(SYS_write, fd, text, length);
+    (void) system_call(SYS_close, fd);
+    return r < 0 ? (int) r : 0;
 }
 
 static int set_nice(struct exec_context *context) {
-    return context->plan->set_nice && setpriority(PRIO_PROCESS, 0, context->plan->nice) < 0 ? -errno : 0;
+    return context->plan->set_nice ? (int) system_call(SYS_setpriority, PRIO_PROCESS, 0, context->plan->nice)
+                                   : 0;
 }
 
 /* Moves a descriptor out of the way of the numbers that are about to be given out. */
 static int lift(const struct exec_plan *plan, int fd) {
-    int lifted = fcntl(fd, F_DUPFD_CLOEXEC, EXEC_FIRST_PASSED + (int) plan->n_pass_fds);
-
-    return lifted < 0 ? -errno : lifted;
+    return (int) system_call(SYS_fcntl, fd, F_DUPFD_CLOEXEC, EXEC_FIRST_PASSED + (int) plan->n_pass_fds);
 }
 
 /* fd -EBADF: what `target` is already. A daemon must not find 0, 1 or 2 closed: the next file it opens would
  * get its messages. */
 static int place(int fd, int target, int null_flags) {
-    int flags, r = 0;
+    long flags, r = 0;
 
-    if (fd >= 0)
-        return dup2(fd, target) < 0 ? -errno : 0;
-    flags = fcntl(target, F_GETFD);
-    if (flags >= 0)
-        return fcntl(target, F_SETFD, flags & ~FD_CLOEXEC) < 0 ? -errno : 0;
-    fd = open("/dev/null",
-              null_flags); /* the lowest number that is free; not O_CLOEXEC: it may be the target */
-    if (fd < 0)
-        return -errno;
-    if (fd != target) {
-        r = dup2(fd, target) < 0 ? -errno : 0;
-        (void) close(fd);
-    }
-    return r;
+    if (fd < 0) {
+        flags = system_call(SYS_fcntl, target, F_GETFD);
+        if (flags >= 0)
+            return (int) system_call(SYS_fcntl, target, F_SETFD, flags & ~FD_CLOEXEC);
+        /* the lowest number that is free; not O_CLOEXEC: it may be the target */
+        fd = (int) system_call(SYS_openat, AT_FDCWD, "/dev/null", null_flags);
+        if (fd < 0 || fd == target)
+            return fd < 0 ? fd : 0;
+        r = system_call(SYS_dup3, fd, target, 0);
+        (void) system_call(SYS_close, fd);
+    } else
+        r = system_call(SYS_dup3, fd, target, 0);
+    return r < 0 ? (int) r : 0;
 }
 
 static int set_stdio(struct exec_context *context) {
@@ -168,10 +176,10 @@ static int set_stdio(struct exec_context *context) {
     }
     for (size_t i = 0; i < plan->n_pass_fds; i++) {
         context->detail = EXEC_FIRST_PASSED + (int) i;
-        r = lift(plan, plan->pass_fds[i]);
+        r = lift(plan, context->pass_fds[i]);
         if (r < 0)
             return r;
-        plan->pass_fds[i] = r;
+        context->pass_fds[i] = r;
     }
     for (int i = 0; i < 2; i++) {
         context->detail = STDOUT_FILENO + i;
@@ -184,7 +192,7 @@ static int set_stdio(struct exec_context *context) {
     }
     context->detail = STDIN_FILENO;
     if (plan->stdin_null)
-        (void) close(STDIN_FILENO);
+        (void) system_call(SYS_close, STDIN_FILENO);
     r = place(-EBADF, STDIN_FILENO, O_RDONLY);
     for (int i = 0; r >= 0 && i < 2; i++) {
         context->detail = STDOUT_FILENO + i;
@@ -195,17 +203,21 @@ static int set_stdio(struct exec_context *context) {
 
 static int set_descriptors(struct exec_context *context) {
     const struct exec_plan *plan = context->plan;
+    long r;
 
     for (size_t i = 0; i < plan->n_pass_fds; i++) {
         context->detail = EXEC_FIRST_PASSED + (int) i;
-        if (dup2(plan->pass_fds[i], context->detail) < 0)
-            return -errno;
+        r = system_call(SYS_dup3, context->pass_fds[i], context->detail, 0); /* it was lifted above */
+        if (r < 0)
+            return (int) r;
     }
     context->detail = -1;
-    if (close_range(EXEC_FIRST_PASSED + (unsigned) plan->n_pass_fds, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
-        return -errno;
+    r = system_call(SYS_close_range, EXEC_FIRST_PASSED + (unsigned) plan->n_pass_fds, ~0U,
+                    CLOSE_RANGE_CLOEXEC);
+    if (r < 0)
+        return (int) r;
     if (plan->listen_pid)
-        format_int(getpid(), plan->listen_pid);
+        format_int((int) system_call(SYS_getpid), plan->listen_pid);
     return 0;
 }
 
@@ -216,11 +228,15 @@ static int set_rlimits(struct exec_context *context) {
     const struct rlimits_planned *planned = context->plan->rlimits;
 
     for (int i = 0; planned && i < RLIMIT_NLIMITS; i++) {
-        const struct rlimit limit = {.rlim_cur = planned->of[i].soft, .rlim_max = planned->of[i].hard};
+        const uint64_t limit[2] = {planned->of[i].soft, planned->of[i].hard}; /* struct rlimit64 */
+        long r;
 
         context->detail = i;
-        if (planned->of[i].set && setrlimit(i, &limit) < 0)
-            return -errno;
+        if (!planned->of[i].set)
+            continue;
+        r = system_call(SYS_prlimit64, 0, i, limit, NULL);
+        if (r < 0)
+            return (int) r;
     }
     return 0;
 }
@@ -229,9 +245,14 @@ static int drop_bounding(struct exec_context *context) {
     const struct credentials *credentials = context->plan->credentials;
 
     for (int i = 0; credentials && i < 64; i++) {
+        long r;
+
         context->detail = i;
-        if ((credentials->bounding_drop & (UINT64_C(1) << i)) && prctl(PR_CAPBSET_DROP, i, 0, 0, 0) < 0)
-            return -errno;
+        if (!(credentials->bounding_drop & (UINT64_C(1) << i)))
+            continue;
+        r = system_call(SYS_prctl, PR_CAPBSET_DROP, i, 0, 0, 0);
+        if (r < 0)
+            return (int) r;
     }
     return 0;
 }
@@ -239,28 +260,33 @@ static int drop_bounding(struct exec_context *context) {
 static int set_groups(struct exec_context *context) {
     const struct credentials *credentials = context->plan->credentials;
 
+    long r = 0;
+
     if (!credentials)
         return 0;
-    if (credentials->set_groups && setgroups(credentials->n_groups, credentials->groups) < 0)
-        return -errno;
-    if (credentials->set_gid && setresgid(credentials->gid, credentials->gid, credentials->gid) < 0)
-        return -errno;
-    return 0;
+    if (credentials->set_groups)
+        r = system_call(SYSTEM_CALL_SETGROUPS, credentials->n_groups, credentials->groups);
+    if (r >= 0 && credentials->set_gid)
+        r = system_call(SYSTEM_CALL_SETRESGID, credentials->gid, credentials->gid, credentials->gid);
+    return (int) r;
 }
 
 /* Leaving uid 0 behind empties the permitted set unless PR_SET_KEEPCAPS is on; execve(2) turns that off. */
 static int set_user(struct exec_context *context) {
     const struct credentials *credentials = context->plan->credentials;
 
+    long r = 0;
+
     if (!credentials || !credentials->set_uid)
         return 0;
-    if (credentials->keep_capabilities && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0)
-        return -errno;
-    return setresuid(credentials->uid, credentials->uid, credentials->uid) < 0 ? -errno : 0;
+    if (credentials->keep_capabilities)
+        r = system_call(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    if (r >= 0)
+        r = system_call(SYSTEM_CALL_SETRESUID, credentials->uid, credentials->uid, credentials->uid);
+    return (int) r;
 }
 
-/* The bare system call: what it sets was reckoned by the parent, and a cap_t would be memory with an owner.
- */
+/* What it sets was reckoned by the parent, and a cap_t would be memory with an owner. */
 static int set_capabilities(struct exec_context *context) {
     const struct credentials *credentials = context->plan->credentials;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
@@ -274,38 +300,38 @@ static int set_capabilities(struct exec_context *context) {
             .effective = (uint32_t) (credentials->sets.effective >> 32 * i),
             .inheritable = (uint32_t) (credentials->sets.inheritable >> 32 * i),
         };
-    return capset(&header, data) < 0 ? -errno : 0;
+    return (int) system_call(SYS_capset, &header, data);
 }
 
 static int set_ambient(struct exec_context *context) {
     const struct credentials *credentials = context->plan->credentials;
+    long r;
 
     if (!credentials || !credentials->set_capabilities)
         return 0;
-    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
-        return -errno;
-    for (int i = 0; i < 64; i++) {
+    r = system_call(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    for (int i = 0; r >= 0 && i < 64; i++) {
         context->detail = i;
-        if ((credentials->ambient & (UINT64_C(1) << i)) &&
-            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) < 0)
-            return -errno;
+        if (credentials->ambient & (UINT64_C(1) << i))
+            r = system_call(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0);
     }
-    return 0;
+    return (int) r;
 }
 
 static int set_no_new_privileges(struct exec_context *context) {
-    return context->plan->no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+    return context->plan->no_new_privileges ? (int) system_call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                                            : 0;
 }
 
 static int set_working_directory(struct exec_context *context) {
     const char *path = context->plan->working_directory;
 
-    return path && chdir(path) < 0 ? -errno : 0;
+    return path ? (int) system_call(SYS_chdir, path) : 0;
 }
 
 static int set_umask(struct exec_context *context) {
     if (context->plan->set_umask)
-        (void) umask(context->plan->umask);
+        (void) system_call(SYS_umask, context->plan->umask);
     return 0;
 }
 
@@ -327,6 +353,16 @@ static int (*const steps[EXEC_STAGE_EXEC])(struct exec_context *context) = {
     [EXEC_STAGE_UMASK] = set_umask,
 };
 
+/* The numbers change: not in the parent's memory, which we may be sharing. There are more only where we do
+ * not. */
+static void copy_descriptors(struct exec_context *context) {
+    const struct exec_plan *plan = context->plan;
+
+    context->pass_fds = plan->n_pass_fds <= EXEC_SHARED_FDS_MAX ? context->few_fds : plan->pass_fds;
+    for (size_t i = 0; i < plan->n_pass_fds; i++)
+        context->pass_fds[i] = plan->pass_fds[i];
+}
+
 /* Returns only on failure. */
 static struct exec_status take_steps(struct exec_context *context, enum exec_stage first) {
     struct exec_status status = {.stage = (int32_t) first};
@@ -344,31 +380,40 @@ static struct exec_status take_steps(struct exec_context *context, enum exec_sta
     }
     if (context->channel_fd >= 0)
         report(context->channel_fd, EXEC_STAGE_EXEC, 0, 0);
-    (void) execve(context->plan->executable, context->plan->argv, context->plan->envp);
-    status.error = errno;
+    status.error = (int32_t) -system_call(SYS_execve, context->plan->executable, context->plan->argv,
+                                          context->plan->envp);
     return status;
+}
+
+static _Noreturn void leave(void) {
+    for (;;)
+        (void) system_call(SYS_exit_group, EXEC_EXIT_STATUS);
 }
 
 _Noreturn void exec_child(const struct exec_plan *plan, int channel_fd) {
     struct exec_context context = {.plan = plan, .channel_fd = channel_fd};
-    struct exec_status status = {.stage = EXEC_STAGE_GATE, .error = -close_others(&context)};
+    struct exec_status status = {.stage = EXEC_STAGE_GATE};
 
+    copy_descriptors(&context);
+    status.error = -close_others(&context);
     if (status.error == 0) {
         /* Before the gate, so that a signal can end the one who waits there. */
         status = (struct exec_status){.stage = EXEC_STAGE_SIGNALS, .error = -reset_signals(&context)};
     }
     if (status.error == 0) {
         if (wait_at_gate(channel_fd) < 0)
-            _exit(EXEC_EXIT_STATUS);
+            leave();
         status = take_steps(&context, EXEC_STAGE_SESSION);
     }
     report(context.channel_fd, status.stage, status.error, status.detail);
-    _exit(EXEC_EXIT_STATUS);
+    leave();
 }
 
 int exec_become(const struct exec_plan *plan, struct err *err) {
     struct exec_context context = {.plan = plan, .channel_fd = -EBADF};
-    const struct exec_status status = take_steps(&context, EXEC_STAGE_SIGNALS);
+    struct exec_status status;
 
+    copy_descriptors(&context);
+    status = take_steps(&context, EXEC_STAGE_SIGNALS);
     return exec_stage_explain(plan, &status, err);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The only place that executes a program. The plan is made by the parent; between fork and exec nothing is
- * allocated, looked up or locked: system calls only (signal-safety(7)). */
+/* The only place that executes a program. The plan is made by the parent; between birth and exec nothing is
+ * allocated, looked up or locked: system calls only (signal-safety(7)), and bare ones, for the child may
+ * share the parent's memory with its errno (system-call.h). */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,19 +38,20 @@ struct exec_plan {
     int stdout_fd,
         stderr_fd; /* these become 1 and 2; -EBADF: what 1 and 2 are already, or /dev/null if closed */
 
-    /* These become 3, 4, ... in the daemon, and no other descriptor above 2 survives. The array is
-     * overwritten (in a child: the child's copy of it). */
+    /* These become 3, 4, ... in the daemon, and no other descriptor above 2 survives. With more than
+     * EXEC_SHARED_FDS_MAX the array is overwritten (in a child: the child's copy of it). */
     int *pass_fds;
     size_t n_pass_fds;
     /* The value of LISTEN_PID= inside envp, with room for EXEC_PID_SIZE bytes: the child writes its pid
-     * there, which nobody else can know in time. NULL: none. */
+     * there, which nobody else can know in time, in our memory too where it shares that. NULL: none. */
     char *listen_pid;
 };
 
-#define EXEC_PID_SIZE 12 /* a pid_t in decimal, and NUL */
+#define EXEC_PID_SIZE 12       /* a pid_t in decimal, and NUL */
+#define EXEC_SHARED_FDS_MAX 64 /* a child that is passed more does not share our memory (birth.h) */
 #define EXEC_PLAN_INIT ((struct exec_plan){.cgroup_fd = -EBADF, .stdout_fd = -EBADF, .stderr_fd = -EBADF})
 
-/* The child's whole life after fork(2). First of all it lets go of every descriptor that the plan does not
+/* The child's whole life. First of all it lets go of every descriptor that the plan does not
  * name: a flock(2) belongs to the open file description and would survive the supervisor in this copy. Then
  * it waits for one byte on channel_fd; end of file means that the supervisor died before it had recorded this
  * child, and nothing is executed. A failure is reported as struct exec_status, the step of execve(2) itself

@@ -1,50 +1,42 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "exec/spawn.h"
 
-#include <linux/sched.h>
-#include <sched.h>
-#include <signal.h>
+#include <poll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-void spawn_done(struct spawn *spawn) {
+#include "exec/birth.h"
+
+/* A child at its gate ends within microseconds; one that somebody stopped there does not. */
+#define FAREWELL_MSEC 100
+
+/* Sees the child end, or go on to its program: then its end of the channel is closed, after it has left our
+ * memory (begin_new_exec() in fs/exec.c, do_exit() in kernel/exit.c). */
+static bool await_farewell(struct spawn *spawn) {
+    struct pollfd poll_fd = {.fd = spawn->channel_fd, .events = POLLIN};
+    struct exec_status status;
+    ssize_t n = 1;
+
+    if (spawn->channel_fd < 0) {
+        poll_fd.fd = spawn->pidfd;
+        return spawn->pidfd >= 0 && poll(&poll_fd, 1, FAREWELL_MSEC) == 1;
+    }
+    (void) shutdown(spawn->channel_fd, SHUT_WR); /* the gate will not open any more */
+    while (n > 0 && poll(&poll_fd, 1, FAREWELL_MSEC) == 1)
+        n = recv(spawn->channel_fd, &status, sizeof status, MSG_DONTWAIT);
+    return n <= 0;
+}
+
+bool spawn_done(struct spawn *spawn) {
+    bool left = !spawn->stack || await_farewell(spawn);
+
+    if (left)
+        birth_free_stack(spawn->stack);
+    spawn->stack = NULL;
     spawn->pidfd = fd_close(spawn->pidfd);
     spawn->channel_fd = fd_close(spawn->channel_fd);
-}
-
-/* A fork into another cgroup. To be born there costs nothing, while a move (a write to cgroup.procs) waits
- * for a grace period of the kernel's, some 10 ms (cgroup_attach_lock() in kernel/cgroup/cgroup.c). Where the
- * kernel does not take it (clone3(2): ENOSYS before 5.3 and from seccomp filters, E2BIG before 5.7, EBUSY and
- * EOPNOTSUPP of a cgroup that takes no processes, ENODEV of one that is gone) the child is born into ours: it
- * starts all the same, and what it leaves is told by other proofs. */
-static pid_t fork_into(int cgroup_fd) {
-    struct clone_args arguments = {
-        .flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD, .cgroup = (uint64_t) cgroup_fd};
-    pid_t pid = cgroup_fd >= 0 ? (pid_t) syscall(SYS_clone3, &arguments, sizeof arguments) : -1;
-
-    if (pid < 0 && (cgroup_fd < 0 || (errno != EAGAIN && errno != ENOMEM)))
-        pid = fork();
-    return pid;
-}
-
-/* With all signals blocked, so that no handler of ours runs in the child; the child unblocks its own. */
-static pid_t fork_child(const struct exec_plan *plan, int channel_fd) {
-    sigset_t all, before;
-    pid_t pid;
-    int saved;
-
-    sigfillset(&all);
-    if (sigprocmask(SIG_SETMASK, &all, &before) < 0)
-        return -1;
-    pid = fork_into(plan->cgroup_fd);
-    if (pid == 0)
-        exec_child(plan, channel_fd);
-    saved = errno;
-    (void) sigprocmask(SIG_SETMASK, &before, NULL);
-    errno = saved;
-    return pid;
+    return left;
 }
 
 static int fork_failed(const struct exec_plan *plan, int number, struct err *err) {
@@ -60,8 +52,8 @@ static int fork_failed(const struct exec_plan *plan, int number, struct err *err
 int spawn_start(int proc_fd, const struct exec_plan *plan, struct spawn *ret, struct err *err) {
     _cleanup_spawn_ struct spawn spawn = SPAWN_INIT;
     _cleanup_close_ int child_fd = -EBADF;
+    struct birth birth;
     int ends[2];
-    pid_t pid;
     int r;
 
     /* One socket each way: a gate that is a pipe would raise SIGPIPE here when the child is dead already. */
@@ -69,18 +61,26 @@ int spawn_start(int proc_fd, const struct exec_plan *plan, struct spawn *ret, st
         return fork_failed(plan, errno, err);
     spawn.channel_fd = ends[0];
     child_fd = ends[1];
-    pid = fork_child(plan, child_fd);
-    if (pid < 0)
-        return fork_failed(plan, errno, err);
+    r = birth_begin(plan, child_fd, &birth);
+    if (r < 0)
+        return fork_failed(plan, -r, err);
     child_fd = fd_close(child_fd);
-    r = process_pin(proc_fd, pid, &spawn.id);
+    spawn.stack = birth.stack;
+    spawn.pidfd = birth.pidfd;
+    r = birth.pidfd >= 0 ? process_identify(proc_fd, birth.pid, birth.pidfd, &spawn.id)
+                         : process_pin(proc_fd, birth.pid, &spawn.id);
     if (r < 0) {
+        if (spawn.stack)
+            (void) await_farewell(&spawn);
         spawn.channel_fd = fd_close(spawn.channel_fd); /* ends the child */
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        while (waitpid(birth.pid, NULL, 0) < 0 && errno == EINTR)
             ;
+        birth_free_stack(spawn.stack);
+        spawn.stack = NULL;
         return fork_failed(plan, -r, err);
     }
-    spawn.pidfd = r;
+    if (birth.pidfd < 0)
+        spawn.pidfd = r;
     *ret = spawn;
     spawn = SPAWN_INIT;
     return 0;
@@ -98,30 +98,31 @@ int spawn_release(struct spawn *spawn) {
 }
 
 int spawn_read_status(struct spawn *spawn, const struct exec_plan *plan, struct err *err) {
-    for (;;) {
-        struct exec_status status;
-        ssize_t n = recv(spawn->channel_fd, &status, sizeof status, MSG_DONTWAIT);
+    struct exec_status status;
+    ssize_t n;
+    int r;
 
-        if (n < 0 && errno == EINTR)
-            continue;
+    do {
+        n = recv(spawn->channel_fd, &status, sizeof status, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return -EAGAIN;
-        if (n == (ssize_t) sizeof status && status.error == 0) {
+        if (n == (ssize_t) sizeof status && status.error == 0)
             spawn->at_exec = true;
-            continue;
-        }
-        spawn->channel_fd = fd_close(spawn->channel_fd);
-        if (n == (ssize_t) sizeof status) {
-            int r = exec_stage_explain(plan, &status, err);
-
-            return r == -EAGAIN ? -EBUSY : r;
-        }
-        if (n == 0 && spawn->at_exec)
-            return 0;
-        return err_set(
-            err, ECANCELED, "ExecFailed",
-            "cannot start \"%s\": process %d ended before it came to execute it (somebody killed it, or "
-            "memory ran out); see the kernel's log",
-            plan->executable, (int) spawn->id.pid);
+        else if (n == (ssize_t) sizeof status)
+            spawn->failure = status; /* it is about to end, on the stack that we gave it */
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    spawn->channel_fd = fd_close(spawn->channel_fd);
+    birth_free_stack(spawn->stack);
+    spawn->stack = NULL;
+    if (spawn->failure.error != 0) {
+        r = exec_stage_explain(plan, &spawn->failure, err);
+        return r == -EAGAIN ? -EBUSY : r;
     }
+    if (n == 0 && spawn->at_exec)
+        return 0;
+    return err_set(
+        err, ECANCELED, "ExecFailed",
+        "cannot start \"%s\": process %d ended before it came to execute it (somebody killed it, or "
+        "memory ran out); see the kernel's log",
+        plan->executable, (int) spawn->id.pid);
 }

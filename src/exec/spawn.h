@@ -21,17 +21,22 @@ struct spawn {
                      * child ends without executing anything. To be watched for EPOLLIN until the outcome is
                      * known. */
     bool at_exec;   /* the child has reported that execve(2) is next */
+    struct exec_status failure; /* what the child has reported before its end; error 0: nothing */
+    void *stack;                /* owned, see birth.h; NULL: the child no longer shares our memory */
 };
 
 #define SPAWN_INIT ((struct spawn){.pidfd = -EBADF, .channel_fd = -EBADF})
 #define _cleanup_spawn_ _cleanup_(spawn_done)
 
-/* Closes both descriptors. Does not wait for the child: whoever started it reaps it. */
-void spawn_done(struct spawn *spawn);
+/* Closes both descriptors. Does not reap the child: whoever started it does. One that waits at its gate ends.
+ * False: somebody keeps the child from ending, so that it may still share our memory; the plan and what it
+ * points to have to stay for good. */
+bool spawn_done(struct spawn *spawn);
 
-/* Forks. The child holds no descriptor of ours but those the plan names. On failure no child is left: -errno
- * and *err ("ForkFailed"). SIGCHLD must not be ignored by the caller, nor the child reaped before this
- * returns. */
+/* Makes the child, which may share our memory (birth.h): the plan stays untouched until spawn_read_status()
+ * gave the outcome, or spawn_done() was true. The child holds no descriptor of ours but those the plan names.
+ * On failure no child is left: -errno and *err ("ForkFailed"). SIGCHLD must not be ignored by the caller, nor
+ * the child reaped before this returns. */
 int spawn_start(int proc_fd, const struct exec_plan *plan, struct spawn *ret, struct err *err);
 
 /* Opens the gate. -ECANCELED: the child ended there already. */

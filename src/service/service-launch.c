@@ -24,9 +24,8 @@ struct service_launch {
 };
 
 void service_launch_free(struct service_launch *launch) {
-    if (!launch)
+    if (!launch || !spawn_done(&launch->spawn))
         return;
-    spawn_done(&launch->spawn);
     credentials_done(&launch->credentials);
     free(launch->executable);
     strlist_free(launch->argv);

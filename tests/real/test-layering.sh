@@ -38,7 +38,7 @@ remove base/fd.c: its own temporary file, which it renames into place
 remove control/server.c: its own control socket, under its own lock
 execute exec/exec-child.c: the one place that becomes another program
 execute cli/cmd-control.c: systemctl starts a service that no supervisor runs
-fork exec/spawn.c: the one place that makes the processes of services
+fork exec/birth.c: the one place that makes the processes of services
 fork probe/trace-flight.c: a child of its own looks at what strangers sent to strangers
 exit probe/trace-flight.c: that child ends itself
 fork probe/remote.c: a child looks at what may let it wait for ever

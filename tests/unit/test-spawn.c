@@ -2,7 +2,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <sys/resource.h>
+
+#include "base/value.h"
 
 #include "exec-fixture.h"
 
@@ -163,10 +167,145 @@ START_TEST(fails_to_pin) {
 }
 END_TEST
 
+/* What a start costs the supervisor's memory: nothing but the stack, and that is given back. */
+static unsigned long count_mappings(void) {
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long n = 0;
+    int c;
+
+    ck_assert_ptr_nonnull(maps);
+    while ((c = fgetc(maps)) != EOF)
+        n += c == '\n';
+    fclose(maps);
+    return n;
+}
+
+/* The child may run on our memory: its failing calls are not our errno, and what it was given is as it was.
+ */
+START_TEST(memory_untouched) {
+    struct exec_plan plan = shell("exit 0");
+    _cleanup_err_ struct err err = {0};
+    int fds[2], passed[2];
+    unsigned long before;
+
+    plan.executable = "/nonexistent";
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    passed[0] = fds[0];
+    passed[1] = fds[1];
+    plan.pass_fds = passed;
+    plan.n_pass_fds = 2;
+    before = count_mappings();
+    for (int i = 0; i < 20; i++) {
+        _cleanup_spawn_ struct spawn spawn = SPAWN_INIT;
+        uint64_t until;
+
+        ck_assert_int_eq(spawn_start(proc_fd, &plan, &spawn, NULL), 0);
+        errno = EDOM;
+        ck_assert_int_eq(spawn_release(&spawn), 0);
+        for (until = now_usec(CLOCK_MONOTONIC) + 2000; now_usec(CLOCK_MONOTONIC) < until;)
+            ck_assert_int_eq(errno, EDOM); /* KILL and STOP cannot be reset, and there is no such program */
+        ck_assert_int_eq(wait_status(&spawn, &plan, &err), -ENOENT);
+        ck_assert_ptr_null(spawn.stack);
+        ck_assert_int_eq(reap(&spawn), 127);
+        err_done(&err);
+    }
+    ck_assert_int_eq(passed[0], fds[0]);
+    ck_assert_int_eq(passed[1], fds[1]);
+    ck_assert_uint_le(count_mappings(), before + 2); /* that of the heap may have come meanwhile */
+    close(fds[0]);
+    close(fds[1]);
+}
+END_TEST
+
+/* Let go of at its gate, it is gone from our memory when that is given back, and has executed nothing. */
+START_TEST(let_go_at_the_gate) {
+    const char *marker = in_directory("marker");
+    char script[192];
+    struct exec_plan plan = shell(script);
+
+    snprintf(script, sizeof script, "touch '%s'", marker);
+    for (int i = 0; i < 20; i++) {
+        struct spawn spawn = SPAWN_INIT;
+        int status;
+        pid_t pid;
+
+        ck_assert_int_eq(spawn_start(proc_fd, &plan, &spawn, NULL), 0);
+        pid = spawn.id.pid;
+        if (i % 2)
+            spawn.pidfd = fd_close(spawn.pidfd); /* somebody else watches it now */
+        ck_assert(spawn_done(&spawn));
+        ck_assert_ptr_null(spawn.stack);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 127);
+    }
+    ck_assert_int_ne(access(in_directory("marker"), F_OK), 0);
+}
+END_TEST
+
+/* Somebody stops it there: its memory is left to it, and nobody waits for long. */
+START_TEST(let_go_while_stopped) {
+    struct exec_plan plan = shell("exit 0");
+    struct spawn spawn = SPAWN_INIT;
+    int status;
+    bool shared;
+    pid_t pid;
+
+    ck_assert_int_eq(spawn_start(proc_fd, &plan, &spawn, NULL), 0);
+    shared = spawn.stack;
+    pid = spawn.id.pid;
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+    ck_assert(WIFSTOPPED(status));
+    ck_assert(spawn_done(&spawn) == !shared);
+    ck_assert_int_eq(kill(pid, SIGCONT), 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 127); /* on a stack that was still there */
+}
+END_TEST
+
+/* What sharing memory would do to us, and what the child's handlers would. */
+START_TEST(settings_untouched) {
+    struct credentials credentials = {.set_uid = true, .uid = 65533};
+    struct exec_plan plan = shell("id -u; cat /proc/self/oom_score_adj");
+    _cleanup_free_ char *before = NULL, *after = NULL, *said = NULL;
+
+    ck_assert_int_eq(fd_read_file_at(proc_fd, "self/oom_score_adj", 100, &before, NULL), 0);
+    ck_assert_int_eq(prctl(PR_GET_DUMPABLE), 1);
+    plan.credentials = &credentials;
+    plan.set_oom_score_adjust = true;
+    plan.oom_score_adjust = 321;
+    said = run(&plan);
+    ck_assert_str_eq(said, "65533\n321\n");
+    ck_assert_int_eq(fd_read_file_at(proc_fd, "self/oom_score_adj", 100, &after, NULL), 0);
+    ck_assert_str_eq(before, after);
+    ck_assert_int_eq(prctl(PR_GET_DUMPABLE), 1);
+}
+END_TEST
+
+static void on_signal(int signal) {
+    _exit(signal); /* the test's end, were it to run in a child on our memory */
+}
+
+/* A signal for the child ends the child, and runs no handler of ours on its stack. */
+START_TEST(gate_signalled) {
+    struct exec_plan plan = shell("exit 0");
+    struct spawn spawn = SPAWN_INIT;
+
+    signal(SIGTERM, on_signal);
+    ck_assert_int_eq(spawn_start(proc_fd, &plan, &spawn, NULL), 0);
+    ck_assert_int_eq(kill(spawn.id.pid, SIGTERM), 0);
+    ck_assert_int_eq(reap(&spawn), 128 + SIGTERM);
+    ck_assert_int_eq(spawn_release(&spawn), -ECANCELED);
+    ck_assert(spawn_done(&spawn));
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {
-        identity,    gate_closed,        gate_supervisor_dies, gate_of_two,
-        gate_killed, gate_holds_no_lock, fails_to_fork,        fails_to_pin,
+        identity,         gate_closed,        gate_supervisor_dies, gate_of_two,
+        gate_killed,      gate_holds_no_lock, fails_to_fork,        fails_to_pin,
+        memory_untouched, let_go_at_the_gate, let_go_while_stopped, settings_untouched,
+        gate_signalled,
     };
 
     return run_tests("spawn", tests, ELEMENTSOF(tests));

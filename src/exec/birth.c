@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "exec/birth.h"
+
+#include <errno.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "exec/system-call.h"
+
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+
+#if SYSTEM_CALL_IS_BARE && !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__ &&                  \
+    !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer) &&                                 \
+    !__has_feature(memory_sanitizer)
+#define CAN_SHARE 1
+#else
+#define CAN_SHARE 0
+#endif
+
+/* exec_child() and its steps need some hundred bytes; signals are blocked or have no handlers. */
+#define STACK_BYTES 16384
+#define GUARD_BYTES 65536 /* a page, whatever its size is here */
+
+bool birth_may_share(const struct exec_plan *plan) {
+    const struct credentials *credentials = plan->credentials;
+
+    return CAN_SHARE && !plan->set_oom_score_adjust && plan->n_pass_fds <= EXEC_SHARED_FDS_MAX &&
+           (!credentials || (!credentials->set_groups && !credentials->set_gid && !credentials->set_uid &&
+                             !credentials->set_capabilities));
+}
+
+void birth_free_stack(void *stack) {
+    if (stack)
+        (void) munmap(stack, GUARD_BYTES + STACK_BYTES);
+}
+
+#if CAN_SHARE
+
+struct child {
+    const struct exec_plan *plan;
+    int channel_fd;
+};
+
+static _Noreturn __attribute__((used)) void child_main(struct child *child) {
+    exec_child(child->plan, child->channel_fd);
+}
+
+/* clone3(2) into child_main() on the stack of the arguments. There is no wrapper in glibc for it, and the
+ * child cannot return into a frame of ours. Returns the PID or -errno. */
+static long clone_onto_stack(struct clone_args *arguments, struct child *child) {
+#ifdef __x86_64__
+    long result;
+
+    __asm__ volatile("syscall\n\t"
+                     "testq %%rax, %%rax\n\t"
+                     "jnz 1f\n\t"
+                     "movq %[child], %%rdi\n\t"
+                     "movq %[main], %%rax\n\t"
+                     "xorl %%ebp, %%ebp\n\t" /* the outermost frame (the x86-64 psABI, 3.4.1) */
+                     "call *%%rax\n\t"
+                     "hlt\n"
+                     "1:"
+                     : "=a"(result)
+                     : "a"((long) SYS_clone3), "D"(arguments),
+                       "S"(sizeof *arguments), [child] "r"(child), [main] "r"(child_main)
+                     : "rcx", "r11", "cc", "memory");
+    return result;
+#else
+    register long x8 __asm__("x8") = SYS_clone3;
+    register long x0 __asm__("x0") = (long) arguments;
+    register long x1 __asm__("x1") = (long) sizeof *arguments;
+
+    __asm__ volatile("svc #0\n\t"
+                     "cbnz x0, 1f\n\t"
+                     "mov x29, xzr\n\t"
+                     "mov x0, %[child]\n\t"
+                     "blr %[main]\n\t"
+                     "brk #0\n"
+                     "1:"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), [child] "r"(child), [main] "r"(child_main)
+                     : "x30", "cc", "memory");
+    return x0;
+#endif
+}
+
+static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, struct birth *ret) {
+    char *stack = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    struct clone_args arguments = {.flags = CLONE_VM | CLONE_PIDFD | into,
+                                   .exit_signal = SIGCHLD,
+                                   .stack = (uint64_t) (uintptr_t) (stack + GUARD_BYTES),
+                                   .cgroup = into ? (uint64_t) plan->cgroup_fd : 0};
+    int pidfd = -EBADF;
+    struct child *child;
+    long pid;
+
+    if (stack == MAP_FAILED)
+        return -errno;
+    if (mprotect(stack + GUARD_BYTES, STACK_BYTES, PROT_READ | PROT_WRITE) < 0) {
+        int r = -errno;
+
+        birth_free_stack(stack);
+        return r;
+    }
+    /* At the stack's end: our own frame is gone before the child has read it. */
+    child = (struct child *) (void *) (stack + GUARD_BYTES + STACK_BYTES - sizeof *child);
+    *child = (struct child){.plan = plan, .channel_fd = channel_fd};
+    arguments.stack_size = (STACK_BYTES - sizeof *child) & ~(uint64_t) 15; /* aligned as calls want it */
+    arguments.pidfd = (uint64_t) (uintptr_t) &pidfd;
+    pid = clone_onto_stack(&arguments, child);
+    if (pid < 0) {
+        birth_free_stack(stack);
+        return (int) pid;
+    }
+    *ret = (struct birth){.pid = (pid_t) pid, .pidfd = pidfd, .stack = stack};
+    return 0;
+}
+
+#else
+
+static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, struct birth *ret) {
+    (void) plan;
+    (void) channel_fd;
+    (void) into;
+    (void) ret;
+    return -ENOSYS;
+}
+
+#endif
+
+static int copy(const struct exec_plan *plan, int channel_fd, uint64_t into, struct birth *ret) {
+    struct clone_args arguments = {
+        .flags = into, .exit_signal = SIGCHLD, .cgroup = into ? (uint64_t) plan->cgroup_fd : 0};
+    pid_t pid = into ? (pid_t) syscall(SYS_clone3, &arguments, sizeof arguments) : fork();
+
+    if (pid == 0)
+        exec_child(plan, channel_fd);
+    if (pid < 0)
+        return -errno;
+    *ret = (struct birth){.pid = pid, .pidfd = -EBADF};
+    return 0;
+}
+
+/* No more than the kernel has: another try, with less, would say the same. */
+static bool is_scarcity(int error) {
+    return error == -EAGAIN || error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+}
+
+/* To be born into another cgroup costs nothing, while a move (a write to cgroup.procs) waits for a grace
+ * period of the kernel's, some 10 ms (cgroup_attach_lock() in kernel/cgroup/cgroup.c). Where the kernel does
+ * not take it (clone3(2): ENOSYS before 5.3 and from seccomp filters, E2BIG before 5.7, EBUSY and EOPNOTSUPP
+ * of a cgroup that takes no processes, ENODEV of one that is gone) the child is born into ours: it starts all
+ * the same, and what it leaves is told by other proofs. */
+static int begin(const struct exec_plan *plan, int channel_fd, struct birth *ret) {
+    int r = -ENOSYS;
+
+    for (int attempt = plan->cgroup_fd >= 0 ? 0 : 1; attempt < 2; attempt++) {
+        uint64_t into = attempt == 0 ? CLONE_INTO_CGROUP : 0;
+
+        if (birth_may_share(plan))
+            r = share(plan, channel_fd, into, ret);
+        if (r < 0 && !is_scarcity(r))
+            r = copy(plan, channel_fd, into, ret);
+        if (r >= 0 || is_scarcity(r))
+            break;
+    }
+    return r;
+}
+
+int birth_begin(const struct exec_plan *plan, int channel_fd, struct birth *ret) {
+    sigset_t all, before;
+    int r;
+
+    /* No handler of ours runs in the child; it unblocks its own. */
+    sigfillset(&all);
+    if (sigprocmask(SIG_SETMASK, &all, &before) < 0)
+        return -errno;
+    r = begin(plan, channel_fd, ret);
+    (void) sigprocmask(SIG_SETMASK, &before, NULL);
+    return r;
+}
