@@ -331,6 +331,8 @@ static int exec_service(const struct invocation *invocation, const struct servic
     struct service_record record;
     struct recovery recovery;
     struct recovery_host host;
+    /* The daemon tells systemd itself, under the number that systemd knows. */
+    const char *notify_socket = config->type == SERVICE_TYPE_NOTIFY ? getenv("NOTIFY_SOCKET") : NULL;
     int r;
 
     if (open_log(invocation, &log, &err) < 0 || (dir_fd = open_runtime_dir(invocation, &err)) < 0 ||
@@ -350,8 +352,10 @@ static int exec_service(const struct invocation *invocation, const struct servic
     if (r < 0)
         return exit_code_of(&err);
     record.generation++;
+    record.ready = true; /* whom it told, if anybody, is not us */
+    record.status_text[0] = '\0';
     if (service_new_invocation_id(record.invocation_id) < 0 ||
-        service_launch_prepare(config, proc_fd, record.invocation_id, true, &launch, &err) < 0)
+        service_launch_prepare(config, proc_fd, record.invocation_id, true, notify_socket, &launch, &err) < 0)
         return exit_code_of(&err);
     self = process_pin(proc_fd, getpid(), &record.main);
     record.since_usec = now_usec(CLOCK_REALTIME);

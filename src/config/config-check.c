@@ -209,11 +209,7 @@ static int refuse_unsupported(struct config_builder *builder) {
     const struct service_config *config = builder->config;
     int r = 0;
 
-    if (config->type == SERVICE_TYPE_NOTIFY)
-        r = config_builder_problem_at(
-            builder, config, "Type",
-            "Type=notify is not supported by this version; use Type=socket or simple");
-    if (r >= 0 && config->watchdog_usec > 0)
+    if (config->watchdog_usec > 0)
         r = config_builder_problem_at(builder, config, "WatchdogSec",
                                       "WatchdogSec= is not supported by this version; leave it out");
     if (r >= 0 && config->exec_reload)

@@ -20,6 +20,7 @@ enum field_type {
     FIELD_COUNT, /* uint64_t; what is beyond a JSON integer is written as the largest */
     FIELD_FLAG,  /* bool */
     FIELD_WORD,  /* char[]: small letters, digits and hyphens */
+    FIELD_TEXT,  /* char[]: printable; what is too long is cut */
 };
 
 /* What a file may lack, and more so an older one. A room that has something to hand on adds a member to
@@ -49,6 +50,8 @@ static const struct optional_field {
     FIELD("exitUnexecuted", FLAG, exit_unexecuted),
     FIELD("exitCode", COUNT, exit_code),
     FIELD("exitStatus", COUNT, exit_status),
+    FIELD("ready", FLAG, ready),
+    FIELD("statusText", TEXT, status_text),
 #undef FIELD
 };
 
@@ -92,6 +95,12 @@ static bool read_field(const json_t *json, const struct optional_field *field,
     case FIELD_FLAG:
         *(bool *) member = json_is_true(value);
         return json_is_boolean(value);
+    case FIELD_TEXT:
+        word = json_string_value(value);
+        if (word)
+            snprintf(member, field->size, "%s", word);
+        value_make_printable(member);
+        return word != NULL;
     default:
         word = json_string_value(value);
         if (!word || strlen(word) >= field->size ||

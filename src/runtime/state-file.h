@@ -36,6 +36,8 @@ struct service_record {
     uint64_t exit_usec;                                          /* CLOCK_REALTIME; 0: none so far */
     bool exit_known, exit_unexecuted;                            /* struct exit_status */
     uint64_t exit_code, exit_status;
+    bool ready;            /* it has said READY=1 */
+    char status_text[256]; /* its last STATUS=, printable */
 
     const char *config; /* borrowed, for writing: the configuration the daemon was started with, as
                          * service_config_record() has it; NULL: not said. Reading leaves it NULL */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
+#include "notify/closer.h"
 #include "runtime/runtime-dir.h"
 #include "service/service.h"
 
@@ -97,6 +98,8 @@ static char *status_line(const struct manager *manager, const struct service *se
     if (!why && (service->state == SERVICE_BACKOFF || service->state == SERVICE_FAILED))
         why = service->failure.message ? service->failure.message
                                        : exit_status_describe(&service->last_exit, how, sizeof how);
+    if (!why && service_state_has_main(service->state) && service->record.status_text[0])
+        why = service->record.status_text;
     if (asprintf(&line, "%s%s%s%s%s", alone ? "" : service->config->name, alone ? "" : ": ",
                  service_state_shown(service->state), why ? ": " : "", why ? why : "") < 0)
         return NULL;
@@ -213,6 +216,7 @@ struct manager *manager_free(struct manager *manager) {
     order_done(&manager->order);
     for (size_t i = 0; i < ELEMENTSOF(manager->signals); i++)
         sd_event_source_disable_unref(manager->signals[i]);
+    notify_closer_free(manager->closer);
     sd_event_unref(manager->event);
     fd_close(manager->proc_fd);
     fd_close(manager->runtime_dir_fd);

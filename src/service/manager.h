@@ -22,6 +22,7 @@ struct manager {
     struct service *order_queue;
     sd_event_source *order_source; /* what is queued there is looked at in the next turn of the loop */
     sd_event_source *signals[5];
+    struct notify_closer *closer; /* owned; of descriptors that daemons and others sent; NULL: none yet */
     bool subreaper;    /* leftovers of our services become our children */
     bool had_children; /* when we began: not all of our children come from our services */
     bool stopping;     /* SIGTERM: stop everything, then leave the loop */

@@ -18,6 +18,7 @@ int service_adopt(struct service *service) {
     _cleanup_free_ char *daemon_exe = service_find_daemon_exe(service->config), *text = NULL;
     struct event_fields fields = {.n = 0};
     _cleanup_err_ struct err err = {0};
+    struct proc_status status;
     int r, pidfd;
 
     r = state_file_read(service->manager->runtime_dir_fd, service->config->name, &service->record, &err);
@@ -50,6 +51,10 @@ int service_adopt(struct service *service) {
     r = service_watch_main(service, pidfd, false);
     if (r < 0)
         return r;
+    if (service_notify_open(service, &err) < 0) /* it has its old address, where nobody listens any more */
+        reject_state(service, err_text(&err));
+    else if (procfs_read_status(service->manager->proc_fd, service->record.main.pid, &status) >= 0)
+        service_notify_grant(service, status.uid);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
     if (asprintf(&text, "Taken over from an earlier latchd: PID %d goes on running",
                  (int) service->record.main.pid) >= 0)

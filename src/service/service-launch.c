@@ -130,13 +130,14 @@ static int set_variable(char ***envp, const char *name, const char *value) {
 }
 
 static int prepare_environment(const struct service_config *config, const char *invocation_id,
-                               struct service_launch *launch, struct err *err) {
+                               const char *notify_socket, struct service_launch *launch, struct err *err) {
     int r = service_config_build_environment(config, environ, &launch->envp, err);
 
     if (r < 0)
         return r;
     if (set_variable(&launch->envp, "LATCHD_SERVICE", config->name) < 0 ||
         set_variable(&launch->envp, "INVOCATION_ID", invocation_id) < 0 ||
+        set_variable(&launch->envp, "NOTIFY_SOCKET", notify_socket) < 0 ||
         set_variable(&launch->envp, "HOME", launch->credentials.home) < 0 ||
         set_variable(&launch->envp, "SHELL", launch->credentials.shell) < 0 ||
         set_variable(&launch->envp, "USER", launch->credentials.user) < 0 ||
@@ -157,7 +158,8 @@ static int prepare_limits(const struct service_config *config, int proc_fd, stru
 }
 
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
-                           bool become, struct service_launch **ret, struct err *err) {
+                           bool become, const char *notify_socket, struct service_launch **ret,
+                           struct err *err) {
     struct service_launch *launch = calloc(1, sizeof *launch);
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
     int r;
@@ -172,7 +174,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     if (r >= 0)
         r = prepare_limits(config, proc_fd, launch, err);
     if (r >= 0)
-        r = prepare_environment(config, invocation_id, launch, err);
+        r = prepare_environment(config, invocation_id, notify_socket, launch, err);
     if (r >= 0 && service_config_expand_argv(config->exec_start, launch->envp, &launch->argv) < 0)
         r = err_set(err, ENOMEM, "Failed", "out of memory");
     if (r >= 0)
@@ -289,6 +291,7 @@ void service_spawn(struct service *service) {
     int r;
 
     service->record.generation++;
+    service_notify_begin(service);
     service->launch_failed = false;
     service->main_since_usec = 0; /* it has not run until it is spawned */
     err_done(&service->failure);
@@ -296,10 +299,14 @@ void service_spawn(struct service *service) {
     if (r < 0)
         r = err_set(&err, -r, "Failed", "cannot make an invocation id: %m");
     if (r >= 0)
-        r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id,
-                                   false, &service->launch, &err);
+        r = service_notify_open(service, &err);
     if (r >= 0)
+        r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id,
+                                   false, service_notify_address(service), &service->launch, &err);
+    if (r >= 0) {
+        service_notify_grant(service, service->launch->credentials.uid);
         r = spawn_start(service->manager->proc_fd, &service->launch->plan, &service->launch->spawn, &err);
+    }
     if (r >= 0) {
         service->limits = service->launch->limits;
         r = release(service, &err);

@@ -70,7 +70,7 @@ static void verify_locks(struct service *service) {
     }
 }
 
-static void become_ready(struct service *service) {
+void service_become_ready(struct service *service) {
     bool reloading = service->state == SERVICE_RELOADING;
     struct event_scope scope = service_scope(service);
     struct event_fields fields = {.n = 0};
@@ -83,7 +83,7 @@ static void become_ready(struct service *service) {
                reloading ? "Ready again after the reload: PID %d" : "Ready: PID %d, after %s",
                (int) service->record.main.pid, took);
     /* Of Type=simple nothing says that it has got as far as taking its locks. */
-    if (!reloading && service->config->type == SERVICE_TYPE_SOCKET)
+    if (!reloading && service->config->type != SERVICE_TYPE_SIMPLE)
         verify_locks(service);
     service_handle(service, SERVICE_ON_READY);
 }
@@ -98,7 +98,7 @@ static void on_socket_ready(struct ready_probe *probe, uint64_t answer_usec, voi
         }
     ready_probe_free(probe);
     if (--service->probes_pending == 0)
-        become_ready(service);
+        service_become_ready(service);
 }
 
 int service_begin_probes(struct service *service) {
@@ -134,6 +134,8 @@ void service_executed(struct service *service) {
     if (service->state != SERVICE_STARTING)
         return; /* it is being stopped already */
     verify_limits(service);
+    if (service_notify_awaits_ready(service))
+        return; /* READY=1 leads on, or TimeoutStartSec= */
     if (service_begin_probes(service) < 0 || service->probes_pending == 0)
-        become_ready(service);
+        service_become_ready(service);
 }

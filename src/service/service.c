@@ -211,6 +211,7 @@ struct service *service_free(struct service *service) {
     service_end_probes(service);
     service_health_free(service);
     service_order_free(service);
+    service_notify_free(service);
     sd_event_source_disable_unref(service->timer);
     sd_event_source_disable_unref(service->main_source);
     sd_event_source_disable_unref(service->launch_source);

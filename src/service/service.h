@@ -14,6 +14,9 @@
 /* What a child needs until the outcome of its exec is known. */
 struct service_launch;
 
+/* What the daemon tells by sd_notify(3) (service-notify.c). */
+struct service_notify;
+
 /* What is known of the daemon's health (service-health.c). */
 struct service_health;
 
@@ -53,6 +56,7 @@ struct service {
 
     struct service_order *order;   /* NULL: it comes neither before nor after any */
     struct service_health *health; /* NULL: nothing to remember */
+    struct service_notify *notify; /* NULL: the daemon is given no NOTIFY_SOCKET */
 
     sd_event_source *timer; /* the state's: start, stop, back-off, next recovery step */
     struct restart_history history;
@@ -123,9 +127,9 @@ void service_launch_abandon(struct service *service);
 
 /* Environment, limits, rights and output for one generation. For `latchd exec` too, which has no service:
  * `become` makes the plan one for exec_become(), and leaves output that would go to the journal where ours
- * goes. The launch owns what the plan points to. */
+ * goes. notify_socket: for NOTIFY_SOCKET; NULL: none. The launch owns what the plan points to. */
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
-                           bool become, struct service_launch **ret, struct err *err);
+                           bool become, const char *notify_socket, struct service_launch **ret, struct err *err);
 const struct exec_plan *service_launch_plan(const struct service_launch *launch);
 void service_launch_free(struct service_launch *launch);
 
@@ -134,6 +138,7 @@ int service_new_invocation_id(char ret[static 33]);
 
 /* -- service-start.c: from exec to being ready -- */
 void service_executed(struct service *service); /* exec succeeded (or an adopted daemon was found running) */
+void service_become_ready(struct service *service);
 int service_begin_probes(struct service *service);
 void service_end_probes(struct service *service);
 
@@ -149,6 +154,36 @@ void service_watchdog_set(struct service *service, uint64_t usec);
 void service_watchdog_trigger(struct service *service);
 
 void service_health_free(struct service *service);
+
+/* -- service-notify.c: what the daemon tells by sd_notify(3) -- */
+
+/* Binds its socket, where the daemon is to have one (Type=notify, WatchdogSec=) and it is not bound yet. */
+int service_notify_open(struct service *service, struct err *err);
+
+/* Lets the daemon write to it; uid: that of User=. */
+void service_notify_grant(struct service *service, uid_t uid);
+
+/* The socket's path; NULL: there is none. */
+const char *service_notify_address(const struct service *service);
+
+/* Forgets what the generation before this one told. */
+void service_notify_begin(struct service *service);
+
+/* Handles what has been sent so far: before the end of a process is looked at, which may have sent it. */
+void service_notify_drain(struct service *service);
+
+/* Type=notify, and READY=1 is still to come. */
+bool service_notify_awaits_ready(const struct service *service);
+
+/* To be called before the daemon is told to reload. How long to wait for READY=1, which ends the reload; 0: it will
+ * tell nothing. */
+uint64_t service_notify_begin_reload(struct service *service);
+
+/* The daemon said STOPPING=1. */
+bool service_notify_is_stopping(const struct service *service);
+
+json_t *service_notify_to_json(const struct service *service);
+void service_notify_free(struct service *service);
 
 /* Arms the state's one timer; USEC_INFINITY: none. */
 int service_arm_timer(struct service *service, uint64_t delay_usec);

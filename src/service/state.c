@@ -31,6 +31,7 @@ static const char *const service_event_names[SERVICE_EVENT_MAX] = {
     [SERVICE_ON_HUNG] = "hung",
     [SERVICE_ON_TURN] = "turn",
     [SERVICE_ON_UNMET] = "unmet",
+    [SERVICE_ON_RELOADING] = "reloading",
 };
 STRTAB_DEFINE(service_event, enum service_event, service_event_names, SERVICE_EVENT_MAX)
 
@@ -99,6 +100,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
         [SERVICE_ON_HUNG]        = TO(STOPPING,   ABORT),
         [SERVICE_ON_UNMET]       = TO(STOPPING,   TERMINATE),
+        [SERVICE_ON_RELOADING]   = TO(RELOADING,  NOTHING),
     },
     [SERVICE_RELOADING] = {
         [SERVICE_ON_STOP]        = TO(STOPPING,   TERMINATE),

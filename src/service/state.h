@@ -47,6 +47,7 @@ enum service_event {
     SERVICE_ON_HUNG,         /* it lives, and does not do what it is there for; policy ends it */
     SERVICE_ON_TURN,         /* no other service has to be waited for any more */
     SERVICE_ON_UNMET,        /* what it requires (Requires=) is down and stays down */
+    SERVICE_ON_RELOADING,    /* the daemon says that it reloads, without having been told to (RELOADING=1) */
     SERVICE_EVENT_MAX,
 };
 STRTAB_DECLARE(service_event, enum service_event);

@@ -201,7 +201,7 @@ static json_t *status_text(const struct service *service) {
         return text_or_null(service->blocked.message);
     if (service->state == SERVICE_FAILED || service->state == SERVICE_BACKOFF)
         return text_or_null(service->failure.message);
-    return json_null();
+    return service_state_has_main(service->state) ? text_or_null(service->record.status_text) : json_null();
 }
 
 json_t *service_status_to_json(struct service *service, bool inspect) {
@@ -221,7 +221,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
                      "service", config->name,
                      "description", text_or_null(config->description),
                      "state", service_state_shown(service->state),
-                     "ready", service->state == SERVICE_RUNNING,
+                     "ready", service->state == SERVICE_RUNNING && !service_notify_is_stopping(service),
                      "statusText", status_text(service),
                      "supervisorPid", (int) getpid(),
                      "mainPid", has_main ? json_integer(service->record.main.pid) : json_null(),
@@ -242,6 +242,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
                         has_main && inspect
                             ? count_processes(service->manager->proc_fd, service->record.main.pid)
                             : json_null());
+    json_object_set_new(json, "notify", service_notify_to_json(service));
     json_object_set_new(json, "memoryBytes", json_null());
     json_object_set_new(json, "cpuUSec", json_null());
     if (has_main)

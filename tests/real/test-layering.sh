@@ -16,7 +16,7 @@ probe
 config
 exec
 runtime
-recovery health
+recovery health notify
 service
 control
 cli'
@@ -36,6 +36,7 @@ signal probe/remote.c: its own child, which waits for a file system
 remove probe/clear.c: the one place that removes the lock of another
 remove base/fd.c: its own temporary file, which it renames into place
 remove control/server.c: its own control socket, under its own lock
+remove notify/socket.c: its own notification socket, under its own lock
 execute exec/exec-child.c: the one place that becomes another program
 execute cli/cmd-control.c: systemctl starts a service that no supervisor runs
 fork exec/birth.c: the one place that makes the processes of services

@@ -26,7 +26,6 @@ static const struct {
     {"nonsense", "3: neither KEY=VALUE nor [SECTION] nor a comment: 'nonsense'"},
     {"RestartSec=5q", "3: RestartSec=5q: expected a time such as 5s, 200ms, 1min 30s or infinity"},
     {"\n# x\nRestart=often", "5: Restart=often: expected no, on-failure, on-abnormal or always"},
-    {"Type=notify", "3: Type=notify is not supported by this version; use Type=socket or simple"},
     {"WatchdogSec=10s", "3: WatchdogSec= is not supported by this version; leave it out"},
     {"ExecReload=/bin/kill -HUP $MAINPID",
      "3: ExecReload= is not supported by this version; use ReloadSignal="},

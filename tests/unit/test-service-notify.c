@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Type=notify: daemons that speak on command (tests/tools/notify-daemon.c), senders that may not. */
+#include <grp.h>
+#include <sys/un.h>
+
+#include "service-fixture.h"
+
+static const char *tool(void) {
+    static char path[4096];
+    const char *builddir = getenv("builddir");
+
+    snprintf(path, sizeof path, "%s/tests/tools/notify-daemon", builddir ? builddir : ".");
+    ck_assert_msg(access(path, X_OK) == 0, "%s is missing: set builddir", path);
+    return path;
+}
+
+static void order(const char *text) {
+    int fd = open(in("orders"), O_WRONLY | O_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert(write(fd, text, strlen(text)) == (ssize_t) strlen(text) && write(fd, "\n", 1) == 1);
+    close(fd);
+}
+
+static struct service *add_daemon(const char *setting, const char *other) {
+    char script[8192];
+
+    ck_assert_int_eq(mkfifo(in("orders"), 0666), 0);
+    ck_assert_int_eq(chmod(in("orders"), 0666), 0);
+    snprintf(script, sizeof script, "exec %s daemon @", tool());
+    return add_service("d", script, "Type=notify", "Restart=no", setting ? setting : "Nice=0",
+                       other ? other : "UMask=0022", NULL);
+}
+
+static struct service *start_daemon(const char *setting, const char *other) {
+    struct service *service = add_daemon(setting, other);
+
+    service_handle(service, SERVICE_ON_START);
+    until(count_lines("told") == 1);
+    return service;
+}
+
+static bool told(const char *line) {
+    _cleanup_free_ char *text = NULL;
+
+    return fd_read_file_at(AT_FDCWD, in("told"), 1 << 20, &text, NULL) >= 0 && strstr(text, line);
+}
+
+/* Until all that was said is handled. */
+static void pass_barrier(void) {
+    unsigned n = count_lines("told");
+
+    order("barrier");
+    until(count_lines("told") > n);
+    ck_assert(told("barrier passed"));
+}
+
+/* A process that is none of the service's sends a message, and stays until it is handled. */
+static void send_as_stranger(const char *text, uid_t uid) {
+    char variable[256];
+    pid_t pid;
+
+    snprintf(variable, sizeof variable, "NOTIFY_SOCKET=%s", in("run/d.notify"));
+    pid = fork();
+    if (pid == 0) {
+        char *argv[] = {(char *) "x", (char *) "send", strdup(text), NULL};
+        char *envp[] = {variable, (char *) "STAY=1", NULL};
+
+        if (uid != 0 && (setgroups(0, NULL) < 0 || setgid(uid) < 0 || setuid(uid) < 0))
+            _exit(1);
+        execve(tool(), argv, envp);
+        _exit(1);
+    }
+    until(waitpid(pid, NULL, WNOHANG) == pid || errno == ECHILD || !is_alive(pid));
+}
+
+START_TEST(test_ready_when_it_says_so) {
+    struct service *service = start_daemon(NULL, NULL);
+    struct service_record record;
+    char text[4096];
+
+    linger(300 * MSEC);
+    assert_state(service, SERVICE_STARTING);
+    order("say STATUS=loading");
+    until(strcmp(service->record.status_text, "loading") == 0);
+    assert_state(service, SERVICE_STARTING);
+    order("say READY=1\\nSTATUS=serving");
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 1);
+    ck_assert_str_eq(service->record.status_text, "serving");
+    ck_assert_int_eq(state_file_read(t.manager->runtime_dir_fd, "d", &record, NULL), 0);
+    ck_assert(record.ready);
+    ck_assert_str_eq(record.status_text, "serving");
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 0);
+    /* However often it changes its status, the file has the last one in the end. */
+    for (int i = 0; i < 30; i++) {
+        snprintf(text, sizeof text, "say STATUS=step %d", i);
+        order(text);
+    }
+    until(state_file_read(t.manager->runtime_dir_fd, "d", &record, NULL) == 0 &&
+          strcmp(record.status_text, "step 29") == 0);
+    service_handle(service, SERVICE_ON_STOP);
+    until(service->state == SERVICE_STOPPED);
+}
+END_TEST
+
+START_TEST(test_never_ready) {
+    struct service *service = start_daemon("TimeoutStartSec=400ms", NULL);
+
+    until(service->state == SERVICE_FAILED);
+    ck_assert_uint_eq(t.events[EVENT_READY_TIMEOUT], 1);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 0);
+}
+END_TEST
+
+START_TEST(test_extended_start) {
+    struct service *service = start_daemon("TimeoutStartSec=1s", NULL);
+
+    order("say EXTEND_TIMEOUT_USEC=30000000");
+    linger(1500 * MSEC);
+    assert_state(service, SERVICE_STARTING);
+    order("say EXTEND_TIMEOUT_USEC=1"); /* never shortens it */
+    linger(100 * MSEC);
+    assert_state(service, SERVICE_STARTING);
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_uint_eq(t.events[EVENT_READY_TIMEOUT], 0);
+}
+END_TEST
+
+START_TEST(test_extended_stop) {
+    struct service *service = start_daemon("KillSignal=SIGHUP", "TimeoutStopSec=500ms");
+    pid_t pid = service->record.main.pid;
+
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    service_handle(service, SERVICE_ON_STOP); /* to it, SIGHUP is no reason to end */
+    order("say STOPPING=1\\nEXTEND_TIMEOUT_USEC=30000000");
+    linger(1000 * MSEC);
+    assert_state(service, SERVICE_STOPPING);
+    ck_assert(is_alive(pid));
+    order("exit 0");
+    until(service->state == SERVICE_STOPPED);
+    ck_assert_uint_eq(t.events[EVENT_STOP_TIMEOUT], 0);
+}
+END_TEST
+
+START_TEST(test_its_own_children_speak_for_it) {
+    struct service *service = start_daemon(NULL, NULL);
+
+    order("child STATUS=by a child");
+    until(strcmp(service->record.status_text, "by a child") == 0);
+    /* The only service: whoever comes to this latchd comes from it. */
+    order("orphan STATUS=by an orphan");
+    until(strcmp(service->record.status_text, "by an orphan") == 0);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 0);
+}
+END_TEST
+
+START_TEST(test_one_that_is_gone) {
+    struct service *service = start_daemon(NULL, NULL);
+    uint64_t end = now_usec(CLOCK_MONOTONIC) + 2 * USEC_PER_SEC;
+
+    order("brief READY=1");
+    order("exit 0"); /* behind it: until then its message was handled, or was left for later */
+    while (is_alive(service->record.main.pid) && now_usec(CLOCK_MONOTONIC) < end)
+        usleep(10000); /* we do not look meanwhile */
+    until(service->state == SERVICE_STOPPED);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 0);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1);
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_NOTIFY_IGNORED], "ended before it could be told"));
+}
+END_TEST
+
+START_TEST(test_strangers_are_not_heard) {
+    struct service *service = start_daemon(NULL, NULL), *other;
+
+    /* This test's children are taken for the service's while it is the only one. */
+    other = add_service("other", "exec sleep 100", NULL);
+    (void) other;
+    send_as_stranger("READY=1\\nSTATUS=forged\\nMAINPID=1", 0);
+    send_as_stranger("READY=1\\nSTATUS=forged\\nMAINPID=1", 65534);
+    send_as_stranger("STOPPING=1", 0);
+    pass_barrier();
+    assert_state(service, SERVICE_STARTING);
+    ck_assert_str_eq(service->record.status_text, "");
+    ck_assert(!service->record.ready);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1); /* and not three */
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_NOTIFY_IGNORED], "no process of this service"));
+    /* Nor is an orphan without the service's name, where there are several. */
+    order("orphan READY=1");
+    linger(500 * MSEC);
+    assert_state(service, SERVICE_STARTING);
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+}
+END_TEST
+
+START_TEST(test_user) {
+    struct service *service = add_daemon("User=nobody", NULL);
+    struct stat st;
+
+    ck_assert_int_eq(chmod(t.directory, 0777), 0);
+    service_handle(service, SERVICE_ON_START);
+    until(count_lines("told") == 1);
+    ck_assert_int_eq(stat(in("run/d.notify"), &st), 0);
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+    ck_assert_uint_eq(st.st_uid, 65534);
+    order("child READY=1");
+    until(service->state == SERVICE_RUNNING);
+}
+END_TEST
+
+START_TEST(test_malformed) {
+    struct service *service = start_daemon(NULL, NULL);
+    char text[6000] = "say STATUS=";
+
+    memset(text + strlen(text), 'x', 4200);
+    order(text);
+    until(t.events[EVENT_NOTIFY_IGNORED] == 1);
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_NOTIFY_IGNORED], "longer than 4096"));
+    ck_assert_str_eq(service->record.status_text, "");
+    order("say MAINPID=x\\nSTATUS=rest"); /* no second complaint within a minute */
+    until(strcmp(service->record.status_text, "rest") == 0);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1);
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+}
+END_TEST
+
+START_TEST(test_reload_that_is_announced) {
+    struct service *service = start_daemon(NULL, NULL);
+
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    order("reload-slowly");
+    pass_barrier();
+    service_handle(service, SERVICE_ON_RELOAD);
+    assert_state(service, SERVICE_RELOADING);
+    until(told("reload"));
+    linger(1200 * MSEC); /* longer than one waits for RELOADING=1 */
+    assert_state(service, SERVICE_RELOADING);
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 2);
+    /* Of its own accord. */
+    order("say RELOADING=1\\nMONOTONIC_USEC=5");
+    until(service->state == SERVICE_RELOADING);
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+}
+END_TEST
+
+START_TEST(test_reload_without_a_word) {
+    struct service *service = start_daemon(NULL, NULL);
+
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    service_handle(service, SERVICE_ON_RELOAD);
+    until(told("reload"));
+    /* An earlier reload's RELOADING=1 is not this one's. */
+    order("say RELOADING=1\\nMONOTONIC_USEC=5");
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 1);
+}
+END_TEST
+
+START_TEST(test_main_process_changes) {
+    struct service *service = start_daemon(NULL, NULL);
+    pid_t first = service->record.main.pid, second;
+    struct service_record record;
+
+    order("pass MAINPID=@\\nREADY=1");
+    until(service->state == SERVICE_RUNNING);
+    until(told("passed to"));
+    second = service->record.main.pid;
+    ck_assert_int_ne(second, first);
+    ck_assert(is_alive(second));
+    ck_assert_uint_eq(t.events[EVENT_MAIN_CHANGED], 1);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_EXITED], 0);
+    ck_assert_int_eq(state_file_read(t.manager->runtime_dir_fd, "d", &record, NULL), 0);
+    ck_assert_int_eq(record.main.pid, second);
+    ck_assert(record.ready);
+    until(!is_alive(first));
+    linger(200 * MSEC);
+    assert_state(service, SERVICE_RUNNING);
+    /* It is watched: its end is the service's, with its status. */
+    order("exit 7");
+    until(service->state == SERVICE_FAILED);
+    ck_assert(service->last_exit.known);
+    ck_assert_int_eq(service->last_exit.status, 7);
+}
+END_TEST
+
+/* The daemon's end and its last message are there at once: the message counts first. */
+START_TEST(test_last_word) {
+    struct service *service = start_daemon(NULL, NULL);
+    pid_t first = service->record.main.pid;
+    uint64_t end = now_usec(CLOCK_MONOTONIC) + 10 * USEC_PER_SEC;
+
+    order("pass READY=1\\nMAINPID=@");
+    while (is_alive(first) && now_usec(CLOCK_MONOTONIC) < end)
+        usleep(5000);
+    ck_assert(!is_alive(first));
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_int_ne(service->record.main.pid, first);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_EXITED], 0);
+}
+END_TEST
+
+START_TEST(test_main_process_of_others) {
+    struct service *service = start_daemon(NULL, NULL);
+    pid_t first = service->record.main.pid, stranger;
+    char text[64];
+
+    (void) add_service("other", "exec sleep 100", NULL);
+    stranger = fork();
+    if (stranger == 0) {
+        char *argv[] = {(char *) "sleep", (char *) "100", NULL}, *envp[] = {NULL};
+
+        execve("/bin/sleep", argv, envp);
+        _exit(1);
+    }
+    snprintf(text, sizeof text, "say MAINPID=%d", (int) stranger);
+    order(text);
+    order("say MAINPID=1");
+    snprintf(text, sizeof text, "say MAINPID=%d", (int) getpid());
+    order(text);
+    order("say MAINPID=2147483600");
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_int_eq(service->record.main.pid, first);
+    ck_assert_uint_eq(t.events[EVENT_MAIN_CHANGED], 0);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1);
+    kill(stranger, SIGKILL);
+}
+END_TEST
+
+/* Messages poured in without end keep nobody waiting. */
+START_TEST(test_flood) {
+    struct service *service = start_daemon(NULL, NULL), *other;
+    uint64_t begun;
+    pid_t flooder[3];
+
+    other = add_service("other", "exec sleep 100", NULL);
+    for (int i = 0; i < 3; i++) {
+        flooder[i] = fork();
+        if (flooder[i] == 0) {
+            char variable[256];
+            char *argv[] = {(char *) "x", (char *) "send", (char *) "STATUS=flood\\nREADY=1",
+                            (char *) "100000", NULL};
+            char *envp[] = {variable, NULL};
+
+            snprintf(variable, sizeof variable, "NOTIFY_SOCKET=%s", in("run/d.notify"));
+            execve(tool(), argv, envp);
+            _exit(1);
+        }
+    }
+    linger(200 * MSEC);
+    begun = now_usec(CLOCK_MONOTONIC);
+    service_handle(other, SERVICE_ON_START);
+    until(other->state == SERVICE_RUNNING);
+    ck_assert_uint_lt(now_usec(CLOCK_MONOTONIC) - begun, 5 * USEC_PER_SEC);
+    assert_state(service, SERVICE_STARTING);
+    ck_assert_uint_le(t.events[EVENT_NOTIFY_IGNORED], 1);
+    order("say READY=1"); /* gets through among them */
+    until(service->state == SERVICE_RUNNING);
+    for (int i = 0; i < 3; i++)
+        kill(flooder[i], SIGKILL);
+}
+END_TEST
+
+int main(void) {
+    TCase *tests = tcase_create("notify");
+
+    tcase_add_test(tests, test_ready_when_it_says_so);
+    tcase_add_test(tests, test_never_ready);
+    tcase_add_test(tests, test_extended_start);
+    tcase_add_test(tests, test_extended_stop);
+    tcase_add_test(tests, test_its_own_children_speak_for_it);
+    tcase_add_test(tests, test_one_that_is_gone);
+    tcase_add_test(tests, test_strangers_are_not_heard);
+    tcase_add_test(tests, test_user);
+    tcase_add_test(tests, test_malformed);
+    tcase_add_test(tests, test_reload_that_is_announced);
+    tcase_add_test(tests, test_reload_without_a_word);
+    tcase_add_test(tests, test_main_process_changes);
+    tcase_add_test(tests, test_last_word);
+    tcase_add_test(tests, test_main_process_of_others);
+    tcase_add_test(tests, test_flood);
+    return run_suite("service-notify", tests);
+}
