@@ -32,6 +32,8 @@ struct control {
     struct manager *manager;
     struct endpoint *endpoints;
     size_t n_endpoints;
+    sd_event_source
+        *forget; /* drops cached answers when they are too old for anybody; NULL: there are none */
 };
 
 /* -- methods.c -- */

@@ -92,21 +92,55 @@ static int method_reload(struct control_call *call, json_t *parameters, void *us
     return change(endpoint, call, parameters, SERVICE_ON_RELOAD, GOAL_UP);
 }
 
+/* Returns whether there still is one. */
+static bool forget_old(struct answer_cache *cache, uint64_t now) {
+    if (cache->answer && now - cache->made_usec >= LOOK_AGAIN_USEC) {
+        json_decref(cache->answer);
+        cache->answer = NULL;
+    }
+    return cache->answer;
+}
+
+/* Of a thousand services a thousand answers are ten times as much as all that is needed to serve them. */
+static int on_forget(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct control *control = userdata;
+    uint64_t now = now_usec(CLOCK_BOOTTIME);
+    bool any = false;
+
+    (void) usec;
+    for (size_t i = 0; i < control->n_endpoints; i++) {
+        any |= forget_old(&control->endpoints[i].status, now);
+        any |= forget_old(&control->endpoints[i].probe, now);
+    }
+    if (!any || sd_event_source_set_time(source, now + LOOK_AGAIN_USEC) < 0 ||
+        sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
+        control->forget = sd_event_source_disable_unref(source);
+    return 0;
+}
+
 /* A look at the locks costs a sweep over /proc. Whoever may only look gets the answer of a moment ago, so
  * that many who ask do not keep the supervisor from its work. */
 static int answer_look(struct control_call *call, struct answer_cache *cache,
                        json_t *(*look)(struct endpoint *), struct endpoint *endpoint) {
+    struct control *control = endpoint->control;
     uint64_t now = now_usec(CLOCK_BOOTTIME);
+    json_t *answer = NULL;
 
-    if (!cache->answer || control_call_is_privileged(call) || now - cache->made_usec >= LOOK_AGAIN_USEC) {
-        json_decref(cache->answer);
-        cache->answer = look(endpoint);
+    if (!control_call_is_privileged(call) && forget_old(cache, now))
+        answer = json_incref(cache->answer);
+    else {
+        answer = look(endpoint);
+        if (!answer)
+            return control_call_error(call, "Failed",
+                                      "the locks could not be looked at for want of resources", NULL);
+    }
+    if (!control_call_is_privileged(call) && !cache->answer &&
+        (control->forget || sd_event_add_time(control->manager->event, &control->forget, CLOCK_BOOTTIME,
+                                              now + LOOK_AGAIN_USEC, 0, on_forget, control) >= 0)) {
+        cache->answer = json_incref(answer);
         cache->made_usec = now;
     }
-    if (!cache->answer)
-        return control_call_error(call, "Failed", "the locks could not be looked at for want of resources",
-                                  NULL);
-    return control_call_reply(call, json_incref(cache->answer));
+    return control_call_reply(call, answer);
 }
 
 static json_t *look_at_status(struct endpoint *endpoint) {
@@ -202,6 +236,7 @@ struct control *control_free(struct control *control) {
     if (!control)
         return NULL;
     control->manager->on_change = NULL;
+    sd_event_source_disable_unref(control->forget);
     for (size_t i = 0; i < control->n_endpoints; i++) {
         endpoint_end_waiting(&control->endpoints[i]);
         endpoint_end_clearing(&control->endpoints[i]);
