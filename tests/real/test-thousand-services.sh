@@ -57,7 +57,7 @@ restarts() { ctl "$D" status --json "${names[@]}" | jq -r '.[] | "\(.service) \(
 succeeds "each daemon is killed once, and comes back" "$STORM" --each --rate 1000 --report "$T/each" "$DAEMON" "${files[@]}"
 wait_for 30 "and all run again" as_they_should
 # One stop that takes its time, all the while.
-ctl "$D" stop stuck >/dev/null 2>&1 &
+latchctl --config-dir "$D/etc" --runtime-dir "$D/run" stop --timeout 600 stuck >/dev/null 2>&1 & # to the end
 disown
 wait_until 20 in_state "$D" stopping stuck || die "stuck is not being stopped"
 descriptors_before=$(descriptors)
