@@ -4,6 +4,8 @@
 # File systems that others answer for: tests/tools/hanging-fs stands for the server, which answers, or never does.
 # What `latchctl probe` says of files there, that it never waits longer than it says, and that what stands beside
 # them is judged as ever.
+#
+# alone: whoever reads all processes may wait for a file system that hangs here
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
