@@ -19,7 +19,7 @@ __latchctl_services() {
 
 _latchctl() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' i
-    local verbs='list status start stop restart reload probe locks clear logs'
+    local verbs='list status start stop restart reload probe locks clear limits logs'
     local options='--json --config-dir --runtime-dir --help --version'
     COMPREPLY=()
 
@@ -68,6 +68,7 @@ _latchctl() {
     start | stop | restart | reload) options+=' --no-block --timeout' ;;
     probe) options+=' --all --facts --quick --style' ;;
     clear) options+=' --dry-run' ;;
+    limits) options+=' --all' ;;
     logs) options+=' --follow --lines --since --until --priority --output --boot' ;;
     esac
     if [[ $word == -* ]]; then
@@ -85,6 +86,19 @@ _latchctl() {
         if [[ $word == */* || $word == .* ]]; then
             compopt -o filenames 2>/dev/null
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        else
+            mapfile -t COMPREPLY < <(compgen -W "$(__latchctl_services)" -- "$word")
+        fi
+        ;;
+    limits)
+        local others=0
+        for ((i = 1; i < COMP_CWORD; i++)); do
+            [[ ${COMP_WORDS[i]} == limits ]] && others=0 || [[ ${COMP_WORDS[i]} == -* ]] || others=$((others + 1))
+        done
+        if ((others)); then # the service stands there
+            compopt -o nospace 2>/dev/null
+            mapfile -t COMPREPLY < <(compgen -S = -W 'CPU FSIZE DATA STACK CORE RSS NOFILE AS NPROC MEMLOCK LOCKS
+                SIGPENDING MSGQUEUE NICE RTPRIO RTTIME' -- "$word")
         else
             mapfile -t COMPREPLY < <(compgen -W "$(__latchctl_services)" -- "$word")
         fi

@@ -39,6 +39,7 @@ _latchctl() {
         'probe:explain any lock file, PID file or socket'
         'locks:the services'\'' locks and who holds them'
         'clear:clear what a dead owner left'
+        'limits:limits configured, in force and used'
         'logs:entries from the journal'
     )
 
@@ -61,6 +62,11 @@ _latchctl() {
         clear)
             _arguments $common '(-n --dry-run)'{-n,--dry-run}'[only say what would be done]' \
                 '*: :_alternative "services\:service\:_latchctl_services" "files\:file\:_files"' && ret=0
+            ;;
+        limits)
+            _arguments $common '(-a --all)'{-a,--all}'[its descendants, too]' '1:service:_latchctl_services' \
+                '*:limit:_values -S = limit CPU FSIZE DATA STACK CORE RSS NOFILE AS NPROC MEMLOCK LOCKS SIGPENDING \
+                    MSGQUEUE NICE RTPRIO RTTIME' && ret=0
             ;;
         logs)
             _arguments $common '(-f --follow)'{-f,--follow}'[go on with new ones]' \

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "base/cgroup.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "base/macro.h"
+#include "base/fd.h"
+
+#define CGROUP_TEXT_MAX (256 * 1024)
+#define MOUNTINFO_MAX (16 * 1024 * 1024)
 
 const char *cgroup_unit(const char *cgroup, char *buffer, size_t size) {
     static const char *const suffixes[] = {".service", ".scope", ".slice"};
@@ -28,4 +35,78 @@ const char *cgroup_unit(const char *cgroup, char *buffer, size_t size) {
         end = start > cgroup ? start - 1 : cgroup;
     }
     return buffer;
+}
+
+static bool has_word(const char *words, const char *word) {
+    size_t length = strlen(word);
+
+    for (; words; words = strchr(words, ','), words = words ? words + 1 : NULL)
+        if (strncmp(words, word, length) == 0 && (words[length] == ',' || !words[length]))
+            return true;
+    return false;
+}
+
+/* The path in the row "ID:CONTROLLERS:PATH" of that hierarchy, within `text`; or NULL. */
+static const char *find_row(char *text, const char *controller) {
+    char *save = NULL;
+
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+        if (!path)
+            continue;
+        *path++ = '\0';
+        controllers++;
+        if (controller ? has_word(controllers, controller) : !*controllers)
+            return path;
+    }
+    return NULL;
+}
+
+static int open_mount(int proc_fd, const char *controller) {
+    _cleanup_free_ char *text = NULL;
+    char *save = NULL;
+    int r = fd_read_file_at(proc_fd, "self/mountinfo", MOUNTINFO_MAX, &text, NULL);
+
+    if (r < 0)
+        return r;
+    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        char *rest = strstr(line, " - "), type[16], options[256], root[8], point[256];
+
+        if (!rest || sscanf(rest, " - %15s %*s %255s", type, options) != 2 ||
+            strcmp(type, controller ? "cgroup" : "cgroup2") != 0 ||
+            (controller && !has_word(options, controller)))
+            continue;
+        if (sscanf(line, "%*d %*d %*s %7s %255s", root, point) == 2 && strcmp(root, "/") == 0) {
+            r = open(point, O_PATH | O_DIRECTORY | O_CLOEXEC);
+            return r < 0 ? -errno : r;
+        }
+    }
+    return -ENOENT;
+}
+
+int cgroup_find(int proc_fd, pid_t pid, const char *controller, int *ret_mount_fd, char **ret_path) {
+    _cleanup_free_ char *text = NULL;
+    const char *path;
+    char name[32], *copy;
+    int r;
+
+    snprintf(name, sizeof name, "%d/cgroup", (int) pid);
+    r = fd_read_file_at(proc_fd, name, CGROUP_TEXT_MAX, &text, NULL);
+    if (r < 0)
+        return r;
+    path = find_row(text, controller);
+    if (!path || *path != '/')
+        return -ENOENT;
+    copy = strdup(path + 1);
+    if (!copy)
+        return -ENOMEM;
+    r = open_mount(proc_fd, controller);
+    if (r < 0) {
+        free(copy);
+        return r;
+    }
+    *ret_mount_fd = r;
+    *ret_path = copy;
+    return 0;
 }

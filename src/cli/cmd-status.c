@@ -10,6 +10,7 @@
 #include "cli/report.h"
 #include "cli/supervisor.h"
 #include "cli/table.h"
+#include "config/rlimit.h"
 
 #define LOG_LINES 10
 
@@ -70,7 +71,7 @@ static void print_locks(const struct cli *cli, json_t *status) {
     }
 }
 
-static void print_usage(json_t *status) {
+static void print_usage(const struct cli *cli, json_t *status) {
     json_t *nofile = json_object_get(json_object_get(status, "limits"), "NOFILE"),
            *used = json_object_get(nofile, "used"), *soft = json_object_get(nofile, "soft");
     char memory[VALUE_FORMAT_MAX], cpu[VALUE_FORMAT_MAX];
@@ -80,10 +81,29 @@ static void print_usage(json_t *status) {
     printf("      Usage: memory %s, CPU %s",
            value_format_bytes((uint64_t) integer(status, "memoryBytes"), memory),
            value_format_usec((uint64_t) integer(status, "cpuUSec"), cpu));
-    if (json_is_integer(used) && json_is_integer(soft))
-        printf(", %lld of %lld descriptors", (long long) json_integer_value(used),
-               (long long) json_integer_value(soft));
+    if (json_is_integer(used) && json_is_integer(soft)) {
+        bool tight = json_is_true(json_object_get(nofile, "attention"));
+
+        printf(", %s%lld of %lld descriptors%s", tight ? color_for_state(cli, "backoff") : "",
+               (long long) json_integer_value(used), (long long) json_integer_value(soft),
+               tight ? color_reset(cli) : "");
+    }
     putchar('\n');
+}
+
+/* Of limits only what is to be minded; latchctl limits has them all. */
+static void print_limits(const struct cli *cli, json_t *status) {
+    json_t *warnings = json_object_get(status, "limitWarnings"), *limits = json_object_get(status, "limits");
+
+    for (int i = 0; i < RLIMIT_NLIMITS; i++) {
+        json_t *limit = json_object_get(limits, rlimit_to_name(i));
+
+        if (json_is_true(json_object_get(limit, "attention")))
+            printf("      Limit: %s: %s\n", rlimit_to_name(i), report_text(limit, "remark"));
+    }
+    for (size_t i = 0; i < json_array_size(warnings); i++)
+        printf("    %sWarning:%s %s\n", color_for_state(cli, "backoff"), color_reset(cli),
+               json_string_value(json_array_get(warnings, i)));
 }
 
 /* Its last lines in the journal; where there are none, nothing. */
@@ -131,7 +151,8 @@ static void print_status(const struct cli *cli, json_t *status) {
                report_text(status, "unit")[0] ? ", unit " : "", report_text(status, "unit"));
     print_history(status);
     print_locks(cli, status);
-    print_usage(status);
+    print_usage(cli, status);
+    print_limits(cli, status);
     print_log(cli, report_text(status, "service"));
 }
 

@@ -355,8 +355,11 @@ static int exec_service(const struct invocation *invocation, const struct servic
     record.ready = true; /* whom it told, if anybody, is not us */
     record.status_text[0] = '\0';
     if (service_new_invocation_id(record.invocation_id) < 0 ||
-        service_launch_prepare(config, proc_fd, record.invocation_id, true, notify_socket, &launch, &err) < 0)
+        service_launch_prepare(config, proc_fd, record.invocation_id, true, notify_socket, record.open_files, &launch,
+                               &err) < 0)
         return exit_code_of(&err);
+    record.limits = *service_launch_plan(launch)->rlimits;
+    record.limits_known = true;
     self = process_pin(proc_fd, getpid(), &record.main);
     record.since_usec = now_usec(CLOCK_REALTIME);
     if (self < 0 || state_file_write(dir_fd, config->name, &record, &err) < 0)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/value.h"
+#include "config/config-keys.h"
 
 #define NICE_LIMIT_MAX 40
 
@@ -158,9 +159,24 @@ int rlimit_parse_value(int resource, const char *text, struct limit_config *ret,
     return 0;
 }
 
+/* The configuration's keys are these names with "Limit" before them. */
+static bool find_nearest(const char *name, const char **ret) {
+    _cleanup_free_ char *key = NULL;
+    const char *nearest;
+
+    if (asprintf(&key, "%s%s", strncasecmp(name, "Limit", 5) == 0 ? "" : "Limit", name) < 0)
+        return false;
+    nearest = config_key_nearest(CONFIG_SECTION_SERVICE, key);
+    if (!nearest || strncmp(nearest, "Limit", 5) != 0)
+        return false;
+    *ret = nearest + 5;
+    return true;
+}
+
 int rlimit_parse_assignment(const char *text, int *ret_resource, struct limit_config *ret, struct err *err) {
     const char *equals = strchr(text, '=');
     _cleanup_free_ char *name = NULL;
+    const char *nearest;
     int resource, r;
 
     if (!equals)
@@ -171,11 +187,14 @@ int rlimit_parse_assignment(const char *text, int *ret_resource, struct limit_co
         return err_set(err, ENOMEM, "OutOfMemory", "\"%s\": %m", text);
     resource = rlimit_from_name(name);
     if (resource < 0)
-        return err_set(
-            err, EINVAL, "BadLimit",
-            "there is no limit \"%s\": CPU, FSIZE, DATA, STACK, CORE, RSS, NOFILE, AS, NPROC, MEMLOCK, "
-            "LOCKS, SIGPENDING, MSGQUEUE, NICE, RTPRIO and RTTIME are known",
-            name);
+        return find_nearest(name, &nearest)
+                   ? err_set(err, EINVAL, "BadLimit", "there is no limit \"%s\"; did you mean %s?", name,
+                             nearest)
+                   : err_set(err, EINVAL, "BadLimit",
+                             "there is no limit \"%s\": CPU, FSIZE, DATA, STACK, CORE, RSS, NOFILE, AS, "
+                             "NPROC, MEMLOCK, "
+                             "LOCKS, SIGPENDING, MSGQUEUE, NICE, RTPRIO and RTTIME are known",
+                             name);
     r = rlimit_parse_value(resource, equals + 1, ret, err);
     if (r < 0)
         return r;

@@ -25,7 +25,7 @@ struct endpoint {
     struct control_server *server;
     struct waiting_call *waiting;
     struct clearing *clearing;
-    struct answer_cache status, probe;
+    struct answer_cache status, probe, limits;
 };
 
 struct control {
@@ -44,6 +44,15 @@ void endpoint_note_request(struct endpoint *endpoint, struct control_call *call)
 /* An error with what the interface promises beside its message: Held names the holders. */
 int endpoint_answer_error(struct control_call *call, const struct service *service, const struct err *err);
 json_t *endpoint_list_holders(const struct service *service);
+
+/* A look at the machine costs something. Whoever may only look gets the answer of a moment ago, so that many who
+ * ask do not keep the supervisor from its work. */
+int endpoint_answer_look(struct control_call *call, struct answer_cache *cache,
+                         json_t *(*look)(struct endpoint *), struct endpoint *endpoint);
+
+/* -- methods-limits.c -- */
+int endpoint_get_limits(struct control_call *call, json_t *parameters, void *userdata);
+int endpoint_set_limits(struct control_call *call, json_t *parameters, void *userdata);
 
 /* -- methods-wait.c -- */
 

@@ -111,6 +111,7 @@ static int on_forget(sd_event_source *source, uint64_t usec, void *userdata) {
     for (size_t i = 0; i < control->n_endpoints; i++) {
         any |= forget_old(&control->endpoints[i].status, now);
         any |= forget_old(&control->endpoints[i].probe, now);
+        any |= forget_old(&control->endpoints[i].limits, now);
     }
     if (!any || sd_event_source_set_time(source, now + LOOK_AGAIN_USEC) < 0 ||
         sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
@@ -118,10 +119,8 @@ static int on_forget(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-/* A look at the locks costs a sweep over /proc. Whoever may only look gets the answer of a moment ago, so
- * that many who ask do not keep the supervisor from its work. */
-static int answer_look(struct control_call *call, struct answer_cache *cache,
-                       json_t *(*look)(struct endpoint *), struct endpoint *endpoint) {
+int endpoint_answer_look(struct control_call *call, struct answer_cache *cache,
+                         json_t *(*look)(struct endpoint *), struct endpoint *endpoint) {
     struct control *control = endpoint->control;
     uint64_t now = now_usec(CLOCK_BOOTTIME);
     json_t *answer = NULL;
@@ -132,7 +131,7 @@ static int answer_look(struct control_call *call, struct answer_cache *cache,
         answer = look(endpoint);
         if (!answer)
             return control_call_error(call, "Failed",
-                                      "the locks could not be looked at for want of resources", NULL);
+                                      "it could not be looked at for want of resources", NULL);
     }
     if (!control_call_is_privileged(call) && !cache->answer &&
         (control->forget || sd_event_add_time(control->manager->event, &control->forget, CLOCK_BOOTTIME,
@@ -165,20 +164,21 @@ static int method_get_status(struct control_call *call, json_t *parameters, void
     if (json_is_false(locks))
         return control_call_reply(
             call, json_pack("{s:[o]}", "services", service_status_to_json(endpoint->service, false)));
-    return answer_look(call, &endpoint->status, look_at_status, endpoint);
+    return endpoint_answer_look(call, &endpoint->status, look_at_status, endpoint);
 }
 
 static int method_probe(struct control_call *call, json_t *parameters, void *userdata) {
     struct endpoint *endpoint = userdata;
 
     (void) parameters;
-    return answer_look(call, &endpoint->probe, look_at_locks, endpoint);
+    return endpoint_answer_look(call, &endpoint->probe, look_at_locks, endpoint);
 }
 
 static const struct control_method methods[] = {
     {"GetStatus", false, method_get_status}, {"Start", true, method_start},   {"Stop", true, method_stop},
     {"Restart", true, method_restart},       {"Reload", true, method_reload}, {"Probe", false, method_probe},
-    {"Clear", true, endpoint_clear},
+    {"Clear", true, endpoint_clear},         {"GetLimits", false, endpoint_get_limits},
+    {"SetLimits", true, endpoint_set_limits},
 };
 
 static const struct control_interface interface = {
@@ -198,7 +198,7 @@ static void on_change(struct service *service, void *userdata) {
 
         if (endpoint->service != service)
             continue;
-        endpoint->status.made_usec = endpoint->probe.made_usec = 0;
+        endpoint->status.made_usec = endpoint->probe.made_usec = endpoint->limits.made_usec = 0;
         endpoint_wake_waiting(endpoint);
     }
 }
@@ -242,6 +242,7 @@ struct control *control_free(struct control *control) {
         endpoint_end_clearing(&control->endpoints[i]);
         json_decref(control->endpoints[i].status.answer);
         json_decref(control->endpoints[i].probe.answer);
+        json_decref(control->endpoints[i].limits.answer);
         control_server_free(control->endpoints[i].server);
     }
     free(control->endpoints);

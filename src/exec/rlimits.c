@@ -50,14 +50,26 @@ int rlimits_read_system(int proc_fd, struct rlimits_system *ret) {
     return 0;
 }
 
+/* The most descriptors that a daemon of ours can be allowed. */
+static uint64_t most_files(const struct rlimits_system *system) {
+    uint64_t most = system->may_raise ? UINT64_MAX : system->current[RLIMIT_NOFILE].rlim_max;
+
+    return system->nr_open > 0 && system->nr_open < most ? system->nr_open : most;
+}
+
 static int plan_automatic(const struct rlimits_need *need, const struct rlimits_system *system,
                           struct rlimit *ret) {
     const struct rlimit *current = &system->current[RLIMIT_NOFILE];
-    uint64_t wanted;
+    uint64_t wanted, most, least;
 
     if (__builtin_add_overflow(need->client_limit, need->open_files, &wanted) ||
         __builtin_add_overflow(wanted, (uint64_t) RLIMITS_RESERVE, &wanted) || wanted >= RLIM_INFINITY)
         return -ERANGE;
+    /* What was counted is an estimate, and no reason not to start: the check after the start tells of it. */
+    most = most_files(system);
+    least = need->client_limit + RLIMITS_RESERVE;
+    if (wanted > most && least <= most)
+        wanted = most;
     ret->rlim_cur = current->rlim_cur > wanted ? current->rlim_cur : (rlim_t) wanted;
     ret->rlim_max = current->rlim_max > ret->rlim_cur ? current->rlim_max : ret->rlim_cur;
     if (system->nr_open > 0 && ret->rlim_max > system->nr_open && ret->rlim_cur <= system->nr_open)
@@ -65,11 +77,15 @@ static int plan_automatic(const struct rlimits_need *need, const struct rlimits_
     return 0;
 }
 
-/* do_prlimit() refuses a hard limit above sysctl_nr_open even where it stood there before. */
-static int check_nr_open(const struct limit_config *configured, uint64_t nr_open, const struct rlimit *wanted,
-                         struct err *err) {
+int rlimits_bound_files(const struct limit_config *configured, uint64_t nr_open, struct rlimit *wanted,
+                        struct err *err) {
     char text[RLIMIT_FORMAT_MAX];
 
+    if (nr_open > 0 && wanted->rlim_max == RLIM_INFINITY && !configured->automatic) {
+        wanted->rlim_max = (rlim_t) nr_open;
+        if (wanted->rlim_cur == RLIM_INFINITY)
+            wanted->rlim_cur = wanted->rlim_max;
+    }
     if (nr_open == 0 || wanted->rlim_max <= nr_open)
         return 0;
     return err_set(err, EINVAL, "BadLimit",
@@ -123,12 +139,7 @@ int rlimits_plan(const struct limit_config configured[static RLIMIT_NLIMITS], co
                                need->client_limit);
         }
         if (i == RLIMIT_NOFILE) {
-            if (system->nr_open > 0 && wanted.rlim_max == RLIM_INFINITY && !configured[i].automatic) {
-                wanted.rlim_max = (rlim_t) system->nr_open;
-                if (wanted.rlim_cur == RLIM_INFINITY)
-                    wanted.rlim_cur = wanted.rlim_max;
-            }
-            r = check_nr_open(&configured[i], system->nr_open, &wanted, err);
+            r = rlimits_bound_files(&configured[i], system->nr_open, &wanted, err);
             if (r < 0)
                 return r;
         }
@@ -141,6 +152,17 @@ int rlimits_plan(const struct limit_config configured[static RLIMIT_NLIMITS], co
     }
     *ret = planned;
     return 0;
+}
+
+void rlimits_plan_wanted(const struct limit_config configured[static RLIMIT_NLIMITS],
+                         const struct rlimits_need *need, int proc_fd, struct rlimits_planned *ret) {
+    struct rlimits_system system;
+
+    *ret = (struct rlimits_planned){0};
+    if (rlimits_read_system(proc_fd, &system) < 0)
+        return;
+    system.may_raise = true;
+    (void) rlimits_plan(configured, need, &system, ret, NULL);
 }
 
 static rlim_t from_proc(uint64_t value) {

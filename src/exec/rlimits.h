@@ -48,9 +48,24 @@ struct rlimits_need {
  * LimitNOFILE=infinity is fs.nr_open, the most there is. LimitNOFILE=auto is
  *     soft = max(our soft limit, client_limit + open_files + RLIMITS_RESERVE),
  *     hard = max(our hard limit, soft), but not more than fs.nr_open:
- * a limit is never lowered by it, nor made as large as can be (there are daemons that allocate by it). */
+ * a limit is never lowered by it, nor made as large as can be (there are daemons that allocate by it). Where
+ * the sum cannot be had, and could without open_files, which is an estimate, it is as much as can be. */
 int rlimits_plan(const struct limit_config configured[static RLIMIT_NLIMITS], const struct rlimits_need *need,
                  const struct rlimits_system *system, struct rlimits_planned *ret, struct err *err);
+
+/* What a service has open from its first instruction on: standard input, output and error. */
+#define RLIMITS_STDIO 3
+
+/* The plan as if hard limits might be raised: what a configuration asks for, where nothing is started by it.
+ * Where our own limits cannot be read, or what is asked for cannot be, nothing is planned. */
+void rlimits_plan_wanted(const struct limit_config configured[static RLIMIT_NLIMITS],
+                         const struct rlimits_need *need, int proc_fd, struct rlimits_planned *ret);
+
+/* LimitNOFILE=infinity becomes fs.nr_open; above that, "BadLimit" (-EINVAL): do_prlimit() refuses a hard
+ * limit above sysctl_nr_open even where it stood there before. nr_open 0: not known, and the kernel will
+ * tell. */
+int rlimits_bound_files(const struct limit_config *configured, uint64_t nr_open, struct rlimit *wanted,
+                        struct err *err);
 
 struct rlimits_mismatch {
     int resource;

@@ -17,10 +17,11 @@
 #define CONFIG_MAX (8 * 1024) /* escaped it is longer; one beyond that is left out */
 
 enum field_type {
-    FIELD_COUNT, /* uint64_t; what is beyond a JSON integer is written as the largest */
-    FIELD_FLAG,  /* bool */
-    FIELD_WORD,  /* char[]: small letters, digits and hyphens */
-    FIELD_TEXT,  /* char[]: printable; what is too long is cut */
+    FIELD_COUNT,  /* uint64_t; what is beyond a JSON integer is written as the largest */
+    FIELD_FLAG,   /* bool */
+    FIELD_WORD,   /* char[]: small letters, digits and hyphens */
+    FIELD_TEXT,   /* char[]: printable; what is too long is cut */
+    FIELD_LIMITS, /* struct rlimits_planned */
 };
 
 /* What a file may lack, and more so an older one. A room that has something to hand on adds a member to
@@ -52,8 +53,41 @@ static const struct optional_field {
     FIELD("exitStatus", COUNT, exit_status),
     FIELD("ready", FLAG, ready),
     FIELD("statusText", TEXT, status_text),
+    FIELD("limitsKnown", FLAG, limits_known),
+    FIELD("limits", LIMITS, limits),
+    FIELD("openFiles", COUNT, open_files),
 #undef FIELD
 };
+
+/* As they are written in a configuration: {"NOFILE": "1024:4096"}. */
+static json_t *limits_to_json(const struct rlimits_planned *limits) {
+    char text[RLIMIT_FORMAT_MAX];
+    json_t *json = json_object();
+
+    for (int i = 0; i < RLIMIT_NLIMITS; i++)
+        if (limits->of[i].set)
+            json_object_set_new(json, rlimit_to_name(i),
+                                json_string(rlimit_format(limits->of[i].soft, limits->of[i].hard, text)));
+    return json;
+}
+
+static bool read_limits(json_t *json, struct rlimits_planned *ret) {
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(json, name, value) {
+        int resource = rlimit_from_name(name);
+        struct limit_config limit;
+
+        if (resource < 0 || !json_is_string(value) ||
+            rlimit_parse_value(resource, json_string_value(value), &limit, NULL) < 0 || limit.automatic)
+            return false;
+        ret->of[resource].set = true;
+        ret->of[resource].soft = limit.soft;
+        ret->of[resource].hard = limit.hard;
+    }
+    return json_is_object(json);
+}
 
 /* Zero is not written: a missing field reads as that. */
 static int write_field(json_t *json, const struct optional_field *field,
@@ -70,6 +104,8 @@ static int write_field(json_t *json, const struct optional_field *field,
                                    json_integer(count > INT64_MAX ? INT64_MAX : (json_int_t) count));
     case FIELD_FLAG:
         return *(const bool *) member ? json_object_set_new(json, field->name, json_true()) : 0;
+    case FIELD_LIMITS:
+        return record->limits_known ? json_object_set_new(json, field->name, limits_to_json(member)) : 0;
     default:
         return *(const char *) member ? json_object_set_new(json, field->name, json_string(member)) : 0;
     }
@@ -78,7 +114,7 @@ static int write_field(json_t *json, const struct optional_field *field,
 /* False: it is there, and no value of its kind. */
 static bool read_field(const json_t *json, const struct optional_field *field,
                        struct service_record *record) {
-    const json_t *value = json_object_get(json, field->name);
+    json_t *value = json_object_get(json, field->name);
     void *member = (char *) record + field->offset;
     const char *word;
     uint64_t count;
@@ -101,6 +137,8 @@ static bool read_field(const json_t *json, const struct optional_field *field,
             snprintf(member, field->size, "%s", word);
         value_make_printable(member);
         return word != NULL;
+    case FIELD_LIMITS:
+        return read_limits(value, member);
     default:
         word = json_string_value(value);
         if (!word || strlen(word) >= field->size ||

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/process.h"
+#include "exec/rlimits.h"
 
 /* A latchd that finds a file of a higher number cannot know what it leaves out: it refuses. Fields may come
  * and go without a new number, as long as one that is missing has a sane default (zero). */
@@ -36,8 +37,11 @@ struct service_record {
     uint64_t exit_usec;                                          /* CLOCK_REALTIME; 0: none so far */
     bool exit_known, exit_unexecuted;                            /* struct exit_status */
     uint64_t exit_code, exit_status;
-    bool ready;            /* it has said READY=1 */
-    char status_text[256]; /* its last STATUS=, printable */
+    bool ready;                    /* it has said READY=1 */
+    char status_text[256];         /* its last STATUS=, printable */
+    bool limits_known;             /* false: written by a latchd that did not write them down */
+    struct rlimits_planned limits; /* as that daemon was given them */
+    uint64_t open_files; /* descriptors it, or the one before it, had open when it ran; 0: not known */
 
     const char *config; /* borrowed, for writing: the configuration the daemon was started with, as
                          * service_config_record() has it; NULL: not said. Reading leaves it NULL */

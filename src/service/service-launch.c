@@ -11,6 +11,7 @@
 #include "base/executable.h"
 #include "base/strlist.h"
 #include "base/value.h"
+#include "service/service-limits.h"
 #include "service/service.h"
 
 struct service_launch {
@@ -146,9 +147,9 @@ static int prepare_environment(const struct service_config *config, const char *
     return 0;
 }
 
-static int prepare_limits(const struct service_config *config, int proc_fd, struct service_launch *launch,
-                          struct err *err) {
-    struct rlimits_need need = {.client_limit = config->client_limit};
+static int prepare_limits(const struct service_config *config, int proc_fd, uint64_t open_files,
+                          struct service_launch *launch, struct err *err) {
+    struct rlimits_need need = {.client_limit = config->client_limit, .open_files = open_files};
     struct rlimits_system system;
     int r = rlimits_read_system(proc_fd, &system);
 
@@ -158,8 +159,8 @@ static int prepare_limits(const struct service_config *config, int proc_fd, stru
 }
 
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
-                           bool become, const char *notify_socket, struct service_launch **ret,
-                           struct err *err) {
+                           bool become, const char *notify_socket, uint64_t open_files,
+                           struct service_launch **ret, struct err *err) {
     struct service_launch *launch = calloc(1, sizeof *launch);
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
     int r;
@@ -172,7 +173,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     if (r >= 0)
         r = credentials_resolve(config, &launch->credentials, err);
     if (r >= 0)
-        r = prepare_limits(config, proc_fd, launch, err);
+        r = prepare_limits(config, proc_fd, open_files, launch, err);
     if (r >= 0)
         r = prepare_environment(config, invocation_id, notify_socket, launch, err);
     if (r >= 0 && service_config_expand_argv(config->exec_start, launch->envp, &launch->argv) < 0)
@@ -302,13 +303,15 @@ void service_spawn(struct service *service) {
         r = service_notify_open(service, &err);
     if (r >= 0)
         r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id,
-                                   false, service_notify_address(service), &service->launch, &err);
+                                   false, service_notify_address(service), service_limits_open_files(service),
+                                   &service->launch, &err);
     if (r >= 0) {
         service_notify_grant(service, service->launch->credentials.uid);
         r = spawn_start(service->manager->proc_fd, &service->launch->plan, &service->launch->spawn, &err);
     }
     if (r >= 0) {
-        service->limits = service->launch->limits;
+        service->record.limits = service->launch->limits;
+        service->record.limits_known = true;
         r = release(service, &err);
     }
     if (r < 0) {

@@ -5,34 +5,8 @@
 
 #include "base/value.h"
 #include "lock/describe.h"
+#include "service/service-limits.h"
 #include "service/service.h"
-
-/* What runs is compared with what was asked for: the kernel may have had its own mind. */
-static void verify_limits(struct service *service) {
-    struct rlimits_mismatch mismatches[RLIMIT_NLIMITS];
-    struct event_scope scope = service_scope(service);
-    int n;
-
-    if (!service->main_is_child)
-        return; /* adopted: the plan it was started with went with its first supervisor */
-    n = rlimits_verify(service->manager->proc_fd, service->record.main.pid, &service->limits, mismatches);
-    for (int i = 0; i < n; i++) {
-        const char *name = rlimit_to_name(mismatches[i].resource);
-        struct event_fields fields = {.n = 0};
-        char wanted[RLIMIT_FORMAT_MAX], real[RLIMIT_FORMAT_MAX];
-
-        rlimit_format(service->limits.of[mismatches[i].resource].soft,
-                      service->limits.of[mismatches[i].resource].hard, wanted);
-        rlimit_format(mismatches[i].soft, mismatches[i].hard, real);
-        event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
-        event_field_set(&fields, "LATCHD_LIMIT", name);
-        event_field_set(&fields, "LATCHD_CONFIGURED", wanted);
-        event_field_set(&fields, "LATCHD_EFFECTIVE", real);
-        event_emit(service->manager->log, EVENT_LIMIT_MISMATCH, &scope, fields.fields, fields.n,
-                   "Limit%s=%s was set, but PID %d runs with %s", name, wanted,
-                   (int) service->record.main.pid, real);
-    }
-}
 
 /* After start: the daemon's own descriptor holds the lock, and it is the lock at the path (nobody replaced
  * the file meanwhile, as Kea's own failure path may do). */
@@ -86,6 +60,7 @@ void service_become_ready(struct service *service) {
     if (!reloading && service->config->type != SERVICE_TYPE_SIMPLE)
         verify_locks(service);
     service_handle(service, SERVICE_ON_READY);
+    service_limits_ready(service);
 }
 
 static void on_socket_ready(struct ready_probe *probe, uint64_t answer_usec, void *userdata) {
@@ -133,7 +108,7 @@ void service_end_probes(struct service *service) {
 void service_executed(struct service *service) {
     if (service->state != SERVICE_STARTING)
         return; /* it is being stopped already */
-    verify_limits(service);
+    service_limits_executed(service);
     if (service_notify_awaits_ready(service))
         return; /* READY=1 leads on, or TimeoutStartSec= */
     if (service_begin_probes(service) < 0 || service->probes_pending == 0)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
+#include "service/service-limits.h"
 
 struct event_scope service_scope(const struct service *service) {
     return (struct event_scope){
@@ -217,6 +218,7 @@ struct service *service_free(struct service *service) {
     sd_event_source_disable_unref(service->launch_source);
     sd_event_source_disable_unref(service->recovery_source);
     service_launch_free(service->launch);
+    service_limits_free(service->limits);
     recovery_done(&service->recovery);
     json_decref(service->last_recovery);
     err_done(&service->blocked);

@@ -17,6 +17,9 @@ struct service_launch;
 /* What the daemon tells by sd_notify(3) (service-notify.c). */
 struct service_notify;
 
+/* What is known of the daemon's limits beside what NAME.state says of them (service-limits.c). */
+struct service_limits;
+
 /* What is known of the daemon's health (service-health.c). */
 struct service_health;
 
@@ -62,8 +65,8 @@ struct service {
     struct restart_history history;
     struct exit_status last_exit;
     uint64_t last_exit_usec;       /* CLOCK_REALTIME; 0: none so far */
+    struct service_limits *limits; /* NULL: nothing yet */
     struct err failure;            /* why it could not be started, the last time */
-    struct rlimits_planned limits; /* as given to the running daemon */
 };
 
 int service_new(struct manager *manager, struct service_config *config, int lock_fd, struct service **ret);
@@ -127,9 +130,10 @@ void service_launch_abandon(struct service *service);
 
 /* Environment, limits, rights and output for one generation. For `latchd exec` too, which has no service:
  * `become` makes the plan one for exec_become(), and leaves output that would go to the journal where ours
- * goes. notify_socket: for NOTIFY_SOCKET; NULL: none. The launch owns what the plan points to. */
+ * goes. notify_socket: for NOTIFY_SOCKET; NULL: none.
+ * open_files: what LimitNOFILE=auto counts with. The launch owns what the plan points to. */
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
-                           bool become, const char *notify_socket, struct service_launch **ret, struct err *err);
+                           bool become, const char *notify_socket, uint64_t open_files, struct service_launch **ret, struct err *err);
 const struct exec_plan *service_launch_plan(const struct service_launch *launch);
 void service_launch_free(struct service_launch *launch);
 

@@ -11,50 +11,11 @@
 
 #include "base/value.h"
 #include "base/cgroup.h"
+#include "service/family.h"
+#include "service/service-limits.h"
 
 static json_t *text_or_null(const char *text) {
     return text && *text ? json_string(text) : json_null();
-}
-
-static json_t *limit_value(uint64_t value) {
-    return value == UINT64_MAX ? json_string("infinity") : json_integer((json_int_t) value);
-}
-
-/* How many descriptors the daemon has open: what LimitNOFILE= is held against. */
-static json_t *count_descriptors(int proc_fd, pid_t pid) {
-    char path[64];
-    struct stat st;
-
-    /* Since Linux 6.2 the size of /proc/PID/fd is their number (proc(5)); 0 before. */
-    snprintf(path, sizeof path, "%d/fd", (int) pid);
-    if (fstatat(proc_fd, path, &st, 0) < 0 || st.st_size <= 0)
-        return json_null();
-    return json_integer(st.st_size);
-}
-
-static json_t *limits_to_json(const struct service *service, bool has_main) {
-    json_t *json = json_object();
-    struct proc_limit limits[16];
-
-    if (!has_main || procfs_read_limits(service->manager->proc_fd, service->record.main.pid, limits) < 0)
-        return json;
-    for (int i = 0; i < RLIMIT_NLIMITS; i++) {
-        json_t *limit = json_object();
-
-        json_object_set_new(limit, "configured",
-                            service->limits.of[i].set && service->main_is_child
-                                ? json_pack("[o, o]", limit_value(service->limits.of[i].soft),
-                                            limit_value(service->limits.of[i].hard))
-                                : json_null());
-        json_object_set_new(limit, "soft", limit_value(limits[i].soft));
-        json_object_set_new(limit, "hard", limit_value(limits[i].hard));
-        json_object_set_new(limit, "used",
-                            i == RLIMIT_NOFILE
-                                ? count_descriptors(service->manager->proc_fd, service->record.main.pid)
-                                : json_null());
-        json_object_set_new(json, rlimit_to_name(i), limit);
-    }
-    return json;
 }
 
 static json_t *last_exit_to_json(const struct service *service) {
@@ -111,62 +72,13 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
     return array;
 }
 
-struct relation {
-    pid_t pid, parent;
-    bool counted;
-};
-
-static int read_relations(int proc_fd, struct relation **ret, size_t *ret_n) {
-    _cleanup_free_ struct relation *relations = NULL;
-    _cleanup_closedir_ DIR *dir = NULL;
-    size_t n = 0, room = 0;
-    struct dirent *entry;
-    int fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    dir = fd < 0 ? NULL : fdopendir(fd);
-    if (!dir) {
-        int error = errno;
-        fd_close(fd);
-        return -error;
-    }
-    while ((entry = readdir(dir))) {
-        struct proc_stat stat;
-        pid_t pid = (pid_t) strtol(entry->d_name, NULL, 10);
-
-        if (pid <= 0 || procfs_read_stat(proc_fd, pid, &stat) < 0)
-            continue;
-        if (n == room) {
-            struct relation *bigger = reallocarray(relations, room = 2 * room + 64, sizeof *bigger);
-            if (!bigger)
-                return -ENOMEM;
-            relations = bigger;
-        }
-        relations[n++] = (struct relation){.pid = stat.pid, .parent = stat.ppid};
-    }
-    *ret = TAKE_PTR(relations);
-    *ret_n = n;
-    return 0;
-}
-
 /* The main process and all that descends from it. */
 static json_t *count_processes(int proc_fd, pid_t main_pid) {
-    _cleanup_free_ struct relation *relations = NULL;
-    _cleanup_free_ pid_t *family = NULL;
-    size_t n = 0, counted = 1;
+    _cleanup_family_ struct family family = {0};
 
-    if (read_relations(proc_fd, &relations, &n) < 0)
+    if (family_read(proc_fd, main_pid, &family) < 0 || family.n == 0)
         return json_null();
-    family = calloc(n + 1, sizeof *family);
-    if (!family)
-        return json_null();
-    family[0] = main_pid;
-    for (size_t i = 0; i < counted; i++)
-        for (size_t j = 0; j < n; j++)
-            if (relations[j].parent == family[i] && !relations[j].counted) {
-                relations[j].counted = true;
-                family[counted++] = relations[j].pid;
-            }
-    return json_integer((json_int_t) counted);
+    return json_integer((json_int_t) family.n);
 }
 
 /* The daemon's own figures, from its /proc/PID/stat and statm. */
@@ -234,7 +146,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
                      "lastRecovery", service->last_recovery ? json_incref(service->last_recovery) : json_null(),
                      "sockets", sockets_to_json(service, inspected ? &inspection : NULL),
                      "locks", inspected ? inspection_to_json(&inspection, config->name) : json_array(),
-                     "limits", limits_to_json(service, has_main));
+                     "limits", service_limits_to_json(service, false));
     /* clang-format on */
     if (!json)
         return NULL;
@@ -243,6 +155,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
                             ? count_processes(service->manager->proc_fd, service->record.main.pid)
                             : json_null());
     json_object_set_new(json, "notify", service_notify_to_json(service));
+    json_object_set_new(json, "limitWarnings", service_limits_warnings_to_json(service, false));
     json_object_set_new(json, "memoryBytes", json_null());
     json_object_set_new(json, "cpuUSec", json_null());
     if (has_main)
