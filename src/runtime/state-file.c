@@ -42,7 +42,8 @@ static const struct optional_field {
     FIELD("stateUntilUSec", COUNT, state_until_usec),
     FIELD("staysDown", FLAG, stays_down),
     FIELD("startAgain", FLAG, start_again),
-    FIELD("startTimedOut", FLAG, start_timed_out),
+    FIELD("endIsFailure", FLAG, end_is_failure),
+    FIELD("executed", FLAG, executed),
     FIELD("restartsInARow", COUNT, restarts_in_a_row),
     FIELD("limitWindowUSec", COUNT, limit_window_usec),
     FIELD("limitStarts", COUNT, limit_starts),
@@ -153,6 +154,13 @@ static int file_name(const char *service, char *buffer, size_t size) {
     int n = snprintf(buffer, size, "%s.state", service);
 
     return n < 0 || (size_t) n >= size ? -ENAMETOOLONG : 0;
+}
+
+void state_record_forget_state(struct service_record *record) {
+    record->state[0] = record->state_boot_id[0] = '\0';
+    record->state_since_usec = record->state_until_usec = 0;
+    record->stays_down = record->start_again = record->end_is_failure = record->executed = false;
+    record->restarts_in_a_row = record->limit_window_usec = record->limit_starts = 0;
 }
 
 int state_file_write(int runtime_dir_fd, const char *service, const struct service_record *record,

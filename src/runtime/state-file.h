@@ -32,7 +32,8 @@ struct service_record {
     bool stays_down;           /* it is down, or on the way there, on request or by policy: no latchd that
                                 * comes next is to start it by itself */
     bool start_again;          /* when it has stopped */
-    bool start_timed_out;      /* it is being stopped since it did not become ready */
+    bool end_is_failure;       /* it is being stopped since it was never ready, or hung */
+    bool executed;             /* execve(2) is known to have succeeded */
     uint64_t restarts_in_a_row, limit_window_usec, limit_starts; /* struct restart_history */
     uint64_t exit_usec;                                          /* CLOCK_REALTIME; 0: none so far */
     bool exit_known, exit_unexecuted;                            /* struct exit_status */
@@ -46,6 +47,9 @@ struct service_record {
     const char *config; /* borrowed, for writing: the configuration the daemon was started with, as
                          * service_config_record() has it; NULL: not said. Reading leaves it NULL */
 };
+
+/* What is said of a state is no longer so: as in the file of an older version. */
+void state_record_forget_state(struct service_record *record);
 
 int state_file_write(int runtime_dir_fd, const char *service, const struct service_record *record,
                      struct err *err);

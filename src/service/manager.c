@@ -142,6 +142,21 @@ static int on_post(sd_event_source *source, void *userdata) {
     return 0;
 }
 
+static void flush_records(struct manager *manager) {
+    for (size_t i = 0; i < manager->n_services; i++)
+        service_flush_record(manager->services[i]);
+}
+
+static int on_record(sd_event_source *source, void *userdata) {
+    (void) source;
+    flush_records(userdata);
+    return 0;
+}
+
+void manager_record_later(struct manager *manager) {
+    (void) sd_event_source_set_enabled(manager->record_source, SD_EVENT_ONESHOT);
+}
+
 void manager_service_changed(struct manager *manager, struct service *service) {
     manager->changed = true;
     if (manager->on_change)
@@ -197,6 +212,15 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
         r = add_signal(manager, 3, SIGCHLD, on_child_signal, SD_EVENT_PRIORITY_NORMAL - 5);
     if (r >= 0)
         r = sd_event_add_post(manager->event, &manager->signals[4], on_post, manager);
+    /* A restart that has no delay is over before: its two states cost one write. */
+    if (r >= 0)
+        r = sd_event_add_defer(manager->event, &manager->record_source, on_record, manager);
+    if (r >= 0)
+        r = sd_event_source_set_priority(manager->record_source, SD_EVENT_PRIORITY_IDLE);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(manager->record_source, SD_EVENT_OFF);
+    if (r >= 0)
+        r = procfs_read_boot_id(manager->proc_fd, manager->boot_id);
     if (r < 0) {
         manager_free(manager);
         return err_set(err, -r, "Failed", "cannot set up the event loop: %m");
@@ -217,6 +241,7 @@ struct manager *manager_free(struct manager *manager) {
     for (size_t i = 0; i < ELEMENTSOF(manager->signals); i++)
         sd_event_source_disable_unref(manager->signals[i]);
     notify_closer_free(manager->closer);
+    sd_event_source_disable_unref(manager->record_source);
     sd_event_unref(manager->event);
     fd_close(manager->proc_fd);
     fd_close(manager->runtime_dir_fd);
@@ -258,5 +283,10 @@ int manager_run(struct manager *manager, struct err *err) {
     r = sd_event_loop(manager->event);
     if (r < 0)
         return err_set(err, -r, "Failed", "the event loop broke: %m");
+    /* An end in good order leaves nothing to go on with: the next latchd starts what it is told to serve. */
+    manager->stopping = true;
+    for (size_t i = 0; i < manager->n_services; i++)
+        manager->services[i]->record_dirty = true;
+    flush_records(manager);
     return 0;
 }

@@ -21,6 +21,8 @@ struct manager {
     struct order order;        /* After= and Requires=, by manager_plan_order() */
     struct service *order_queue;
     sd_event_source *order_source; /* what is queued there is looked at in the next turn of the loop */
+    char boot_id[37];
+    sd_event_source *record_source; /* writes NAME.state files, when there is nothing else to do */
     sd_event_source *signals[5];
     struct notify_closer *closer; /* owned; of descriptors that daemons and others sent; NULL: none yet */
     bool subreaper;    /* leftovers of our services become our children */
@@ -55,6 +57,9 @@ int manager_plan_order(struct manager *manager, struct err *err);
 
 /* Adopts or starts every service, then runs the loop until all are stopped on request. Returns 0. */
 int manager_run(struct manager *manager, struct err *err);
+
+/* Some service has record_dirty set. */
+void manager_record_later(struct manager *manager);
 
 /* service.c reports here. */
 void manager_service_changed(struct manager *manager, struct service *service);

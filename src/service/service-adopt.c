@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A daemon that an earlier latchd started is taken over. */
+/* A latchd comes after another one: it takes the daemon over, and goes on with what was under way. */
 #include <stdio.h>
+#include <string.h>
+#include <sys/pidfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/value.h"
 #include "service/service-internal.h"
@@ -14,41 +17,98 @@ static void reject_state(struct service *service, const char *reason) {
     service_emit(service, EVENT_STATE_REJECTED, &fields, reason);
 }
 
-int service_adopt(struct service *service) {
+/* That it ended cannot have been missed: whoever reaps it, it is us. Only a latchd that took another one's
+ * place in the same process has such children. */
+static int pin_dead_child(const struct service *service) {
+    const struct process_id *main = &service->record.main;
+    _cleanup_close_ int pidfd = pidfd_open(main->pid, 0);
+    struct proc_stat stat;
+
+    if (pidfd < 0 || strcmp(main->boot_id, service->manager->boot_id) != 0 ||
+        procfs_read_stat(service->manager->proc_fd, main->pid, &stat) < 0 || stat.ppid != getpid() ||
+        stat.start_ticks != main->start_ticks)
+        return -ESRCH;
+    return TAKE_FD(pidfd);
+}
+
+/* A pidfd, or as state_file_find_main(). */
+static int find_main(struct service *service) {
     _cleanup_free_ char *daemon_exe = service_find_daemon_exe(service->config), *text = NULL;
+    int r =
+        state_file_find_main(service->manager->proc_fd, service->config->name, &service->record, daemon_exe);
+
+    if (r == -ESRCH && service->record.main.pid > 0)
+        return pin_dead_child(service);
+    if (r == -EBADMSG &&
+        asprintf(
+            &text,
+            "%s.state names PID %d, which does not carry this service's invocation id: not taken for its "
+            "daemon",
+            service->config->name, (int) service->record.main.pid) >= 0)
+        reject_state(service, text);
+    if (r == -EBADMSG)
+        service->record.main = (struct process_id){0};
+    if (r == -EXDEV && asprintf(&text,
+                                "PID %d carries the marks of this service's daemon, but its start time "
+                                "is not the recorded one: it "
+                                "was begun in another time namespace. Nothing is started beside it; run "
+                                "latchd where it ran before",
+                                (int) service->record.main.pid) >= 0)
+        reject_state(service, text);
+    return r;
+}
+
+static int watch_adopted(struct service *service, int pidfd) {
+    struct proc_stat stat;
+    bool ours = procfs_read_stat(service->manager->proc_fd, service->record.main.pid, &stat) >= 0 &&
+                stat.ppid == getpid();
+    int r = service_watch_main(service, pidfd, ours);
+
+    if (r < 0)
+        return r;
+    service->main_since_usec = procfs_ticks_to_boottime_usec(service->record.main.start_ticks);
+    return 0;
+}
+
+/* What was under way goes on: with the rest of its time, and since when it was so. */
+static void go_on_with_daemon(struct service *service, enum service_state state) {
+    uint64_t since_usec = service->record.state_since_usec;
+    const struct service_config *config = service->config;
+    uint64_t end;
+
+    switch (state) {
+    case SERVICE_RUNNING:
+    case SERVICE_RELOADING:
+        service_handle(service, SERVICE_ON_ADOPTED_UP);
+        if (state == SERVICE_RELOADING) /* whether it had been told so cannot be known */
+            service_handle(service, SERVICE_ON_RELOAD);
+        break;
+    case SERVICE_STOPPING:
+        end = service_end_of_timer(service, config->timeout_stop_usec);
+        service_handle(service, SERVICE_ON_ADOPTED_STOP);
+        (void) service_arm_timer_at(service, end);
+        break;
+    default:
+        end = service_end_of_timer(service, config->timeout_start_usec);
+        service_handle(service, SERVICE_ON_ADOPTED);
+        (void) service_arm_timer_at(service, end);
+        service_executed(service);
+        /* Of Type=simple it is ready by now, as of now; else it is still starting. */
+        if (state != SERVICE_STARTING || service->state != SERVICE_STARTING)
+            return;
+    }
+    if (since_usec > 0 && since_usec <= now_usec(CLOCK_REALTIME))
+        service->state_since_usec = since_usec;
+    service_note_change(service);
+}
+
+static int adopt_daemon(struct service *service, enum service_state state, int pidfd) {
     struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *text = NULL;
     _cleanup_err_ struct err err = {0};
     struct proc_status status;
-    int r, pidfd;
+    int r = watch_adopted(service, pidfd);
 
-    r = state_file_read(service->manager->runtime_dir_fd, service->config->name, &service->record, &err);
-    if (r == -ENOENT)
-        return 0;
-    if (r < 0) {
-        reject_state(service, err_text(&err));
-        return r == -EBADMSG ? 0 : r;
-    }
-    pidfd =
-        state_file_find_main(service->manager->proc_fd, service->config->name, &service->record, daemon_exe);
-    if (pidfd == -EBADMSG) {
-        if (asprintf(
-                &text,
-                "%s.state names PID %d, which does not carry this service's invocation id: not taken for its "
-                "daemon",
-                service->config->name, (int) service->record.main.pid) >= 0)
-            reject_state(service, text);
-        service->record.main = (struct process_id){0};
-    }
-    if (pidfd == -EXDEV && asprintf(&text,
-                                    "PID %d carries the marks of this service's daemon, but its start time "
-                                    "is not the recorded one: it "
-                                    "was begun in another time namespace. Nothing is started beside it; run "
-                                    "latchd where it ran before",
-                                    (int) service->record.main.pid) >= 0)
-        reject_state(service, text);
-    if (pidfd < 0)
-        return pidfd == -ESRCH || pidfd == -EBADMSG ? 0 : pidfd;
-    r = service_watch_main(service, pidfd, false);
     if (r < 0)
         return r;
     if (service_notify_open(service, &err) < 0) /* it has its old address, where nobody listens any more */
@@ -56,11 +116,127 @@ int service_adopt(struct service *service) {
     else if (procfs_read_status(service->manager->proc_fd, service->record.main.pid, &status) >= 0)
         service_notify_grant(service, status.uid);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
-    if (asprintf(&text, "Taken over from an earlier latchd: PID %d goes on running",
-                 (int) service->record.main.pid) >= 0)
+    if (asprintf(&text, "Taken over from an earlier latchd: PID %d goes on %s",
+                 (int) service->record.main.pid, state == SERVICE_STOPPING ? "stopping" : "running") >= 0)
         service_emit(service, EVENT_ADOPTED, &fields, text);
-    service_handle(service, SERVICE_ON_ADOPTED);
-    (void) service_arm_timer(service, service->config->timeout_start_usec);
-    service_executed(service);
+    go_on_with_daemon(service, state);
     return 1;
+}
+
+/* How it ended nobody can tell any more; policy goes by that. */
+static void ended_unwatched(struct service *service, enum service_state state) {
+    struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *text = NULL;
+
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    if (asprintf(&text, "PID %d ended while no latchd watched it: how is not known",
+                 (int) service->record.main.pid) >= 0)
+        service_emit(service, EVENT_ENDED_UNWATCHED, &fields, text);
+    service->last_exit = (struct exit_status){0};
+    service->last_exit_usec = now_usec(CLOCK_REALTIME);
+    service->main_since_usec = procfs_ticks_to_boottime_usec(service->record.main.start_ticks);
+    service->stop_wanted = state == SERVICE_STOPPING;
+    service_exit_decided(service, service_judge_exit(service));
+    service->stop_wanted = service->end_is_failure = false;
+}
+
+static void resumed(struct service *service, const char *text) {
+    service_emit(service, EVENT_STATE_RESUMED, NULL, text);
+    manager_service_changed(service->manager, service);
+}
+
+static void go_on_backing_off(struct service *service) {
+    uint64_t since_usec = service->record.state_since_usec,
+             most = service->config->restart_max_delay_usec > service->config->start_limit_interval_usec
+                        ? service->config->restart_max_delay_usec
+                        : service->config->start_limit_interval_usec,
+             end = service_end_of_timer(service, most);
+    uint64_t now = now_usec(CLOCK_BOOTTIME);
+    char waits[VALUE_FORMAT_MAX];
+    _cleanup_free_ char *text = NULL;
+
+    service_handle(service, SERVICE_ON_BACKOFF_REST);
+    if (since_usec > 0 && since_usec <= now_usec(CLOCK_REALTIME))
+        service->state_since_usec = since_usec;
+    (void) service_arm_timer_at(service, end);
+    if (asprintf(&text, "It ended before, and an earlier latchd waited to start it again: in %s",
+                 value_format_usec(end == USEC_INFINITY ? end
+                                   : end > now          ? end - now
+                                                        : 0,
+                                   waits)) >= 0)
+        resumed(service, text);
+}
+
+/* There is no daemon. 1: it is as the latchd before left it; 0: it is to be started. */
+static int go_on_without_daemon(struct service *service, enum service_state state) {
+    switch (state) {
+    case SERVICE_STARTING:
+        if (!service->record.executed) /* it died with its latchd, before it was anything */
+            return 0;
+        break;
+    case SERVICE_RUNNING:
+    case SERVICE_RELOADING:
+    case SERVICE_STOPPING:
+        break;
+    case SERVICE_BACKOFF:
+        go_on_backing_off(service);
+        return 1;
+    case SERVICE_FAILED:
+        if (!service->record.stays_down)
+            return 0;
+        service_handle(service, SERVICE_ON_EXIT_FAILED);
+        resumed(service,
+                "It failed before this latchd began, and Restart= leaves it down; once mended: latchctl "
+                "start");
+        return 1;
+    case SERVICE_SWEEPING:
+    case SERVICE_STOPPED:
+        if (!service->record.stays_down)
+            return 0;
+        if (state == SERVICE_SWEEPING)
+            service_handle(service, SERVICE_ON_EXIT_WANTED);
+        resumed(service, "It was stopped before this latchd began, and stays so until somebody starts it: "
+                         "latchctl start");
+        return 1;
+    default:
+        return 0;
+    }
+    if (service->record.main.pid <= 0)
+        return 0;
+    ended_unwatched(service, state);
+    return 1;
+}
+
+/* A later version's file: what it says of a daemon cannot be relied on, nor that there is none. */
+static void leave_it_alone(struct service *service, const struct err *err) {
+    reject_state(service, err_text(err));
+    service->record_foreign = true;
+    (void) err_set(&service->failure, err->number, err->name, "%s", err_text(err));
+    service_handle(service, SERVICE_ON_EXIT_FAILED);
+}
+
+int service_adopt(struct service *service) {
+    _cleanup_err_ struct err err = {0};
+    enum service_state state;
+    int r, pidfd;
+
+    r = state_file_read(service->manager->runtime_dir_fd, service->config->name, &service->record, &err);
+    if (r == -ENOENT)
+        return 0;
+    if (r == -EPROTONOSUPPORT) {
+        leave_it_alone(service, &err);
+        return 1;
+    }
+    if (r < 0) {
+        reject_state(service, err_text(&err));
+        return r == -EBADMSG ? 0 : r;
+    }
+    service_restore(service);
+    state = service_state_from_string(service->record.state); /* none, or an unknown one: below zero */
+    pidfd = find_main(service);
+    if (pidfd >= 0)
+        return adopt_daemon(service, state, pidfd);
+    if (pidfd != -ESRCH && pidfd != -EBADMSG)
+        return pidfd;
+    return go_on_without_daemon(service, pidfd == -EBADMSG ? SERVICE_STATE_INVALID : state);
 }

@@ -5,18 +5,28 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/process-exit.h"
 #include "base/value.h"
 #include "service/service-internal.h"
 
-/* Reaps, if it is ours to reap. */
+/* A status as waitpid(2) has it. */
+static void take_status(int status, struct exit_status *ret) {
+    ret->known = true;
+    ret->code = WIFEXITED(status) ? CLD_EXITED : WCOREDUMP(status) ? CLD_DUMPED : CLD_KILLED;
+    ret->status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+}
+
+/* Reaps, if it is ours to reap; else the kernel may tell all the same. */
 static void read_exit_status(struct service *service, struct exit_status *ret) {
     siginfo_t info = {0};
+    int status;
 
     *ret = (struct exit_status){0};
-    if (!service->main_is_child ||
-        waitid(P_PIDFD, (id_t) service->main_pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
-        return;
-    *ret = (struct exit_status){.known = true, .code = info.si_code, .status = info.si_status};
+    if (waitid(P_PIDFD, (id_t) service->main_pidfd, &info, WEXITED | WNOHANG) >= 0 && info.si_pid > 0)
+        *ret = (struct exit_status){.known = true, .code = info.si_code, .status = info.si_status};
+    else if (process_exit_status(service->main_pidfd, &status) >= 0 ||
+             process_zombie_status(service->manager->proc_fd, &service->record.main, &status) >= 0)
+        take_status(status, ret);
 }
 
 static void add_exit_fields(const struct exit_status *exit, struct event_fields *fields) {
@@ -48,7 +58,7 @@ static void report_exit(struct service *service, bool wanted) {
 }
 
 /* The daemon is gone, or never came to be: which event is that? */
-static enum service_event judge_exit(const struct service *service) {
+enum service_event service_judge_exit(const struct service *service) {
     if (service->end_is_failure) /* stopped by us, but a failure whatever its exit status says */
         return service->config->restart == RESTART_NO ? SERVICE_ON_EXIT_FAILED : SERVICE_ON_EXIT_AGAIN;
     if (service->stop_wanted)
@@ -73,11 +83,12 @@ void service_main_exited(struct service *service) {
     service->last_exit_usec = now_usec(CLOCK_REALTIME);
     if (!service->last_exit.failed_to_execute)
         report_exit(service, service->stop_wanted);
-    event = judge_exit(service);
+    event = service_judge_exit(service);
 
     /* record.main stays: that this process is dead is what recovery goes by. */
     service_end_probes(service);
     service->main_source = sd_event_source_disable_unref(service->main_source);
+    service->reap_timer = sd_event_source_disable_unref(service->reap_timer);
     service->main_pidfd = fd_close(service->main_pidfd);
     service->stop_wanted = service->end_is_failure = false;
     (void) service_arm_timer(service, USEC_INFINITY);
@@ -125,14 +136,41 @@ void service_exit_decided(struct service *service, enum service_event event) {
 void service_could_not_launch(struct service *service) {
     service->last_exit = (struct exit_status){.failed_to_execute = true};
     service->last_exit_usec = now_usec(CLOCK_REALTIME);
-    service_exit_decided(service, judge_exit(service));
+    service_exit_decided(service, service_judge_exit(service));
+}
+
+/* How long the parent of an adopted daemon may take to reap it, before its exit status is given up: a start
+ * is not kept waiting by a parent that never does. */
+#define REAP_PATIENCE_USEC (100 * USEC_PER_MSEC)
+
+static int on_reap_timer(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct service *service = userdata;
+
+    (void) source;
+    (void) usec;
+    service->reap_timer = sd_event_source_disable_unref(service->reap_timer);
+    service_main_exited(service);
+    return 0;
+}
+
+/* True: its status is known in a moment, when the pidfd hangs up. */
+static bool await_reaping(struct service *service) {
+    int status;
+
+    if (service->main_is_child || service->reap_timer ||
+        process_exit_status(service->main_pidfd, &status) != -EAGAIN ||
+        sd_event_source_set_io_events(service->main_source, 0) < 0) /* EPOLLHUP is told of in any case */
+        return false;
+    return sd_event_add_time_relative(service->manager->event, &service->reap_timer, CLOCK_BOOTTIME,
+                                      REAP_PATIENCE_USEC, 1, on_reap_timer, service) >= 0;
 }
 
 static int on_main_pidfd(sd_event_source *source, int fd, uint32_t events, void *userdata) {
     (void) source;
     (void) fd;
     (void) events;
-    service_main_exited(userdata);
+    if (!await_reaping(userdata))
+        service_main_exited(userdata);
     return 0;
 }
 

@@ -10,6 +10,26 @@
 void service_emit(struct service *service, enum event_id id, const struct event_fields *fields,
                   const char *text);
 
+/* -- service-record.c: NAME.state -- */
+
+/* Now, as a whole: before something that a successor must not miss. */
+int service_write_record(struct service *service, struct err *err);
+
+/* When the loop has nothing else to do. */
+void service_note_change(struct service *service);
+
+/* What a file that was just read into service->record says of the past. */
+void service_restore(struct service *service);
+
+/* When the recorded state's timer runs out (CLOCK_BOOTTIME): most_usec from now at the latest, also if it had
+ * none. USEC_INFINITY: never. */
+uint64_t service_end_of_timer(const struct service *service, uint64_t most_usec);
+
+/* -- service-exit.c -- */
+
+/* The event that the daemon's end is, by what is known of it (last_exit) and what was asked for. */
+enum service_event service_judge_exit(const struct service *service);
+
 /* -- service-recovery.c: the actions recover and sweep -- */
 void service_recover(struct service *service);
 void service_begin_sweep(struct service *service);

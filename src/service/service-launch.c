@@ -11,8 +11,8 @@
 #include "base/executable.h"
 #include "base/strlist.h"
 #include "base/value.h"
+#include "service/service-internal.h"
 #include "service/service-limits.h"
-#include "service/service.h"
 
 struct service_launch {
     struct exec_plan plan;
@@ -270,7 +270,7 @@ static int release(struct service *service, struct err *err) {
 
     service->record.main = launch->spawn.id;
     service->record.since_usec = now_usec(CLOCK_REALTIME);
-    r = state_file_write(service->manager->runtime_dir_fd, service->config->name, &service->record, err);
+    r = service_write_record(service, err);
     if (r < 0)
         return r;
     r = service_watch_main(service, TAKE_FD(launch->spawn.pidfd), true);

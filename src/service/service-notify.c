@@ -81,7 +81,7 @@ complain(struct service *service, const struct notify_datagram *datagram, const 
 static void write_record(struct service *service) {
     _cleanup_err_ struct err err = {0};
 
-    if (state_file_write(service->manager->runtime_dir_fd, service->config->name, &service->record, &err) < 0)
+    if (service_write_record(service, &err) < 0)
         event_debug(service->manager->log, "%s", err_text(&err));
 }
 
@@ -218,8 +218,10 @@ static void extend_timeout(struct service *service, uint64_t usec) {
                             service->state != SERVICE_RELOADING))
         return;
     until = usec >= USEC_INFINITY - now ? USEC_INFINITY : now + usec;
-    if (sd_event_source_get_time(service->timer, &at) >= 0 && at < until)
-        (void) sd_event_source_set_time(service->timer, until);
+    if (sd_event_source_get_time(service->timer, &at) >= 0 && at < until) {
+        (void) service_arm_timer_at(service, until);
+        service_note_change(service); /* a latchd that comes next is to wait as long */
+    }
 }
 
 static void begin_reloading(struct service *service, const struct notify_message *message) {

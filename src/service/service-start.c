@@ -6,7 +6,7 @@
 #include "base/value.h"
 #include "lock/describe.h"
 #include "service/service-limits.h"
-#include "service/service.h"
+#include "service/service-internal.h"
 
 /* After start: the daemon's own descriptor holds the lock, and it is the lock at the path (nobody replaced
  * the file meanwhile, as Kea's own failure path may do). */
@@ -109,6 +109,8 @@ void service_executed(struct service *service) {
     if (service->state != SERVICE_STARTING)
         return; /* it is being stopped already */
     service_limits_executed(service);
+    service->record.executed = true;
+    service_note_change(service);
     if (service_notify_awaits_ready(service))
         return; /* READY=1 leads on, or TimeoutStartSec= */
     if (service_begin_probes(service) < 0 || service->probes_pending == 0)

@@ -30,8 +30,9 @@ void service_terminate(struct service *service, bool force) {
     event_field_add(&fields, "LATCHD_SIGNAL", "SIG%s", signal); /* the one that it did not obey */
     if (r >= 0)
         service_emit(service, force ? EVENT_STOP_TIMEOUT : EVENT_SERVICE_STOPPING, &fields, text);
-    (void) terminate_signal(service->main_pidfd, number);
     (void) service_arm_timer(service, service->config->timeout_stop_usec);
+    (void) service_write_record(service, NULL); /* before: a latchd that comes next goes on stopping it */
+    (void) terminate_signal(service->main_pidfd, number);
 }
 
 void service_abort(struct service *service) {
@@ -45,6 +46,7 @@ void service_abort(struct service *service) {
     if (asprintf(&text, "Ending PID %d with SIGABRT, which leaves a core where LimitCORE= has room for one",
                  (int) service->record.main.pid) >= 0)
         service_emit(service, EVENT_SERVICE_STOPPING, &fields, text);
-    (void) terminate_signal(service->main_pidfd, SIGABRT);
     (void) service_arm_timer(service, service->config->timeout_stop_usec);
+    (void) service_write_record(service, NULL);
+    (void) terminate_signal(service->main_pidfd, SIGABRT);
 }

@@ -50,16 +50,22 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
+int service_arm_timer_at(struct service *service, uint64_t until_usec) {
+    service->timer = sd_event_source_disable_unref(service->timer);
+    if (until_usec == USEC_INFINITY)
+        return 0;
+    service->timer_until_usec = until_usec;
+    return sd_event_add_time(service->manager->event, &service->timer, CLOCK_BOOTTIME, until_usec, 1, on_timer,
+                             service);
+}
+
 int service_arm_timer(struct service *service, uint64_t delay_usec) {
     uint64_t now = now_usec(CLOCK_BOOTTIME);
 
-    service->timer = sd_event_source_disable_unref(service->timer);
-    if (delay_usec >= USEC_INFINITY - now)
-        return 0;
     /* Not relative: that would count from the beginning of this turn of the loop, in which a sweep over all
      * processes may have taken its time. */
-    return sd_event_add_time(service->manager->event, &service->timer, CLOCK_BOOTTIME, now + delay_usec, 1,
-                             on_timer, service);
+    return service_arm_timer_at(service,
+                                delay_usec >= USEC_INFINITY - now ? USEC_INFINITY : now + delay_usec);
 }
 
 static void set_state(struct service *service, enum service_state state) {
@@ -71,6 +77,7 @@ static void set_state(struct service *service, enum service_state state) {
     if (!changed)
         return;
     service->state_since_usec = now_usec(CLOCK_REALTIME);
+    service_note_change(service);
     manager_service_changed(service->manager, service);
     service_order_changed(service);
 }
@@ -106,6 +113,16 @@ static void remember(struct service *service, enum service_event event,
         service->end_is_failure = true;
     else if (asked && service->state == SERVICE_STOPPING)
         service->end_is_failure = false; /* what follows its end has been asked for anew */
+    if (asked) {
+        /* That latchd itself is to end takes nothing back. */
+        bool down = event == SERVICE_ON_STOP && (service->down_wanted || !service->manager->stopping);
+
+        if (down != service->down_wanted)
+            service_note_change(service);
+        service->down_wanted = down;
+    }
+    if (transition->action == SERVICE_DO_SPAWN)
+        service->record.executed = service->record_foreign = false;
     if (event == SERVICE_ON_STOP || event == SERVICE_ON_UNMET || event == SERVICE_ON_EXIT_RESTART)
         service->start_again = false;
     else if (event == SERVICE_ON_RESTART && transition->next == SERVICE_STOPPING)
@@ -214,6 +231,7 @@ struct service *service_free(struct service *service) {
     service_order_free(service);
     service_notify_free(service);
     sd_event_source_disable_unref(service->timer);
+    sd_event_source_disable_unref(service->reap_timer);
     sd_event_source_disable_unref(service->main_source);
     sd_event_source_disable_unref(service->launch_source);
     sd_event_source_disable_unref(service->recovery_source);
@@ -227,6 +245,7 @@ struct service *service_free(struct service *service) {
     fd_close(service->lock_fd);
     free(service->answer_usec);
     free(service->probes);
+    free(service->config_text);
     service_config_free(service->config);
     free(service);
     return NULL;

@@ -35,6 +35,9 @@ struct service {
     uint64_t state_since_usec;    /* CLOCK_REALTIME */
     bool start_again;             /* when it has stopped */
     bool stop_wanted;             /* its end will be our doing */
+    bool down_wanted;             /* somebody asked for it to be down, and for no start since */
+    bool record_dirty;            /* NAME.state says less than is so by now */
+    bool record_foreign;          /* NAME.state is a later version's: left alone until a start */
     bool end_is_failure; /* it is being stopped since it was never ready, or hung: a failure whatever its exit
                           status */
     struct service_record record; /* as in NAME.state; record.main.pid 0: no daemon */
@@ -61,7 +64,11 @@ struct service {
     struct service_health *health; /* NULL: nothing to remember */
     struct service_notify *notify; /* NULL: the daemon is given no NOTIFY_SOCKET */
 
-    sd_event_source *timer; /* the state's: start, stop, back-off, next recovery step */
+    sd_event_source *reap_timer; /* an adopted daemon has ended, and its parent is to reap it */
+    char *config_text;           /* what record.config points to; NULL: not needed yet */
+
+    sd_event_source *timer;    /* the state's: start, stop, back-off, next recovery step */
+    uint64_t timer_until_usec; /* CLOCK_BOOTTIME, as armed */
     struct restart_history history;
     struct exit_status last_exit;
     uint64_t last_exit_usec;       /* CLOCK_REALTIME; 0: none so far */
@@ -118,6 +125,9 @@ int service_watch_main(struct service *service, int pidfd, bool is_child);
 
 /* It could not even be forked or prepared: what follows is decided as after an exit. */
 void service_could_not_launch(struct service *service);
+
+/* Writes NAME.state if it is not up to date. */
+void service_flush_record(struct service *service);
 
 /* -- service-launch.c: from the way being free to exec -- */
 void service_spawn(struct service *service);
@@ -191,3 +201,4 @@ void service_notify_free(struct service *service);
 
 /* Arms the state's one timer; USEC_INFINITY: none. */
 int service_arm_timer(struct service *service, uint64_t delay_usec);
+int service_arm_timer_at(struct service *service, uint64_t until_usec); /* CLOCK_BOOTTIME */

@@ -32,6 +32,9 @@ static const char *const service_event_names[SERVICE_EVENT_MAX] = {
     [SERVICE_ON_TURN] = "turn",
     [SERVICE_ON_UNMET] = "unmet",
     [SERVICE_ON_RELOADING] = "reloading",
+    [SERVICE_ON_ADOPTED_UP] = "adopted-up",
+    [SERVICE_ON_ADOPTED_STOP] = "adopted-stop",
+    [SERVICE_ON_BACKOFF_REST] = "backoff-rest",
 };
 STRTAB_DEFINE(service_event, enum service_event, service_event_names, SERVICE_EVENT_MAX)
 
@@ -65,6 +68,14 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_START]       = TO(WAITING,    WAIT),
         [SERVICE_ON_RESTART]     = TO(WAITING,    WAIT),
         [SERVICE_ON_ADOPTED]     = TO(STARTING,   NOTHING),
+        /* An earlier latchd left it otherwise, or it ended while none watched. */
+        [SERVICE_ON_ADOPTED_UP] = TO(RUNNING,  NOTHING),
+        [SERVICE_ON_ADOPTED_STOP] = TO(STOPPING, TERMINATE),
+        [SERVICE_ON_BACKOFF_REST] = TO(BACKOFF, NOTHING),
+        [SERVICE_ON_EXIT_AGAIN]  = TO(BACKOFF,    BACK_OFF),
+        [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
+        [SERVICE_ON_EXIT_WANTED] = TO(SWEEPING,   SWEEP),
+        [SERVICE_ON_EXIT_RESTART] = TO(WAITING,   WAIT),
     },
     [SERVICE_RECOVERING] = {
         [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
@@ -78,6 +89,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_START]       = TO(RECOVERING, RECOVER),
         [SERVICE_ON_RESTART]     = TO(RECOVERING, RECOVER),
         [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
+        [SERVICE_ON_RELOAD]      = TO(RECOVERING, RECOVER),
         [SERVICE_ON_TIMEOUT]     = TO(RECOVERING, RECOVER),
         [SERVICE_ON_UNMET]       = TO(SWEEPING,   SWEEP),
     },
@@ -135,6 +147,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_START]       = TO(WAITING,    WAIT),
         [SERVICE_ON_RESTART]     = TO(WAITING,    WAIT),
         [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),
+        [SERVICE_ON_RELOAD]      = TO(WAITING,    WAIT),
         [SERVICE_ON_TIMEOUT]     = TO(WAITING,    WAIT),
         [SERVICE_ON_UNMET]       = TO(SWEEPING,   SWEEP),
     },

@@ -48,6 +48,9 @@ enum service_event {
     SERVICE_ON_TURN,         /* no other service has to be waited for any more */
     SERVICE_ON_UNMET,        /* what it requires (Requires=) is down and stays down */
     SERVICE_ON_RELOADING,    /* the daemon says that it reloads, without having been told to (RELOADING=1) */
+    SERVICE_ON_ADOPTED_UP,    /* the same, and it was ready */
+    SERVICE_ON_ADOPTED_STOP, /* the same, and it was being stopped */
+    SERVICE_ON_BACKOFF_REST, /* an earlier latchd was waiting for the next try */
     SERVICE_EVENT_MAX,
 };
 STRTAB_DECLARE(service_event, enum service_event);

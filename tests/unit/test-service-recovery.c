@@ -360,7 +360,8 @@ START_TEST(taken_over) {
 
     ck_assert_int_eq(kill(daemon.pid, SIGKILL), 0);
     until(count_lines("starts") == 2 && service->state == SERVICE_RUNNING);
-    ck_assert(!service->last_exit.known); /* its exit status was another's */
+    ck_assert(service->last_exit.known); /* it is our child, as it was the other's */
+    ck_assert_int_eq(service->last_exit.status, SIGKILL);
     ck_assert_uint_eq(service->record.generation, 2);
     service_handle(service, SERVICE_ON_STOP);
     until(service_is_down(service));
@@ -395,7 +396,8 @@ START_TEST(leftovers_of_another_time) {
     open_manager();
     t.manager->subreaper = false; /* then only its marks prove that it is ours */
     service = add_service("a", LEAVES("sleep 100"), LOCK, "OrphanGraceSec=0", NULL);
-    ck_assert_int_eq(service_adopt(service), 0);
+    ck_assert_int_eq(service_adopt(service), 1);
+    ck_assert_uint_eq(t.events[EVENT_ENDED_UNWATCHED], 1);
     start(service);
     until(service->state == SERVICE_RUNNING && count_lines("starts") == 2);
     until(!is_alive(child));

@@ -76,7 +76,7 @@ static void assert_same(const struct service_record *a, const struct service_rec
     ck_assert_uint_eq(a->state_since_usec, b->state_since_usec);
     ck_assert_uint_eq(a->state_until_usec, b->state_until_usec);
     ck_assert(a->stays_down == b->stays_down && a->start_again == b->start_again);
-    ck_assert(a->start_timed_out == b->start_timed_out && a->exit_known == b->exit_known);
+    ck_assert(a->end_is_failure == b->end_is_failure && a->executed == b->executed && a->exit_known == b->exit_known);
     ck_assert(a->exit_unexecuted == b->exit_unexecuted);
     ck_assert_uint_eq(a->restarts_in_a_row, b->restarts_in_a_row);
     ck_assert_uint_eq(a->limit_window_usec, b->limit_window_usec);
@@ -110,7 +110,8 @@ START_TEST(round_trip) {
         .state_until_usec = INT64_MAX,
         .stays_down = true,
         .start_again = true,
-        .start_timed_out = true,
+        .end_is_failure = true,
+        .executed = true,
         .restarts_in_a_row = UINT32_MAX,
         .limit_window_usec = 1,
         .limit_starts = 2,
@@ -271,7 +272,8 @@ static const char *const bad_fields[] = {
     "\"staysDown\": 1",
     "\"staysDown\": \"true\"",
     "\"startAgain\": null",
-    "\"startTimedOut\": 0",
+    "\"executed\": 1",
+    "\"endIsFailure\": 0",
     "\"restartsInARow\": -1",
     "\"limitWindowUSec\": []",
     "\"limitStarts\": -7",
