@@ -269,7 +269,7 @@ static int run_services(const struct invocation *invocation, struct service_conf
     _cleanup_event_log_ struct event_log *log = NULL;
     _cleanup_manager_ struct manager *manager = NULL;
     _cleanup_(control_freep) struct control *control = NULL;
-    int fd;
+    int fd, code;
 
     if (open_log(invocation, &log, &err) < 0)
         return exit_code_of(&err);
@@ -290,10 +290,15 @@ static int run_services(const struct invocation *invocation, struct service_conf
     if (manager_plan_order(manager, &err) < 0 || control_new(manager, &control, &err) < 0)
         return exit_code_of(&err);
     report_started(log, manager, invocation->runtime_dir);
-    if (manager_run(manager, &err) < 0)
+    code = manager_run(manager, &err);
+    if (code < 0)
         return exit_code_of(&err);
-    event_emit(log, EVENT_SUPERVISOR_STOPPED, NULL, &stopped, 1, "latchd ends: every service is stopped");
-    return EXIT_SUCCESS;
+    if (code == EXIT_SUCCESS)
+        event_emit(log, EVENT_SUPERVISOR_STOPPED, NULL, &stopped, 1, "latchd ends: every service is stopped");
+    else
+        event_emit(log, EVENT_SUPERVISOR_STOPPED, NULL, &stopped, 1,
+                   "latchd ends with status %d, that of its one service's daemon", code);
+    return code;
 }
 
 static int verb_run(struct invocation *invocation) {

@@ -193,14 +193,10 @@ static const struct control_interface interface = {
 static void on_change(struct service *service, void *userdata) {
     struct control *control = userdata;
 
-    for (size_t i = 0; i < control->n_endpoints; i++) {
-        struct endpoint *endpoint = &control->endpoints[i];
+    struct endpoint *endpoint = &control->endpoints[service->place];
 
-        if (endpoint->service != service)
-            continue;
-        endpoint->status.made_usec = endpoint->probe.made_usec = endpoint->limits.made_usec = 0;
-        endpoint_wake_waiting(endpoint);
-    }
+    endpoint->status.made_usec = endpoint->probe.made_usec = endpoint->limits.made_usec = 0;
+    endpoint_wake_waiting(endpoint);
 }
 
 int control_new(struct manager *manager, struct control **ret, struct err *err) {

@@ -12,6 +12,7 @@
 #include "base/value.h"
 #include "notify/closer.h"
 #include "runtime/runtime-dir.h"
+#include "service/manager-internal.h"
 #include "service/service.h"
 
 struct service *manager_find(struct manager *manager, const char *name) {
@@ -28,17 +29,6 @@ static bool all_stopped(const struct manager *manager) {
     return true;
 }
 
-static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
-    struct manager *manager = userdata;
-
-    (void) source;
-    (void) info;
-    manager->stopping = true;
-    (void) sd_notify(0, "STOPPING=1");
-    service_order_stop_all(manager);
-    return 0;
-}
-
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
     struct manager *manager = userdata;
 
@@ -47,34 +37,6 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
     for (size_t i = 0; i < manager->n_services; i++)
         service_handle(manager->services[i], SERVICE_ON_RELOAD);
     return 0;
-}
-
-static struct service *find_main(struct manager *manager, pid_t pid) {
-    for (size_t i = 0; i < manager->n_services; i++)
-        if (manager->services[i]->main_pidfd >= 0 && manager->services[i]->main_is_child &&
-            manager->services[i]->record.main.pid == pid)
-            return manager->services[i];
-    return NULL;
-}
-
-/* Reaps everything that ended: daemons through their services, and the leftovers that came to us. */
-static int on_child_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
-    struct manager *manager = userdata;
-
-    (void) source;
-    (void) info;
-    for (;;) {
-        siginfo_t child = {0};
-        struct service *service;
-
-        if (waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) < 0 || child.si_pid == 0)
-            return 0;
-        service = find_main(manager, child.si_pid);
-        if (service)
-            service_main_exited(service);
-        else
-            (void) waitid(P_PID, (id_t) child.si_pid, &child, WEXITED | WNOHANG);
-    }
 }
 
 /* Which of several services an administrator has to hear of first. */
@@ -114,6 +76,8 @@ static void announce(struct manager *manager) {
     _cleanup_free_ char *line = NULL;
     bool settled = true;
 
+    if (!getenv("NOTIFY_SOCKET")) /* nobody listens; a thousand services are not looked at for nothing */
+        return;
     for (size_t i = 0; i < manager->n_services; i++) {
         const struct service *service = manager->services[i];
 
@@ -129,6 +93,21 @@ static void announce(struct manager *manager) {
     manager->announced |= settled;
 }
 
+/* A container's init that serves one service is nothing without it: it ends when its daemon has ended for
+ * good by itself. A service that somebody stopped may be started again. */
+static bool ends_with_service(const struct manager *manager) {
+    return manager->is_init && manager->n_services == 1 && manager->services[0]->ended_by_itself &&
+           service_is_down(manager->services[0]);
+}
+
+static int exit_code(const struct manager *manager) {
+    const struct service *service = manager->n_services == 1 ? manager->services[0] : NULL;
+
+    if (!manager->is_init || !service || service->last_exit_usec == 0)
+        return 0;
+    return exit_status_to_code(&service->last_exit, !service->ended_by_itself);
+}
+
 static int on_post(sd_event_source *source, void *userdata) {
     struct manager *manager = userdata;
 
@@ -137,8 +116,8 @@ static int on_post(sd_event_source *source, void *userdata) {
         manager->changed = false;
         announce(manager);
     }
-    if (manager->stopping && all_stopped(manager))
-        return sd_event_exit(manager->event, 0);
+    if (manager->stopping ? all_stopped(manager) : ends_with_service(manager))
+        return sd_event_exit(manager->event, exit_code(manager));
     return 0;
 }
 
@@ -163,8 +142,8 @@ void manager_service_changed(struct manager *manager, struct service *service) {
         manager->on_change(service, manager->on_change_userdata);
 }
 
-static int add_signal(struct manager *manager, size_t slot, int signal, sd_event_signal_handler_t handler,
-                      int64_t priority) {
+int manager_add_signal(struct manager *manager, int signal, sd_event_signal_handler_t handler,
+                       int64_t priority, sd_event_source **ret) {
     sigset_t set;
     int r;
 
@@ -172,8 +151,8 @@ static int add_signal(struct manager *manager, size_t slot, int signal, sd_event
     sigaddset(&set, signal);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return -errno;
-    r = sd_event_add_signal(manager->event, &manager->signals[slot], signal, handler, manager);
-    return r < 0 ? r : sd_event_source_set_priority(manager->signals[slot], priority);
+    r = sd_event_add_signal(manager->event, ret, signal, handler, manager);
+    return r < 0 ? r : sd_event_source_set_priority(*ret, priority);
 }
 
 int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret, struct err *err) {
@@ -185,11 +164,14 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
         return err_set(err, ENOMEM, "Failed", "out of memory");
     manager->log = log;
     manager->runtime_dir_fd = -EBADF;
+    manager->is_init = getpid() == 1;
     manager->proc_fd = procfs_open();
     if (manager->proc_fd < 0) {
         r = manager->proc_fd;
         manager_free(manager);
-        return err_set(err, -r, "Failed", "cannot open /proc: %m");
+        return err_set(err, -r, "Failed",
+                       "there is no /proc, without which nothing can be told of any process: mount it (mount -t "
+                       "proc proc /proc): %m");
     }
     r = recovery_check_proc(manager->proc_fd, err);
     if (r < 0) {
@@ -200,18 +182,14 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
     manager->had_children = waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0;
     /* Leftovers of our daemons become our children and stay attributable (prctl(2)). */
     manager->subreaper = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
-    (void) signal(SIGPIPE, SIG_IGN);
     r = sd_event_new(&manager->event);
     if (r >= 0)
-        r = add_signal(manager, 0, SIGTERM, on_stop_signal, SD_EVENT_PRIORITY_NORMAL - 10);
+        r = manager_begin_signals(manager);
     if (r >= 0)
-        r = add_signal(manager, 1, SIGINT, on_stop_signal, SD_EVENT_PRIORITY_NORMAL - 10);
+        r = manager_add_signal(manager, SIGHUP, on_reload_signal, SD_EVENT_PRIORITY_NORMAL,
+                               &manager->reload_source);
     if (r >= 0)
-        r = add_signal(manager, 2, SIGHUP, on_reload_signal, SD_EVENT_PRIORITY_NORMAL);
-    if (r >= 0)
-        r = add_signal(manager, 3, SIGCHLD, on_child_signal, SD_EVENT_PRIORITY_NORMAL - 5);
-    if (r >= 0)
-        r = sd_event_add_post(manager->event, &manager->signals[4], on_post, manager);
+        r = sd_event_add_post(manager->event, &manager->post_source, on_post, manager);
     /* A restart that has no delay is over before: its two states cost one write. */
     if (r >= 0)
         r = sd_event_add_defer(manager->event, &manager->record_source, on_record, manager);
@@ -238,8 +216,10 @@ struct manager *manager_free(struct manager *manager) {
     free(manager->services);
     sd_event_source_disable_unref(manager->order_source);
     order_done(&manager->order);
-    for (size_t i = 0; i < ELEMENTSOF(manager->signals); i++)
-        sd_event_source_disable_unref(manager->signals[i]);
+    manager_end_signals(manager);
+    sd_event_source_disable_unref(manager->reload_source);
+    sd_event_source_disable_unref(manager->post_source);
+    free(manager->mains);
     notify_closer_free(manager->closer);
     sd_event_source_disable_unref(manager->record_source);
     sd_event_unref(manager->event);
@@ -266,6 +246,7 @@ int manager_add(struct manager *manager, const char *runtime_dir, struct service
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot set up service %s: %m", config->name);
     TAKE_FD(lock_fd);
+    bigger[manager->n_services]->place = manager->n_services;
     *ret = bigger[manager->n_services++];
     return 0;
 }
@@ -288,5 +269,5 @@ int manager_run(struct manager *manager, struct err *err) {
     for (size_t i = 0; i < manager->n_services; i++)
         manager->services[i]->record_dirty = true;
     flush_records(manager);
-    return 0;
+    return r;
 }

@@ -18,16 +18,20 @@ struct manager {
     int runtime_dir_fd;        /* owned; only the owner may write there */
     struct service **services; /* owned */
     size_t n_services;
-    struct order order;        /* After= and Requires=, by manager_plan_order() */
+    struct order order; /* After= and Requires=, by manager_plan_order() */
     struct service *order_queue;
     sd_event_source *order_source; /* what is queued there is looked at in the next turn of the loop */
     char boot_id[37];
     sd_event_source *record_source; /* writes NAME.state files, when there is nothing else to do */
-    sd_event_source *signals[5];
+    struct manager_signals *signal_sources; /* owned */
+    sd_event_source *reload_source, *post_source;
+    struct service **mains; /* owned: chains of services by the PID of their daemon, n_mains of them */
+    size_t n_mains;         /* a power of two */
+    bool is_init;           /* PID 1: of a container */
     struct notify_closer *closer; /* owned; of descriptors that daemons and others sent; NULL: none yet */
     bool subreaper;    /* leftovers of our services become our children */
     bool had_children; /* when we began: not all of our children come from our services */
-    bool stopping;     /* SIGTERM: stop everything, then leave the loop */
+    bool stopping;     /* SIGTERM and its like: stop everything, then leave the loop */
     bool announced;    /* READY=1 went to systemd */
     bool changed;      /* some service's state did, since the last round of the loop */
 
@@ -38,8 +42,8 @@ struct manager {
 
 #define _cleanup_manager_ _cleanup_(manager_freep)
 
-/* The caller blocks no signals: manager_new() blocks those it handles (SIGTERM, SIGINT, SIGHUP, SIGCHLD), in
- * this thread. runtime_dir_fd is taken over on success. */
+/* The caller blocks no signals: manager_new() blocks those it handles (SIGTERM, SIGHUP, SIGCHLD, SIGUSR1 and
+ * so on), in this thread. runtime_dir_fd is taken over on success. */
 int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret, struct err *err);
 struct manager *manager_free(struct manager *manager);
 static inline void manager_freep(struct manager **manager) {
@@ -55,7 +59,8 @@ int manager_add(struct manager *manager, const char *runtime_dir, struct service
  * -EINVAL "BadConfiguration": they go in a circle; the plan stays as it was. */
 int manager_plan_order(struct manager *manager, struct err *err);
 
-/* Adopts or starts every service, then runs the loop until all are stopped on request. Returns 0. */
+/* Adopts or starts every service, then runs the loop until all are stopped on request, or, as a container's
+ * init with one service, until that has ended for good. Returns the exit code: then the daemon's, else 0. */
 int manager_run(struct manager *manager, struct err *err);
 
 /* Some service has record_dirty set. */
@@ -63,5 +68,10 @@ void manager_record_later(struct manager *manager);
 
 /* service.c reports here. */
 void manager_service_changed(struct manager *manager, struct service *service);
+
+/* Which service's daemon has that PID, of those that service.c told of; NULL: none's. */
+struct service *manager_find_main(struct manager *manager, pid_t pid);
+void manager_track_main(struct service *service); /* record.main is its daemon from now on */
+void manager_forget_main(struct service *service);
 
 struct service *manager_find(struct manager *manager, const char *name);

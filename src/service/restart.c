@@ -34,6 +34,14 @@ const char *exit_status_describe(const struct exit_status *status, char *buffer,
     return buffer;
 }
 
+int exit_status_to_code(const struct exit_status *status, bool wanted) {
+    if (!status->known || status->failed_to_execute)
+        return 1;
+    if (status->code == CLD_EXITED)
+        return status->status;
+    return wanted && exit_status_is_clean(status) ? 0 : 128 + status->status;
+}
+
 bool restart_wanted(enum restart_policy policy, const struct exit_status *status) {
     switch (policy) {
     case RESTART_ALWAYS:

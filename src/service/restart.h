@@ -22,6 +22,11 @@ bool exit_status_is_clean(const struct exit_status *status);
 /* "exited with status 1", "was killed by SIGKILL", "was killed by SIGSEGV (core dumped)" */
 const char *exit_status_describe(const struct exit_status *status, char *buffer, size_t size);
 
+/* As a program's exit status: of a container's init. wanted: the daemon was asked to end, and did well if it
+ * obeyed. Otherwise as shells have it: N, or 128 and the signal's number. 1: nothing is known, or it was
+ * never executed. */
+int exit_status_to_code(const struct exit_status *status, bool wanted);
+
 /* Whether the policy starts the daemon again after such an end. on-abnormal: signals that are not clean. */
 bool restart_wanted(enum restart_policy policy, const struct exit_status *status);
 

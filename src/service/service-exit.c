@@ -90,6 +90,7 @@ void service_main_exited(struct service *service) {
     service->main_source = sd_event_source_disable_unref(service->main_source);
     service->reap_timer = sd_event_source_disable_unref(service->reap_timer);
     service->main_pidfd = fd_close(service->main_pidfd);
+    manager_forget_main(service);
     service->stop_wanted = service->end_is_failure = false;
     (void) service_arm_timer(service, USEC_INFINITY);
     service_exit_decided(service, event);
@@ -119,6 +120,7 @@ void service_back_off(struct service *service) {
 }
 
 void service_exit_decided(struct service *service, enum service_event event) {
+    service->ended_by_itself = event == SERVICE_ON_EXIT_CLEAN || event == SERVICE_ON_EXIT_FAILED;
     if (event == SERVICE_ON_EXIT_FAILED) {
         struct event_fields fields = {.n = 0};
         char how[96];
@@ -180,6 +182,7 @@ int service_watch_main(struct service *service, int pidfd, bool is_child) {
     service->main_pidfd = pidfd;
     service->main_is_child = is_child;
     service->main_since_usec = now_usec(CLOCK_BOOTTIME);
+    manager_track_main(service);
     r = sd_event_add_io(service->manager->event, &service->main_source, pidfd, EPOLLIN, on_main_pidfd,
                         service);
     return r;

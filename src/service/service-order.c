@@ -10,7 +10,6 @@
 
 /* Only of services that have neighbours, or miss one. */
 struct service_order {
-    unsigned place; /* in manager->services, and in the plan */
     /* What it is to be told once those that come after it have ended: SERVICE_ON_STOP, SERVICE_ON_RESTART,
      * SERVICE_ON_UNMET; SERVICE_EVENT_MAX: nothing. */
     enum service_event pending;
@@ -22,7 +21,7 @@ struct service_order {
 };
 
 static const struct order_links *links_of(const struct service *service) {
-    return &service->manager->order.links[service->order->place];
+    return &service->manager->order.links[service->place];
 }
 
 static struct service *at(const struct service *service, const struct order_list *list, size_t i) {
@@ -442,7 +441,7 @@ static int take_places(struct manager *manager, const struct order *order) {
         service->order = calloc(1, sizeof *service->order);
         if (!service->order)
             return -ENOMEM;
-        *service->order = (struct service_order){.place = (unsigned) i, .pending = SERVICE_EVENT_MAX};
+        *service->order = (struct service_order){.pending = SERVICE_EVENT_MAX};
     }
     return 0;
 }

@@ -230,6 +230,7 @@ struct service *service_free(struct service *service) {
     service_health_free(service);
     service_order_free(service);
     service_notify_free(service);
+    manager_forget_main(service);
     sd_event_source_disable_unref(service->timer);
     sd_event_source_disable_unref(service->reap_timer);
     sd_event_source_disable_unref(service->main_source);

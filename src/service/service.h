@@ -29,11 +29,13 @@ struct service_order;
 struct service {
     struct manager *manager;       /* borrowed */
     struct service_config *config; /* owned */
+    size_t place;                  /* in manager->services */
     int lock_fd;                   /* NAME.lock, held for as long as this lives */
 
     enum service_state state;
     uint64_t state_since_usec;    /* CLOCK_REALTIME */
     bool start_again;             /* when it has stopped */
+    bool ended_by_itself;         /* its last end was not asked for, and it stays down */
     bool stop_wanted;             /* its end will be our doing */
     bool down_wanted;             /* somebody asked for it to be down, and for no start since */
     bool record_dirty;            /* NAME.state says less than is so by now */
@@ -44,6 +46,8 @@ struct service {
     uint64_t main_since_usec;     /* CLOCK_BOOTTIME */
     int main_pidfd;               /* -EBADF: no daemon */
     bool main_is_child;           /* else it was adopted */
+    pid_t tracked_pid;            /* as manager_find_main() knows the daemon; 0: it does not */
+    struct service *next_main;    /* with the same hash */
     sd_event_source *main_source;
     struct service_launch *launch;
     sd_event_source *launch_source;
@@ -161,7 +165,8 @@ void service_end_probes(struct service *service);
 /* The daemon said WATCHDOG=1. */
 void service_watchdog_ping(struct service *service);
 
-/* The daemon said WATCHDOG_USEC=: from now on that counts, not WatchdogSec=. USEC_INFINITY, 0: no watchdog. */
+/* The daemon said WATCHDOG_USEC=: from now on that counts, not WatchdogSec=. USEC_INFINITY, 0: no watchdog.
+ */
 void service_watchdog_set(struct service *service, uint64_t usec);
 
 /* The daemon said WATCHDOG=trigger: it takes itself for hung. */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files manager*.c share and nobody else needs. */
+
+#include "service/manager.h"
+
+/* Blocks the signal and has it handled. *ret is owned by the caller. */
+int manager_add_signal(struct manager *manager, int signal, sd_event_signal_handler_t handler,
+                       int64_t priority, sd_event_source **ret);
+
+/* -- manager-signals.c -- */
+
+/* SIGCHLD, the signals that stop latchd, and those that are passed on. */
+int manager_begin_signals(struct manager *manager);
+void manager_end_signals(struct manager *manager);
