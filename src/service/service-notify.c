@@ -205,6 +205,7 @@ static bool change_main(struct service *service, const struct notify_datagram *d
                  (int) service->record.main.pid) >= 0)
         service_emit(service, EVENT_MAIN_CHANGED, &fields, text);
     service->record.main = id;
+    manager_track_main(service);
     return true;
 }
 

@@ -13,7 +13,8 @@ static void plan(void) {
     ck_assert_msg(manager_plan_order(t.manager, &err) == 0, "%s", err_text(&err));
 }
 
-/* "a+b+b-": what the daemons wrote. */
+/* "a+b+b-": what the daemons wrote. They are up once they are executed, and may be overtaken before they write
+ * so: only the order of their ends is looked at, and that of ends and beginnings. */
 static const char *story(void) {
     static char text[256];
     _cleanup_free_ char *lines = NULL;
@@ -87,15 +88,14 @@ START_TEST(a_stop_reaches_who_requires_it) {
 
     plan();
     service_order_start_all(t.manager);
-    until(strcmp(story(), "a+b+") == 0);
-    until(is(other, RUNNING));
+    until(strlen(story()) == 4 && is(other, RUNNING));
     service_ask(a, SERVICE_ON_STOP);
     ck_assert(service_order_is_pending(a));
     until(service_is_down(a));
     assert_state(a, SERVICE_STOPPED);
     assert_state(b, SERVICE_STOPPED);
     assert_state(other, SERVICE_RUNNING); /* it comes after it, and needs it not */
-    ck_assert_str_eq(story(), "a+b+b-a-");
+    ck_assert_str_eq(story() + 4, "b-a-");
     ck_assert_uint_eq(t.events[EVENT_FOLLOWS_REQUIRED], 1);
 
     service_ask(a, SERVICE_ON_START); /* this one alone, as it was asked for */
@@ -115,13 +115,13 @@ START_TEST(a_restart_too) {
 
     plan();
     service_order_start_all(t.manager);
-    until(strcmp(story(), "a+b+") == 0);
+    until(strlen(story()) == 4);
     service_ask(a, SERVICE_ON_RESTART);
     assert_state(a, SERVICE_RUNNING);
     ck_assert(service_order_is_pending(a));
     assert_text(a, "is to be restarted once b has ended");
     until(strlen(story()) == 12);
-    ck_assert_str_eq(story(), "a+b+b-a-a+b+");
+    ck_assert_int_eq(strncmp(story() + 4, "b-a-", 4), 0);
     ck_assert_uint_eq(a->record.generation, 2);
     ck_assert_uint_eq(b->record.generation, 2);
 
@@ -159,17 +159,17 @@ START_TEST(a_failure_for_good) {
 
     plan();
     service_order_start_all(t.manager);
-    until(strcmp(story(), "b+c+") == 0);
+    until(strlen(story()) == 4);
     ck_assert_int_eq(kill(a->record.main.pid, SIGKILL), 0);
     until(service_is_down(b) && service_is_down(c));
     assert_state(a, SERVICE_FAILED);
     assert_state(b, SERVICE_STOPPED);
-    ck_assert_str_eq(story(), "b+c+c-b-");
+    ck_assert_str_eq(story() + 4, "c-b-");
     assert_text(b, "a, which it requires (Requires=), has failed");
     ck_assert_uint_eq(t.events[EVENT_REQUIREMENT_UNMET], 2);
 
     service_ask(a, SERVICE_ON_START);
-    until(strcmp(story(), "b+c+c-b-b+c+") == 0);
+    until(strlen(story()) == 12);
     until(is(a, RUNNING) && is(b, RUNNING) && is(c, RUNNING));
 }
 END_TEST
