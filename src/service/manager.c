@@ -259,6 +259,7 @@ int manager_run(struct manager *manager, struct err *err) {
         if (r < 0)
             return err_set(err, -r, "Failed", "cannot take over the daemon of service %s: %m",
                            manager->services[i]->config->name);
+        manager->services[i]->resumed = r > 0;
     }
     service_order_start_all(manager);
     r = sd_event_loop(manager->event);

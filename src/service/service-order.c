@@ -128,6 +128,10 @@ bool service_order_is_pending(const struct service *service) {
     return service->order && service->order->pending != SERVICE_EVENT_MAX;
 }
 
+bool service_order_is_unmet(const struct service *service) {
+    return service->order && service->order->unmet;
+}
+
 const struct service *service_order_waits_for(const struct service *service) {
     const struct service *other;
     const char *key;
@@ -421,7 +425,7 @@ void service_order_start_all(struct manager *manager) {
     for (size_t i = 0; i < manager->n_services; i++) {
         struct service *service = manager->services[order->links ? order->sequence[i] : i];
 
-        if (service->state == SERVICE_STOPPED) /* else it was adopted */
+        if (!service->resumed)
             service_handle(service, SERVICE_ON_START);
     }
 }

@@ -12,8 +12,10 @@ static void fill_wishes(struct service *service) {
     struct service_record *record = &service->record;
     bool ending = service->manager->stopping;
 
-    record->stays_down = !ending && (service->down_wanted || service->state == SERVICE_STOPPED ||
-                                     service->state == SERVICE_FAILED);
+    /* What is down for want of another service comes up with that, under the next latchd as well. */
+    record->stays_down =
+        !ending && !service_order_is_unmet(service) &&
+        (service->down_wanted || service->state == SERVICE_STOPPED || service->state == SERVICE_FAILED);
     record->start_again =
         service->state == SERVICE_STOPPING && (service->start_again || (ending && !service->down_wanted));
     record->end_is_failure = service->state == SERVICE_STOPPING && service->end_is_failure;

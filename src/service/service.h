@@ -35,6 +35,7 @@ struct service {
     enum service_state state;
     uint64_t state_since_usec;    /* CLOCK_REALTIME */
     bool start_again;             /* when it has stopped */
+    bool resumed;                 /* when this latchd began it went on from where another one had left it */
     bool ended_by_itself;         /* its last end was not asked for, and it stays down */
     bool stop_wanted;             /* its end will be our doing */
     bool down_wanted;             /* somebody asked for it to be down, and for no start since */
@@ -98,6 +99,9 @@ void service_ask(struct service *service, enum service_event event);
 
 /* What was asked for has not even begun: services that come after it have to end first. */
 bool service_order_is_pending(const struct service *service);
+
+/* It is down since what it requires was lost, and comes up together with that. */
+bool service_order_is_unmet(const struct service *service);
 
 /* For whom a start waits; NULL: it does not. */
 const struct service *service_order_waits_for(const struct service *service);
