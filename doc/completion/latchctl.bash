@@ -19,7 +19,7 @@ __latchctl_services() {
 
 _latchctl() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' i
-    local verbs='list status start stop restart reload probe locks clear limits logs'
+    local verbs='list status start stop restart reload kill probe locks clear limits logs'
     local options='--json --config-dir --runtime-dir --help --version'
     COMPREPLY=()
 
@@ -51,6 +51,11 @@ _latchctl() {
         ;;
     --style) mapfile -t COMPREPLY < <(compgen -W 'flock posix ofd pidfile symlink' -- "$word"); return ;;
     --timeout) return ;;
+    --kill-whom) mapfile -t COMPREPLY < <(compgen -W 'main all' -- "$word"); return ;;
+    --signal)
+        mapfile -t COMPREPLY < <(compgen -W 'SIGTERM SIGKILL SIGHUP SIGINT SIGQUIT SIGABRT SIGUSR1 SIGUSR2 SIGSTOP SIGCONT' -- "$word")
+        return
+        ;;
     esac
     if [[ $verb == logs ]]; then
         case $previous in
@@ -66,6 +71,7 @@ _latchctl() {
 
     case $verb in
     start | stop | restart | reload) options+=' --no-block --timeout' ;;
+    kill) options+=' --signal --kill-whom' ;;
     probe) options+=' --all --facts --quick --style' ;;
     clear) options+=' --dry-run' ;;
     limits) options+=' --all' ;;

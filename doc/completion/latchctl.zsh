@@ -36,6 +36,7 @@ _latchctl() {
         'stop:stop it'
         'restart:stop it, then start it'
         'reload:have the daemon read its configuration again'
+        'kill:send it a signal'
         'probe:explain any lock file, PID file or socket'
         'locks:the services'\'' locks and who holds them'
         'clear:clear what a dead owner left'
@@ -51,6 +52,10 @@ _latchctl() {
         case $words[1] in
         list) _arguments $common && ret=0 ;;
         status | locks) _arguments $common '*:service:_latchctl_services' && ret=0 ;;
+        kill)
+            _arguments $common '(-s --signal)'{-s+,--signal=}'[which]:signal:(SIGTERM SIGKILL SIGHUP SIGINT SIGQUIT SIGABRT SIGUSR1 SIGUSR2 SIGSTOP SIGCONT)' \
+                '--kill-whom=[to whom]:whom:(main all)' '*:service:_latchctl_services' && ret=0
+            ;;
         start | stop | restart | reload) _arguments $common $control '*:service:_latchctl_services' && ret=0 ;;
         probe)
             _arguments $common '(-a --all)'{-a,--all}'[every lock and listening unix socket of the machine]' \

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
+#include "cli/report.h"
 #include "cli/supervisor.h"
 
 #define CONTROL_HELP                                                                                         \
@@ -48,6 +49,22 @@ static int start_unit(const struct cli *cli, const char *service, bool block) {
     return EXIT_SUCCESS;
 }
 
+/* A stop that left something running says so; it is a success all the same. */
+static void tell_remaining(const char *service, json_t *reply) {
+    json_t *remaining = json_object_get(reply, "remaining");
+
+    for (size_t i = 0; i < json_array_size(remaining); i++) {
+        json_t *process = json_array_get(remaining, i), *pid = json_object_get(process, "pid");
+
+        if (json_is_integer(pid))
+            fprintf(stderr, "latchctl: %s is stopped, but left running: PID %lld (%s): %s\n", service,
+                    (long long) json_integer_value(pid), report_text(process, "comm"),
+                    report_text(process, "why"));
+        else
+            fprintf(stderr, "latchctl: %s is stopped, but %s\n", service, report_text(process, "why"));
+    }
+}
+
 static int call(const struct cli *cli, const char *service, const char *method, bool block,
                 uint64_t timeout_usec, struct err *err) {
     json_t *parameters = json_pack("{s:b}", "block", block), *reply = NULL;
@@ -58,6 +75,8 @@ static int call(const struct cli *cli, const char *service, const char *method, 
         timeout_usec += 5 * USEC_PER_SEC;
     }
     r = supervisor_call(cli, service, method, parameters, timeout_usec, &reply, err);
+    if (r >= 0)
+        tell_remaining(service, reply);
     json_decref(reply);
     return r;
 }

@@ -71,6 +71,17 @@ static void print_locks(const struct cli *cli, json_t *status) {
     }
 }
 
+static void print_processes(json_t *array, const char *label, const char *key) {
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        json_t *process = json_array_get(array, i);
+        const char *cmdline = report_text(process, "cmdline");
+
+        printf("%11s: PID %lld (%s), %s%s%s\n", label, (long long) integer(process, "pid"),
+               report_text(process, "comm"), key ? report_text(process, key) : "left alone: nothing tells whose",
+               *cmdline ? ": " : "", cmdline);
+    }
+}
+
 static void print_usage(const struct cli *cli, json_t *status) {
     json_t *nofile = json_object_get(json_object_get(status, "limits"), "NOFILE"),
            *used = json_object_get(nofile, "used"), *soft = json_object_get(nofile, "soft");
@@ -151,6 +162,8 @@ static void print_status(const struct cli *cli, json_t *status) {
                report_text(status, "unit")[0] ? ", unit " : "", report_text(status, "unit"));
     print_history(status);
     print_locks(cli, status);
+    print_processes(json_object_get(status, "leftovers"), "Left over", "why");
+    print_processes(json_object_get(status, "unattributed"), "Unknown", NULL);
     print_usage(cli, status);
     print_limits(cli, status);
     print_log(cli, report_text(status, "service"));

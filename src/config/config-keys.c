@@ -2,7 +2,10 @@
 #include "config/config-keys.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stddef.h>
+#include <string.h>
+#include <strings.h>
 
 #define OBJECT_SERVICE struct service_config
 #define OBJECT_SOCKET struct socket_config
@@ -117,4 +120,16 @@ const char *config_key_home(const char *name) {
     if (config_key_find(CONFIG_SECTION_SOCKET, name))
         return config_key_find(CONFIG_SECTION_LOCK, name) ? "[Socket NAME] or [Lock NAME]" : "[Socket NAME]";
     return config_key_find(CONFIG_SECTION_LOCK, name) ? "[Lock NAME]" : NULL;
+}
+
+const char *config_signal_nearest(const char *name) {
+    const char *nearest = NULL;
+    size_t distance = SIZE_MAX;
+
+    if (strncasecmp(name, "SIG", 3) == 0)
+        name += 3;
+    for (int number = 1; number < SIGRTMIN; number++)
+        if (sigabbrev_np(number))
+            consider(name, sigabbrev_np(number), &nearest, &distance);
+    return nearest;
 }

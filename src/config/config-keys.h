@@ -104,6 +104,7 @@ const struct config_key *config_key_find(enum config_section section, const char
 /* The known name nearest to a mistyped one, or NULL where none is near. */
 const char *config_key_nearest(enum config_section section, const char *name);
 const char *config_section_nearest(const char *name);
+const char *config_signal_nearest(const char *name); /* with or without SIG before it; found: without */
 
 /* Where a key that `section` does not have would be at home: "[Socket NAME] or [Lock NAME]"; or NULL. */
 const char *config_key_home(const char *name);

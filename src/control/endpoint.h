@@ -69,6 +69,9 @@ int endpoint_wait(struct endpoint *endpoint, struct control_call *call, enum goa
 void endpoint_wake_waiting(struct endpoint *endpoint);
 void endpoint_end_waiting(struct endpoint *endpoint); /* all of them, without an answer */
 
+/* -- methods-kill.c -- */
+int endpoint_kill(struct control_call *call, json_t *parameters, void *userdata);
+
 /* -- methods-clear.c -- */
 int endpoint_clear(struct control_call *call, json_t *parameters, void *userdata);
 void endpoint_end_clearing(struct endpoint *endpoint);

@@ -89,8 +89,20 @@ static bool answer_waiting(struct control_call *call, const struct service *serv
     return true;
 }
 
+/* Who was left running is named; mostly that is nobody. Where somebody else has asked for a start meanwhile,
+ * it is that which sees to them. */
+static void answer_stopped(struct control_call *call, struct service *service) {
+    json_t *remaining = service_is_down(service) ? service_remaining_to_json(service) : NULL;
+
+    if (json_array_size(remaining) > 0)
+        (void) control_call_reply(call, json_pack("{s:O}", "remaining", remaining));
+    else
+        (void) control_call_reply(call, NULL);
+    json_decref(remaining);
+}
+
 /* True when the call has been answered. */
-static bool try_answer(struct control_call *call, const struct service *service, enum goal goal,
+static bool try_answer(struct control_call *call, struct service *service, enum goal goal,
                        uint64_t restarts_before) {
     _cleanup_free_ char *text = NULL;
 
@@ -100,7 +112,7 @@ static bool try_answer(struct control_call *call, const struct service *service,
         /* Down, or down and asked to start again by somebody else. */
         if (service_state_has_main(service->state) || service->state == SERVICE_SWEEPING)
             return false;
-        (void) control_call_reply(call, NULL);
+        answer_stopped(call, service);
         return true;
     }
     switch (service->state) {

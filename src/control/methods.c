@@ -179,6 +179,7 @@ static const struct control_method methods[] = {
     {"Restart", true, method_restart},       {"Reload", true, method_reload}, {"Probe", false, method_probe},
     {"Clear", true, endpoint_clear},         {"GetLimits", false, endpoint_get_limits},
     {"SetLimits", true, endpoint_set_limits},
+    {"Kill", true, endpoint_kill},
 };
 
 static const struct control_interface interface = {

@@ -169,6 +169,8 @@ static int begin(const struct exec_plan *plan, int channel_fd, struct birth *ret
             r = share(plan, channel_fd, into, ret);
         if (r < 0 && !is_scarcity(r))
             r = copy(plan, channel_fd, into, ret);
+        if (r >= 0)
+            ret->in_cgroup = into != 0;
         if (r >= 0 || is_scarcity(r))
             break;
     }

@@ -26,7 +26,8 @@
 
 struct birth {
     pid_t pid;
-    int pidfd;   /* owned; -EBADF: the kernel made none, open it */
+    int pidfd;      /* owned; -EBADF: the kernel made none, open it */
+    bool in_cgroup; /* it was born into the plan's cgroup */
     void *stack; /* owned, for birth_free_stack() once the child no longer shares our memory; NULL: a copy */
 };
 

@@ -66,6 +66,7 @@ int spawn_start(int proc_fd, const struct exec_plan *plan, struct spawn *ret, st
         return fork_failed(plan, -r, err);
     child_fd = fd_close(child_fd);
     spawn.stack = birth.stack;
+    spawn.in_cgroup = birth.in_cgroup;
     spawn.pidfd = birth.pidfd;
     r = birth.pidfd >= 0 ? process_identify(proc_fd, birth.pid, birth.pidfd, &spawn.id)
                          : process_pin(proc_fd, birth.pid, &spawn.id);

@@ -20,6 +20,7 @@ struct spawn {
     int channel_fd; /* owned: the gate, and where the child reports. Closing it unreleased means that the
                      * child ends without executing anything. To be watched for EPOLLIN until the outcome is
                      * known. */
+    bool in_cgroup; /* it was born into the plan's cgroup */
     bool at_exec;   /* the child has reported that execve(2) is next */
     struct exec_status failure; /* what the child has reported before its end; error 0: nothing */
     void *stack;                /* owned, see birth.h; NULL: the child no longer shares our memory */

@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "base/value.h"
+#include "recovery/own-cgroup.h"
 
 static const char *const leftover_proof_names[PROOF_MAX] = {
     [PROOF_NONE] = "none",
+    [PROOF_CGROUP] = "cgroup",
+    [PROOF_SESSION] = "session",
     [PROOF_DESCENDANT] = "descendant",
     [PROOF_INVOCATION] = "invocation",
     [PROOF_HELPER] = "helper",
@@ -16,6 +19,8 @@ STRTAB_DEFINE(leftover_proof, enum leftover_proof, leftover_proof_names, PROOF_N
 const char *leftover_proof_describe(enum leftover_proof proof) {
     static const char *const texts[PROOF_MAX] = {
         [PROOF_NONE] = "none",
+        [PROOF_CGROUP] = "it is in the service's own cgroup",
+        [PROOF_SESSION] = "it is in the dead one's session",
         [PROOF_DESCENDANT] = "it descends from this latchd",
         [PROOF_INVOCATION] = "it carries the invocation id of the dead one",
         [PROOF_HELPER] = "it runs a helper's program as the daemon's user, with no daemon above it",
@@ -39,6 +44,40 @@ static bool same_text(const char *a, const char *b) {
     return a && b && strcmp(a, b) == 0;
 }
 
+/* Nor is a process ours that carries another service's name: a latchd within the service may have begun it. */
+static bool names_another_service(const struct process_facts *process,
+                                  const struct leftover_context *context) {
+    return process->service && !same_text(process->service, context->service);
+}
+
+/* Init is everybody's ancestor: as PID 1 of a container only the service's name tells. */
+static bool descends_from_supervisor(const struct process_facts *process,
+                                     const struct leftover_context *context) {
+    if (context->supervisor <= 0 || (context->own_session > 0 && process->session == context->own_session))
+        return false;
+    for (size_t i = 0; i < process->n_ancestors; i++)
+        if (process->ancestors[i].pid == context->supervisor)
+            return (context->only_service && context->supervisor != 1 && !process->service) ||
+                   same_text(process->service, context->service);
+    return false;
+}
+
+static bool descends_from_family(const struct process_facts *process,
+                                 const struct leftover_context *context) {
+    for (size_t i = 0; i < process->n_ancestors; i++)
+        for (size_t j = 0; j < context->n_family; j++)
+            if (process->ancestors[i].pid == context->family[j].pid)
+                return !names_another_service(process, context);
+    return false;
+}
+
+/* No process enters a session but by being begun in it (setsid(2)), and a number is not given out again while
+ * anybody is in the session of that number (free_pid() and __change_pid() in kernel/pid.c). */
+static bool is_in_session(const struct process_facts *process, const struct leftover_context *context) {
+    return context->session > 1 && process->session == context->session &&
+           process->start_ticks < context->session_until_ticks && !names_another_service(process, context);
+}
+
 enum leftover_proof leftover_prove(const struct process_facts *process,
                                    const struct leftover_context *context, uid_t lock_owner) {
     bool has_user =
@@ -46,14 +85,12 @@ enum leftover_proof leftover_prove(const struct process_facts *process,
 
     if (process->pid <= 1 || process->pid == context->supervisor || process->pid == context->self)
         return PROOF_NONE;
-    /* Init is everybody's ancestor: as PID 1 of a container only the service's name tells. Nor is a process
-     * ours that carries another service's name: a latchd within the service may have begun it. */
-    if (context->supervisor > 0)
-        for (size_t i = 0; i < process->n_ancestors; i++)
-            if (process->ancestors[i].pid == context->supervisor &&
-                ((context->only_service && context->supervisor != 1 && !process->service) ||
-                 same_text(process->service, context->service)))
-                return PROOF_DESCENDANT;
+    if (context->cgroup && cgroup_is_within(process->cgroup, context->cgroup))
+        return PROOF_CGROUP;
+    if (is_in_session(process, context))
+        return PROOF_SESSION;
+    if (descends_from_supervisor(process, context) || descends_from_family(process, context))
+        return PROOF_DESCENDANT;
     if (has_user && same_text(process->service, context->service) &&
         same_text(process->invocation_id, context->invocation_id))
         return PROOF_INVOCATION;
@@ -198,7 +235,7 @@ static enum leftover_proof prove_holder(const struct planner *planner, const str
 static enum leftover_proof prove_helper(const struct planner *planner, const struct process_facts *process) {
     enum leftover_proof proof = leftover_prove(process, planner->context, (uid_t) -1);
 
-    return proof == PROOF_DESCENDANT || proof == PROOF_INVOCATION ? proof : planned_proof(planner, process);
+    return proof != PROOF_NONE && proof != PROOF_HELPER ? proof : planned_proof(planner, process);
 }
 
 /* One leftover process: what is proven is waited for or ended, what is not is in the way. */

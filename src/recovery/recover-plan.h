@@ -11,7 +11,10 @@
 
 enum leftover_proof {
     PROOF_NONE,
-    PROOF_DESCENDANT, /* of this latchd, whose only service this is, or that carries the service's name */
+    PROOF_CGROUP,     /* it is in the service's own cgroup, which only we fill */
+    PROOF_SESSION,    /* it is in the session that the main process began, which nobody else can enter */
+    PROOF_DESCENDANT, /* of this latchd, whose only service this is, or that carries the service's name; or of
+                         a process that is proven */
     PROOF_INVOCATION, /* it carries the service's name and the recorded invocation id, with the service's user
                        */
     PROOF_HELPER,     /* an allowed helper executable with the service's user and no living daemon above it */
@@ -28,9 +31,18 @@ struct leftover_context {
     const char *invocation_id; /* of the generation that is gone; NULL: not known */
     pid_t self;                /* whoever asks is nobody's leftover */
     pid_t supervisor;          /* this latchd, when it is a child subreaper; 0: it is not */
-    bool only_service; /* all of this latchd's children come from this service: it serves no other, and had
-                          none when it began */
-    uid_t uid;         /* that the daemon runs as; (uid_t) -1: not known */
+    bool only_service;  /* all of this latchd's children come from this service: it serves no other, and had
+                           none when it began */
+    pid_t own_session;  /* this latchd's, in which no daemon's process is: each is born into a session of its
+                           own  (setsid(2)). A child of ours in there is a helper of ours. 0: not known */
+    const char *cgroup; /* the service's own; NULL: none */
+    pid_t session;      /* the main process's number, and so that of its session; 0: not known */
+    uint64_t session_until_ticks; /* who is in it and began before is of the main process's family: since it
+                                     has been reaped its number may be another's */
+    const struct process_id *family; /* processes of the service, each pinned by a pidfd: it is they as long
+                                        as they live */
+    size_t n_family;
+    uid_t uid;              /* that the daemon runs as; (uid_t) -1: not known */
     const char *daemon_exe; /* NULL: not known; then no helper can be told from one that is at work */
     char *const *helpers;   /* OrphanAllow=, NULL-terminated; may be NULL */
 };

@@ -170,6 +170,13 @@ static struct recovery_watch *watch_process(struct recovery *recovery, const str
     return &bigger[recovery->n_watches++];
 }
 
+bool recovery_is_watching(const struct recovery *recovery, const struct process_id *id) {
+    for (size_t i = 0; i < recovery->n_watches; i++)
+        if (recovery->watches[i].leftover_known && process_id_equal(&recovery->watches[i].leftover.id, id))
+            return true;
+    return false;
+}
+
 static void add_lock_fields(struct event_fields *fields, const struct inspection *inspection, size_t path,
                             const struct process_facts *process) {
     const struct inspected *inspected = &inspection->paths[path];
@@ -210,6 +217,25 @@ static bool event_is_about_lock(enum event_id event) {
     return event == EVENT_LOCK_ORPHANED || event == EVENT_ORPHAN_TERMINATED || event == EVENT_ORPHAN_KILLED;
 }
 
+void recovery_remember(struct recovery *recovery, const char *step, const char *path, pid_t pid,
+                       const char *text) {
+    json_t *entry;
+
+    if (recovery->started_usec == 0)
+        recovery->started_usec = now_usec(CLOCK_REALTIME);
+    if (!recovery->actions)
+        recovery->actions = json_array();
+    if (json_array_size(recovery->actions) >= ACTIONS_MAX)
+        return;
+    entry = json_pack("{s:s, s:s, s:I}", "step", step, "text", text, "atUSec",
+                      (json_int_t) now_usec(CLOCK_REALTIME));
+    if (entry && path)
+        json_object_set_new(entry, "path", json_string(path));
+    if (entry && pid > 0)
+        json_object_set_new(entry, "pid", json_integer(pid));
+    json_array_append_new(recovery->actions, entry);
+}
+
 /* Remembers for status and tells the journal, in the same words. */
 static void report(struct recovery *recovery, const struct recovery_host *host, enum event_id event,
                    const struct inspection *inspection, const struct recover_action *action,
@@ -217,7 +243,6 @@ static void report(struct recovery *recovery, const struct recovery_host *host, 
     const struct process_facts *process = recover_action_process(inspection, action);
     struct event_fields fields = {.n = 0};
     char timeout[VALUE_FORMAT_MAX];
-    json_t *entry;
 
     event_field_set(&fields, event_is_about_lock(event) ? "LATCHD_LOCK" : "LATCHD_PATH",
                     inspection->paths[action->path].path);
@@ -228,18 +253,8 @@ static void report(struct recovery *recovery, const struct recovery_host *host, 
     if (action->proof != PROOF_NONE)
         event_field_set(&fields, "LATCHD_PROOF", leftover_proof_to_string(action->proof));
     event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
-    if (recovery->started_usec == 0)
-        recovery->started_usec = now_usec(CLOCK_REALTIME);
-    if (!recovery->actions)
-        recovery->actions = json_array();
-    if (json_array_size(recovery->actions) >= ACTIONS_MAX)
-        return;
-    entry = json_pack("{s:s, s:s, s:s, s:I}", "step", recover_step_to_string(action->step), "path",
-                      inspection->paths[action->path].path, "text", text, "atUSec",
-                      (json_int_t) now_usec(CLOCK_REALTIME));
-    if (entry && process)
-        json_object_set_new(entry, "pid", json_integer(process->pid));
-    json_array_append_new(recovery->actions, entry);
+    recovery_remember(recovery, recover_step_to_string(action->step), inspection->paths[action->path].path,
+                      process ? process->pid : 0, text);
 }
 
 static char *summary_of(const struct inspection *inspection, size_t path) {
@@ -458,6 +473,32 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
     }
 }
 
+/* Who holds nothing is ended as well. *outcome, of those that hold something, becomes that of both. 1: the
+ * leftovers are what blocks, and *err says so. */
+static int step_leftovers(struct recovery *recovery, const struct recovery_host *host,
+                          enum recover_outcome *outcome, uint64_t *next_usec, struct err *err) {
+    enum recover_outcome other;
+    struct epoll_event event = {.events = EPOLLIN};
+    int r;
+
+    if (!host->leftovers)
+        return 0;
+    r = leftovers_step(host->leftovers, recovery, host, &other, next_usec, err);
+    if (r < 0)
+        return r;
+    /* EEXIST: it is in there. */
+    if (other == RECOVERY_WORKING && host->leftovers->wait_fd >= 0)
+        (void) epoll_ctl(recovery->wait_fd, EPOLL_CTL_ADD, host->leftovers->wait_fd, &event);
+    if (other == RECOVERY_BLOCKED && *outcome == RECOVERY_CLEAR) {
+        *outcome = RECOVERY_BLOCKED;
+        return 1;
+    }
+    /* Somebody else in the way is told at once; a stop has nothing to wait for but what can be ended. */
+    if (other == RECOVERY_WORKING && (*outcome == RECOVERY_CLEAR || host->stopping))
+        *outcome = RECOVERY_WORKING;
+    return 0;
+}
+
 int recovery_step(struct recovery *recovery, const struct recovery_host *host,
                   enum recover_outcome *ret_outcome, uint64_t *ret_next_usec,
                   struct inspection *ret_inspection, struct err *err) {
@@ -466,7 +507,7 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
     _cleanup_free_ struct leftover_watch *watches = copy_watches(recovery);
     struct service_config config = *host->config; /* shallow: for the policy alone */
     struct recovery_host effective = *host;
-    uint64_t next_usec = USEC_INFINITY;
+    uint64_t next_usec = USEC_INFINITY, leftovers_next_usec = USEC_INFINITY;
     bool refused = false;
     int r;
 
@@ -496,6 +537,10 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
             next_usec = now_usec(CLOCK_BOOTTIME);
     }
     drop_watches(recovery, false);
+    r = step_leftovers(recovery, &effective, &plan.outcome, &leftovers_next_usec, err);
+    if (r < 0)
+        return r;
+    refused |= r > 0;
 
     if (plan.outcome == RECOVERY_BLOCKED) {
         uint64_t pause = BLOCKED_FIRST_USEC << (recovery->blocked_steps < 8 ? recovery->blocked_steps : 8);
@@ -505,6 +550,8 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
             report_blocked(recovery, host, &inspection, &plan, err);
         next_usec = now_usec(CLOCK_BOOTTIME) + (pause < BLOCKED_MOST_USEC ? pause : BLOCKED_MOST_USEC);
     }
+    if (leftovers_next_usec < next_usec)
+        next_usec = leftovers_next_usec;
     if (plan.outcome == RECOVERY_CLEAR && recovery->actions && !host->dry_run && !host->stopping) {
         struct event_fields fields = {.n = 0};
 
@@ -526,7 +573,7 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
     return 0;
 }
 
-int recovery_run(struct recovery *recovery, const struct recovery_host *host, struct err *err) {
+static int run(struct recovery *recovery, const struct recovery_host *host, struct err *err) {
     uint64_t patient_until_usec = now_usec(CLOCK_BOOTTIME) + host->patience_usec;
 
     for (;;) {
@@ -555,4 +602,21 @@ int recovery_run(struct recovery *recovery, const struct recovery_host *host, st
         if (ppoll(&wait, 1, next_usec == USEC_INFINITY ? NULL : &timeout, NULL) < 0 && errno != EINTR)
             return err_set(err, errno, "Failed", "cannot wait for leftovers of %s: %m", host->config->name);
     }
+}
+
+/* Nobody has kept an eye on what was left: it is found by its marks. */
+int recovery_run(struct recovery *recovery, const struct recovery_host *host, struct err *err) {
+    struct recovery_host own = *host;
+    int r;
+
+    if (!own.leftovers) {
+        own.leftovers = leftovers_new();
+        own.places.marks = true;
+    }
+    if (!own.leftovers)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    r = run(recovery, &own, err);
+    if (!host->leftovers)
+        leftovers_free(own.leftovers);
+    return r;
 }

@@ -6,6 +6,8 @@
  * time that a step returned, and steps again. The caller holds the service's own lock (NAME.lock). */
 
 #include "journal/event.h"
+#include "recovery/leftovers.h"
+#include "recovery/own-cgroup.h"
 #include "recovery/recover-plan.h"
 #include "runtime/state-file.h"
 
@@ -26,6 +28,9 @@ struct recovery_host {
     const struct service_config *config;
     struct known_main known;
     struct leftover_context leftover; /* daemon_exe is filled in by the step */
+    struct leftovers *leftovers; /* what is left of the daemon's processes; NULL: that is nobody's business */
+    struct leftover_places places;
+    const char *own_cgroup_path; /* this latchd's, as /proc/PID/cgroup shows it; NULL: not known */
     struct event_log *log;
     struct event_scope scope;
     int proc_fd;
@@ -56,6 +61,13 @@ void recovery_done(struct recovery *recovery);
 
 /* Forgets what was done and whom it watched: the next step begins anew. */
 void recovery_reset(struct recovery *recovery);
+
+/* Whether it has a leftover in hand for what that holds. */
+bool recovery_is_watching(const struct recovery *recovery, const struct process_id *id);
+
+/* Remembers for status what was done. path may be NULL, pid 0. */
+void recovery_remember(struct recovery *recovery, const char *step, const char *path, pid_t pid,
+                       const char *text);
 
 /* One round. *ret_next_usec (CLOCK_BOOTTIME) is when to step again if nothing wakes wait_fd before;
  * USEC_INFINITY: never. For RECOVERY_BLOCKED *err says who is in the way ("Held" for a living owner, else

@@ -11,11 +11,13 @@
 
 #include "base/value.h"
 #include "notify/closer.h"
+#include "recovery/members.h"
+#include "recovery/own-cgroup.h"
 #include "runtime/runtime-dir.h"
 #include "service/manager-internal.h"
 #include "service/service.h"
 
-struct service *manager_find(struct manager *manager, const char *name) {
+struct service *manager_find(const struct manager *manager, const char *name) {
     for (size_t i = 0; i < manager->n_services; i++)
         if (strcmp(manager->services[i]->config->name, name) == 0)
             return manager->services[i];
@@ -182,6 +184,9 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
     manager->had_children = waitid(P_ALL, 0, &child, WEXITED | WNOHANG | WNOWAIT) == 0;
     /* Leftovers of our daemons become our children and stay attributable (prctl(2)). */
     manager->subreaper = prctl(PR_SET_CHILD_SUBREAPER, 1) == 0;
+    /* Neither is anything without which services could not run. */
+    (void) procfs_read_cgroup(manager->proc_fd, getpid(), &manager->cgroup_path);
+    (void) own_cgroup_find(manager->proc_fd, OWN_CGROUP_MOUNT, &manager->cgroup);
     r = sd_event_new(&manager->event);
     if (r >= 0)
         r = manager_begin_signals(manager);
@@ -223,6 +228,9 @@ struct manager *manager_free(struct manager *manager) {
     notify_closer_free(manager->closer);
     sd_event_source_disable_unref(manager->record_source);
     sd_event_unref(manager->event);
+    own_cgroup_free(manager->cgroup);
+    marks_table_free(manager->marks);
+    free(manager->cgroup_path);
     fd_close(manager->proc_fd);
     fd_close(manager->runtime_dir_fd);
     free(manager);
@@ -254,6 +262,7 @@ int manager_add(struct manager *manager, const char *runtime_dir, struct service
 int manager_run(struct manager *manager, struct err *err) {
     int r;
 
+    manager->beginning = true;
     for (size_t i = 0; i < manager->n_services; i++) {
         r = service_adopt(manager->services[i]);
         if (r < 0)
@@ -262,6 +271,8 @@ int manager_run(struct manager *manager, struct err *err) {
         manager->services[i]->resumed = r > 0;
     }
     service_order_start_all(manager);
+    manager->beginning = false;
+    manager->marks = marks_table_free(manager->marks);
     r = sd_event_loop(manager->event);
     if (r < 0)
         return err_set(err, -r, "Failed", "the event loop broke: %m");

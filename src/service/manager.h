@@ -22,18 +22,22 @@ struct manager {
     struct service *order_queue;
     sd_event_source *order_source; /* what is queued there is looked at in the next turn of the loop */
     char boot_id[37];
-    sd_event_source *record_source; /* writes NAME.state files, when there is nothing else to do */
+    sd_event_source *record_source;         /* writes NAME.state files, when there is nothing else to do */
     struct manager_signals *signal_sources; /* owned */
     sd_event_source *reload_source, *post_source;
-    struct service **mains; /* owned: chains of services by the PID of their daemon, n_mains of them */
-    size_t n_mains;         /* a power of two */
-    bool is_init;           /* PID 1: of a container */
+    struct service **mains;       /* owned: chains of services by the PID of their daemon, n_mains of them */
+    size_t n_mains;               /* a power of two */
+    bool is_init;                 /* PID 1: of a container */
     struct notify_closer *closer; /* owned; of descriptors that daemons and others sent; NULL: none yet */
-    bool subreaper;    /* leftovers of our services become our children */
-    bool had_children; /* when we began: not all of our children come from our services */
-    bool stopping;     /* SIGTERM and its like: stop everything, then leave the loop */
-    bool announced;    /* READY=1 went to systemd */
-    bool changed;      /* some service's state did, since the last round of the loop */
+    bool subreaper;               /* leftovers of our services become our children */
+    bool had_children;            /* when we began: not all of our children come from our services */
+    struct own_cgroup *cgroup;    /* owned; what we divide among the services; NULL: nobody gave us any */
+    char *cgroup_path;            /* owned; our own, NULL: not known */
+    struct marks_table *marks;    /* owned; while the services are begun: one look serves them all */
+    bool beginning;               /* manager_run() begins them */
+    bool stopping;                /* SIGTERM and its like: stop everything, then leave the loop */
+    bool announced;               /* READY=1 went to systemd */
+    bool changed;                 /* some service's state did, since the last round of the loop */
 
     /* Called after each change of a service's state; for the control server. */
     void (*on_change)(struct service *service, void *userdata);
@@ -74,4 +78,4 @@ struct service *manager_find_main(struct manager *manager, pid_t pid);
 void manager_track_main(struct service *service); /* record.main is its daemon from now on */
 void manager_forget_main(struct service *service);
 
-struct service *manager_find(struct manager *manager, const char *name);
+struct service *manager_find(const struct manager *manager, const char *name);

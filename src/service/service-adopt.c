@@ -111,6 +111,7 @@ static int adopt_daemon(struct service *service, enum service_state state, int p
 
     if (r < 0)
         return r;
+    service_leftovers_begun(service, service->main_is_child, service_main_is_in_cgroup(service));
     if (service_notify_open(service, &err) < 0) /* it has its old address, where nobody listens any more */
         reject_state(service, err_text(&err));
     else if (procfs_read_status(service->manager->proc_fd, service->record.main.pid, &status) >= 0)

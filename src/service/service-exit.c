@@ -74,6 +74,7 @@ void service_main_exited(struct service *service) {
     service_notify_drain(service);
     if (service->main_pidfd < 0 || !process_pidfd_ended(service->main_pidfd))
         return; /* another process is the main one from now on: the last word of this one was MAINPID= */
+    service_leftovers_ended(service);
     service->last_exit = (struct exit_status){0};
     read_exit_status(service, &service->last_exit);
     if (service->launch && service->stop_wanted)

@@ -44,6 +44,31 @@ void service_terminate(struct service *service, bool force);
 /* The action abort: SIGABRT, for a core of what hung; SIGKILL follows after TimeoutStopSec=. */
 void service_abort(struct service *service);
 
+/* -- service-leftovers.c: what the daemon leaves behind -- */
+
+/* What recovery needs to know of it. */
+void service_fill_leftovers(const struct service *service, struct recovery_host *host);
+
+/* Whether an earlier latchd has made a cgroup for it; whether the main process is in that. */
+bool service_has_cgroup(const struct service *service);
+bool service_main_is_in_cgroup(const struct service *service);
+
+/* Makes the cgroup that the next daemon is born into: its descriptor, for the caller to close; -EBADF: none.
+ */
+int service_make_cgroup(struct service *service);
+
+/* A daemon runs: as spawn or adoption found it. */
+void service_leftovers_begun(struct service *service, bool is_child, bool in_cgroup);
+
+/* It has ended, and is not reaped yet, so that its number is still its own. */
+void service_leftovers_ended(struct service *service);
+
+/* The service is down: an empty cgroup is of no more use. */
+void service_remove_cgroup(struct service *service);
+
+/* A stop is over: tells of what it left. blocked: who was in the way and was not ended; may be NULL. */
+void service_report_remaining(struct service *service, const char *blocked);
+
 /* -- service-reload.c: the action reload -- */
 void service_reload(struct service *service);
 

@@ -288,6 +288,7 @@ static int release(struct service *service, struct err *err) {
 void service_spawn(struct service *service) {
     struct event_fields fields = {.n = 0};
     struct event_scope scope;
+    _cleanup_close_ int cgroup_fd = -EBADF;
     _cleanup_err_ struct err err = {0};
     int r;
 
@@ -306,10 +307,12 @@ void service_spawn(struct service *service) {
                                    false, service_notify_address(service), service_limits_open_files(service),
                                    &service->launch, &err);
     if (r >= 0) {
+        service->launch->plan.cgroup_fd = cgroup_fd = service_make_cgroup(service);
         service_notify_grant(service, service->launch->credentials.uid);
         r = spawn_start(service->manager->proc_fd, &service->launch->plan, &service->launch->spawn, &err);
     }
     if (r >= 0) {
+        service_leftovers_begun(service, true, service->launch->spawn.in_cgroup);
         service->record.limits = service->launch->limits;
         service->record.limits_known = true;
         r = release(service, &err);

@@ -58,6 +58,11 @@ void service_sweep(struct service *service) {
         return;
     }
     keep_last_recovery(service);
+    /* A living owner is none of ours. */
+    service_report_remaining(service, r >= 0 && outcome == RECOVERY_BLOCKED && err.name &&
+                                              strcmp(err.name, "Held") != 0
+                                          ? err_text(&err)
+                                          : NULL);
     service_handle(service, SERVICE_ON_SWEPT);
 }
 

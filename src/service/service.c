@@ -32,6 +32,7 @@ struct recovery_host service_recovery_host(const struct service *service) {
     host.known = service_known_main(service);
     host.leftover.supervisor = service->manager->subreaper ? getpid() : 0;
     host.leftover.only_service = service->manager->n_services == 1 && !service->manager->had_children;
+    service_fill_leftovers(service, &host);
     return host;
 }
 
@@ -165,6 +166,7 @@ static void carry_out(struct service *service, enum service_action action, enum 
     case SERVICE_DO_ABANDON:
         service_stop_recovery(service);
         service_end_probes(service);
+        service_remove_cgroup(service);
         (void) service_arm_timer(service, USEC_INFINITY);
         break;
     case SERVICE_DO_WAIT:
@@ -182,9 +184,12 @@ static void carry_out(struct service *service, enum service_action action, enum 
 
 void service_handle(struct service *service, enum service_event event) {
     enum service_state before = service->state;
-    struct service_transition transition = service_next(before, event);
+    struct service_transition transition;
     uint64_t since_usec = service->state_since_usec;
 
+    if (event == SERVICE_ON_STOP && before == SERVICE_STOPPED && service_has_leftovers(service))
+        event = SERVICE_ON_STOP_REST;
+    transition = service_next(before, event);
     if (transition.action == SERVICE_DO_WAIT && service_order_admits(service)) /* nobody sees it wait */
         transition = service_next(transition.next, SERVICE_ON_TURN);
     remember(service, event, &transition);
@@ -206,9 +211,11 @@ int service_new(struct manager *manager, struct service_config *config, int lock
         return r;
     service->answer_usec = calloc(config->n_sockets + 1, sizeof *service->answer_usec);
     service->probes = calloc(config->n_sockets + 1, sizeof(struct ready_probe *));
-    if (service->answer_usec && service->probes)
+    service->leftovers = leftovers_new();
+    if (service->answer_usec && service->probes && service->leftovers)
         r = recovery_init(&service->recovery);
     if (r < 0) {
+        leftovers_free(service->leftovers);
         free(service->answer_usec);
         free(service->probes);
         free(service);
@@ -219,6 +226,7 @@ int service_new(struct manager *manager, struct service_config *config, int lock
     service->lock_fd = lock_fd;
     service->main_pidfd = -EBADF;
     service->state_since_usec = now_usec(CLOCK_REALTIME);
+    service_leftovers_begun(service, false, service_has_cgroup(service));
     *ret = service;
     return 0;
 }
@@ -238,6 +246,8 @@ struct service *service_free(struct service *service) {
     sd_event_source_disable_unref(service->recovery_source);
     service_launch_free(service->launch);
     service_limits_free(service->limits);
+    service_remove_cgroup(service);
+    leftovers_free(service->leftovers);
     recovery_done(&service->recovery);
     json_decref(service->last_recovery);
     err_done(&service->blocked);

@@ -55,6 +55,7 @@ struct service {
     bool launch_failed; /* this generation was not executed; its end follows */
 
     struct recovery recovery;
+    struct leftovers *leftovers;      /* owned: what is left of the daemon's processes */
     sd_event_source *recovery_source; /* recovery.wait_fd */
     uint64_t sweep_until_usec;        /* CLOCK_BOOTTIME; while SERVICE_SWEEPING */
     struct err blocked;               /* who is in the way, while SERVICE_BLOCKED */
@@ -136,6 +137,31 @@ void service_could_not_launch(struct service *service);
 
 /* Writes NAME.state if it is not up to date. */
 void service_flush_record(struct service *service);
+
+/* -- service-leftovers.c: what the daemon leaves behind -- */
+
+/* Whether something is left of a daemon that is down; looks, if that is not known. */
+bool service_has_leftovers(struct service *service);
+
+/* [{pid, startUSec, comm, ..., proof, why}], the last being why it was not ended; of a running daemon, what
+ * is still there of earlier ones. */
+json_t *service_leftovers_to_json(struct service *service);
+
+/* What a stop has left running: as above; who is not proven to be the service's has "why" alone. */
+json_t *service_remaining_to_json(struct service *service);
+
+/* Children of this latchd that nothing tells the service of: they are left alone. */
+json_t *service_unattributed_to_json(const struct manager *manager);
+
+/* The service's own cgroup, for the caller to close; -ENOENT: it has none. */
+int service_open_cgroup(const struct service *service);
+
+/* How many processes are in it; -ENOENT. */
+int service_count_cgroup(const struct service *service);
+
+/* Sends the signal to the main process, or to all that are proven to be the service's. *ret: how many got it.
+ * -ESRCH "NotRunning". */
+int service_signal(struct service *service, int signal, bool all, size_t *ret, struct err *err);
 
 /* -- service-launch.c: from the way being free to exec -- */
 void service_spawn(struct service *service);

@@ -35,6 +35,7 @@ static const char *const service_event_names[SERVICE_EVENT_MAX] = {
     [SERVICE_ON_ADOPTED_UP] = "adopted-up",
     [SERVICE_ON_ADOPTED_STOP] = "adopted-stop",
     [SERVICE_ON_BACKOFF_REST] = "backoff-rest",
+    [SERVICE_ON_STOP_REST] = "stop-rest",
 };
 STRTAB_DEFINE(service_event, enum service_event, service_event_names, SERVICE_EVENT_MAX)
 
@@ -76,6 +77,7 @@ static const struct cell table[SERVICE_STATE_MAX][SERVICE_EVENT_MAX] = {
         [SERVICE_ON_EXIT_FAILED] = TO(FAILED,     ABANDON),
         [SERVICE_ON_EXIT_WANTED] = TO(SWEEPING,   SWEEP),
         [SERVICE_ON_EXIT_RESTART] = TO(WAITING,   WAIT),
+        [SERVICE_ON_STOP_REST]   = TO(SWEEPING,   SWEEP),
     },
     [SERVICE_RECOVERING] = {
         [SERVICE_ON_STOP]        = TO(SWEEPING,   SWEEP),

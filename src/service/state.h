@@ -51,6 +51,7 @@ enum service_event {
     SERVICE_ON_ADOPTED_UP,    /* the same, and it was ready */
     SERVICE_ON_ADOPTED_STOP, /* the same, and it was being stopped */
     SERVICE_ON_BACKOFF_REST, /* an earlier latchd was waiting for the next try */
+    SERVICE_ON_STOP_REST,    /* somebody asks for a stop of what is down, and processes of it are left */
     SERVICE_EVENT_MAX,
 };
 STRTAB_DECLARE(service_event, enum service_event);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "service/status.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +9,7 @@
 
 #include "base/value.h"
 #include "base/cgroup.h"
+#include "recovery/own-cgroup.h"
 #include "service/family.h"
 #include "service/service-limits.h"
 
@@ -72,11 +71,14 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
     return array;
 }
 
-/* The main process and all that descends from it. */
-static json_t *count_processes(int proc_fd, pid_t main_pid) {
+/* Who is in the service's own cgroup, else the main process and all that descends from it. */
+static json_t *count_processes(const struct service *service) {
     _cleanup_family_ struct family family = {0};
+    int n = service_count_cgroup(service);
 
-    if (family_read(proc_fd, main_pid, &family) < 0 || family.n == 0)
+    if (n >= 0)
+        return json_integer(n);
+    if (family_read(service->manager->proc_fd, service->record.main.pid, &family) < 0 || family.n == 0)
         return json_null();
     return json_integer((json_int_t) family.n);
 }
@@ -99,6 +101,20 @@ static void add_usage(json_t *json, const struct service *service) {
         sscanf(statm, "%*u %llu", &resident) == 1)
         json_object_set_new(json, "memoryBytes",
                             json_integer((json_int_t) resident * (json_int_t) sysconf(_SC_PAGESIZE)));
+}
+
+/* All of the service's processes together, where it has a cgroup of its own. */
+static void add_cgroup_usage(json_t *json, const struct service *service) {
+    _cleanup_close_ int fd = service_open_cgroup(service);
+    uint64_t cpu_usec, memory_bytes;
+
+    if (fd < 0)
+        return;
+    own_cgroup_usage(fd, &cpu_usec, &memory_bytes);
+    if (cpu_usec != UINT64_MAX)
+        json_object_set_new(json, "cpuUSec", json_integer((json_int_t) cpu_usec));
+    if (memory_bytes != UINT64_MAX)
+        json_object_set_new(json, "memoryBytes", json_integer((json_int_t) memory_bytes));
 }
 
 static json_t *status_text(const struct service *service) {
@@ -150,15 +166,16 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
     /* clang-format on */
     if (!json)
         return NULL;
-    json_object_set_new(json, "processes",
-                        has_main && inspect
-                            ? count_processes(service->manager->proc_fd, service->record.main.pid)
-                            : json_null());
+    json_object_set_new(json, "processes", has_main && inspect ? count_processes(service) : json_null());
+    json_object_set_new(json, "leftovers", service_leftovers_to_json(service));
+    json_object_set_new(json, "unattributed", service_unattributed_to_json(service->manager));
     json_object_set_new(json, "notify", service_notify_to_json(service));
     json_object_set_new(json, "limitWarnings", service_limits_warnings_to_json(service, false));
     json_object_set_new(json, "memoryBytes", json_null());
     json_object_set_new(json, "cpuUSec", json_null());
-    if (has_main)
+    if (has_main) {
         add_usage(json, service);
+        add_cgroup_usage(json, service);
+    }
     return json;
 }

@@ -34,6 +34,7 @@ print|printf|vprintf|puts|putchar|perror|warnx|vwarnx'
 allowed='signal exec/terminate.c: the one place that signals processes
 signal probe/remote.c: its own child, which waits for a file system
 remove probe/clear.c: the one place that removes the lock of another
+remove recovery/own-cgroup.c: the cgroups that it made itself, once they are empty
 remove base/fd.c: its own temporary file, which it renames into place
 remove control/server.c: its own control socket, under its own lock
 remove notify/socket.c: its own notification socket, under its own lock

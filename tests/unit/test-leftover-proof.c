@@ -165,12 +165,98 @@ START_TEST(helper_executables) {
 }
 END_TEST
 
+/* Who is in the service's own cgroup is the service's, whatever it says of itself. */
+START_TEST(members_of_the_cgroup) {
+    struct leftover_context context = ours;
+    struct process_facts process = stranger(10);
+
+    process.cgroup = (char *) "/system.slice/latchd@kea4.service/kea4.daemon";
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    context.cgroup = "/system.slice/latchd@kea4.service/kea4.daemon";
+    ck_assert_int_eq(prove(&process, &context), PROOF_CGROUP);
+    process.uid = 0;
+    process.service = (char *) "inner"; /* of a latchd within: killed with the outer one's daemon */
+    ck_assert_int_eq(prove(&process, &context), PROOF_CGROUP);
+    process.cgroup = (char *) "/system.slice/latchd@kea4.service/kea4.daemon/below";
+    ck_assert_int_eq(prove(&process, &context), PROOF_CGROUP);
+    process.cgroup = (char *) "/system.slice/latchd@kea4.service/kea4.daemon2"; /* another service's */
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    process.cgroup = (char *) "/system.slice/latchd@kea4.service";
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    process.cgroup = NULL; /* could not be read */
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    process.cgroup = (char *) "/system.slice/latchd@kea4.service/kea4.daemon";
+    process.pid = SUPERVISOR;
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+}
+END_TEST
+
+/* The main process had number 50, and began a session of that number. */
+START_TEST(members_of_the_session) {
+    struct leftover_context context = ours;
+    struct process_facts process = stranger(10); /* begun at 1010 */
+
+    process.session = 50;
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    context.session = 50;
+    context.session_until_ticks = 1011;
+    ck_assert_int_eq(prove(&process, &context), PROOF_SESSION);
+    process.uid = 0;
+    ck_assert_int_eq(prove(&process, &context), PROOF_SESSION);
+    process.start_ticks = 1011; /* the number may be another's by then */
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    context.session_until_ticks = UINT64_MAX; /* it is not reaped */
+    ck_assert_int_eq(prove(&process, &context), PROOF_SESSION);
+    process.service = (char *) "inner";
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    process.service = (char *) "kea4";
+    ck_assert_int_eq(prove(&process, &context), PROOF_SESSION);
+    process.session = 51;
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    context.session = process.session = 0; /* of another PID namespace, and not known */
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+}
+END_TEST
+
+/* A child of latchd in latchd's session is no daemon's, but a helper of latchd itself. */
+START_TEST(helpers_of_our_own) {
+    struct leftover_context context = ours;
+    struct process_facts process = stranger(10);
+
+    ADOPT(&process, under_us);
+    process.session = 90;
+    context.own_session = 90;
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    process.service = (char *) "kea4"; /* latchd itself was begun by a daemon of that name */
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    process.session = 10;
+    ck_assert_int_eq(prove(&process, &context), PROOF_DESCENDANT);
+}
+END_TEST
+
+/* What a process begins that is proven is proven as well. */
+START_TEST(children_of_the_proven) {
+    const struct process_id family[] = {{.pid = 61, .start_ticks = 5}, {.pid = 60, .start_ticks = 6}};
+    struct leftover_context context = ours;
+    struct process_facts process = stranger(10);
+
+    context.only_service = false;
+    ADOPT(&process, under_shell); /* of PID 60 */
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    context.family = family;
+    context.n_family = 2;
+    ck_assert_int_eq(prove(&process, &context), PROOF_DESCENDANT);
+    process.service = (char *) "kea6";
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+    process.service = NULL;
+    context.n_family = 1;
+    ck_assert_int_eq(prove(&process, &context), PROOF_NONE);
+}
+END_TEST
+
 START_TEST(names) {
-    static const char *const proofs[] = {"none", "descendant", "invocation", "helper"}, *const steps[] = {
-                                                                                            "clear", "wait",
-                                                                                            "terminate",
-                                                                                            "kill",
-                                                                                            "blocked"};
+    static const char *const proofs[] = {"none", "cgroup", "session", "descendant", "invocation", "helper"},
+                             *const steps[] = {"clear", "wait", "terminate", "kill", "blocked"};
 
     for (int i = 0; i < PROOF_MAX; i++)
         ck_assert_str_eq(leftover_proof_to_string((enum leftover_proof) i), proofs[i]);
@@ -190,6 +276,10 @@ int main(void) {
     tcase_add_test(tests, never_ourselves_nor_init);
     tcase_add_test(tests, invocations);
     tcase_add_test(tests, helper_executables);
+    tcase_add_test(tests, members_of_the_cgroup);
+    tcase_add_test(tests, members_of_the_session);
+    tcase_add_test(tests, helpers_of_our_own);
+    tcase_add_test(tests, children_of_the_proven);
     tcase_add_test(tests, names);
     return run_suite("leftover-proof", tests);
 }

@@ -216,7 +216,8 @@ static pid_t hold_lock_of_the_dead(struct process_id *ret_dead) {
         static char *const environment[] = {NULL};
         int fd = open(in("l"), O_RDWR | O_CREAT, 0644);
 
-        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        /* As latchd begins its daemons, in a session of its own. */
+        if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || setsid() < 0)
             _exit(1);
         holder = fork();
         if (holder == 0) {
