@@ -65,6 +65,30 @@ static void tell_remaining(const char *service, json_t *reply) {
     }
 }
 
+static void print_keys(const char *service, const char *when, json_t *keys) {
+    json_t *key;
+    size_t i;
+
+    if (json_array_size(keys) == 0)
+        return;
+    printf("%s: %s: ", service, when);
+    json_array_foreach(keys, i, key)
+        printf("%s%s", i > 0 ? ", " : "", json_string_value(key));
+    putchar('\n');
+}
+
+/* What became of a new configuration. */
+static void print_reload(const char *service, const json_t *reply) {
+    char later[300];
+
+    if (json_is_false(json_object_get(reply, "fromFile")))
+        printf("%s: described by options of latchd, so that there is no file to read: only the daemon was told\n",
+               service);
+    snprintf(later, sizeof later, "counts from the next start (latchctl restart %s)", service);
+    print_keys(service, "counts at once", json_object_get(reply, "countsNow"));
+    print_keys(service, later, json_object_get(reply, "countsLater"));
+}
+
 static int call(const struct cli *cli, const char *service, const char *method, bool block,
                 uint64_t timeout_usec, struct err *err) {
     json_t *parameters = json_pack("{s:b}", "block", block), *reply = NULL;
@@ -77,6 +101,8 @@ static int call(const struct cli *cli, const char *service, const char *method, 
     r = supervisor_call(cli, service, method, parameters, timeout_usec, &reply, err);
     if (r >= 0)
         tell_remaining(service, reply);
+    if (r >= 0 && strcmp(method, "Reload") == 0)
+        print_reload(service, reply);
     json_decref(reply);
     return r;
 }
@@ -142,5 +168,5 @@ const struct command command_stop = {"stop", "SERVICE...", "stop it; its supervi
                                      run_stop};
 const struct command command_restart = {"restart", "SERVICE...", "stop it, then start it", CONTROL_HELP,
                                         run_restart};
-const struct command command_reload = {"reload", "SERVICE...", "have the daemon read its configuration again",
+const struct command command_reload = {"reload", "SERVICE...", "read its configuration again, and have the daemon do so",
                                        CONTROL_HELP, run_reload};

@@ -280,12 +280,15 @@ static int run_services(const struct invocation *invocation, struct service_conf
         fd_close(fd);
         return exit_code_of(&err);
     }
+    manager->config_paths = options_config_paths(invocation->config_dir);
     for (size_t i = 0; i < n; i++) {
         struct service *service;
 
         if (manager_add(manager, invocation->runtime_dir, configs[i], &service, &err) < 0)
             return exit_code_of(&err);
         configs[i] = NULL; /* the manager's now */
+        if (invocation->n_words > 0 && !(service->config_word = strdup(invocation->words[i])))
+            return EXIT_FAILURE;
     }
     if (manager_plan_order(manager, &err) < 0 || control_new(manager, &control, &err) < 0)
         return exit_code_of(&err);

@@ -212,9 +212,6 @@ static int refuse_unsupported(struct config_builder *builder) {
     if (config->watchdog_usec > 0)
         r = config_builder_problem_at(builder, config, "WatchdogSec",
                                       "WatchdogSec= is not supported by this version; leave it out");
-    if (r >= 0 && config->exec_reload)
-        r = config_builder_problem_at(builder, config, "ExecReload",
-                                      "ExecReload= is not supported by this version; use ReloadSignal=");
     for (size_t i = 0; i < config->n_sockets && r >= 0; i++)
         if (config->sockets[i]->probe_interval_usec > 0)
             r = config_builder_problem_at(builder, config->sockets[i], "ProbeIntervalSec",

@@ -8,7 +8,11 @@
 #include "service/service.h"
 
 /* What a call that waits is waiting for. */
-enum goal { GOAL_UP, GOAL_DOWN };
+enum goal {
+    GOAL_UP,
+    GOAL_DOWN,
+    GOAL_RELOADED, /* up, and the last reload went well */
+};
 
 struct waiting_call;
 struct clearing;
@@ -61,9 +65,9 @@ int endpoint_read_waiting(json_t *parameters, bool *ret_block, uint64_t *ret_tim
                           const char **ret_wrong);
 
 /* Answers the call when the goal is reached. A back-off that began after the call (more restarts than
- * restarts_before) is a failure. */
+ * restarts_before) is a failure. answer: what to answer then; taken over; NULL: nothing but that it is so. */
 int endpoint_wait(struct endpoint *endpoint, struct control_call *call, enum goal goal,
-                  uint64_t restarts_before, uint64_t timeout_usec);
+                  uint64_t restarts_before, uint64_t timeout_usec, json_t *answer);
 
 /* The service's state changed: who waited for it is answered. */
 void endpoint_wake_waiting(struct endpoint *endpoint);

@@ -12,6 +12,7 @@ struct waiting_call {
     struct endpoint *endpoint;
     enum goal goal;
     uint64_t restarts_before; /* GOAL_UP: a back-off that began after the call is a failure */
+    json_t *answer;           /* owned; NULL: {} */
     sd_event_source *timer;
     struct waiting_call *next;
 };
@@ -30,6 +31,7 @@ static void end_waiting(struct waiting_call *waiting) {
     control_call_set_gone(waiting->call, NULL, NULL);
     sd_event_source_disable_unref(waiting->timer);
     control_call_unref(waiting->call);
+    json_decref(waiting->answer);
     free(waiting);
 }
 
@@ -103,7 +105,7 @@ static void answer_stopped(struct control_call *call, struct service *service) {
 
 /* True when the call has been answered. */
 static bool try_answer(struct control_call *call, struct service *service, enum goal goal,
-                       uint64_t restarts_before) {
+                       uint64_t restarts_before, json_t *answer) {
     _cleanup_free_ char *text = NULL;
 
     if (service_order_is_pending(service))
@@ -117,7 +119,10 @@ static bool try_answer(struct control_call *call, struct service *service, enum 
     }
     switch (service->state) {
     case SERVICE_RUNNING:
-        (void) control_call_reply(call, NULL);
+        if (goal == GOAL_RELOADED && service->reload_failure.name)
+            (void) control_call_error_from(call, &service->reload_failure);
+        else
+            (void) control_call_reply(call, answer ? json_incref(answer) : NULL);
         return true;
     case SERVICE_BLOCKED:
         if (!service->blocked.message)
@@ -164,19 +169,24 @@ int endpoint_read_waiting(json_t *parameters, bool *ret_block, uint64_t *ret_tim
 
 /* Answers when the goal is reached. */
 int endpoint_wait(struct endpoint *endpoint, struct control_call *call, enum goal goal,
-                  uint64_t restarts_before, uint64_t timeout_usec) {
+                  uint64_t restarts_before, uint64_t timeout_usec, json_t *answer) {
     struct waiting_call *waiting;
     int r;
 
-    if (try_answer(call, endpoint->service, goal, restarts_before))
+    if (try_answer(call, endpoint->service, goal, restarts_before, answer)) {
+        json_decref(answer);
         return 0;
+    }
     waiting = calloc(1, sizeof *waiting);
-    if (!waiting)
+    if (!waiting) {
+        json_decref(answer);
         return -ENOMEM;
+    }
     *waiting = (struct waiting_call){.call = control_call_ref(call),
                                      .endpoint = endpoint,
                                      .goal = goal,
                                      .restarts_before = restarts_before,
+                                     .answer = answer,
                                      .next = endpoint->waiting};
     endpoint->waiting = waiting;
     control_call_set_gone(call, on_gone, waiting);
@@ -194,7 +204,7 @@ void endpoint_wake_waiting(struct endpoint *endpoint) {
 
     for (struct waiting_call *waiting = endpoint->waiting; waiting; waiting = next) {
         next = waiting->next;
-        if (try_answer(waiting->call, endpoint->service, waiting->goal, waiting->restarts_before))
+        if (try_answer(waiting->call, endpoint->service, waiting->goal, waiting->restarts_before, waiting->answer))
             end_waiting(waiting);
     }
 }

@@ -62,13 +62,10 @@ static int change(struct endpoint *endpoint, struct control_call *call, json_t *
         return control_call_error(call, "Busy", "this latchd is being stopped and begins nothing any more",
                                   NULL);
     endpoint_note_request(endpoint, call);
-    if (event == SERVICE_ON_RELOAD)
-        service_handle(endpoint->service, event);
-    else
-        service_ask(endpoint->service, event);
+    service_ask(endpoint->service, event);
     if (!block)
         return control_call_reply(call, NULL);
-    return endpoint_wait(endpoint, call, goal, restarts_before, timeout_usec);
+    return endpoint_wait(endpoint, call, goal, restarts_before, timeout_usec, NULL);
 }
 
 static int method_start(struct control_call *call, json_t *parameters, void *userdata) {
@@ -83,13 +80,44 @@ static int method_restart(struct control_call *call, json_t *parameters, void *u
     return change(userdata, call, parameters, SERVICE_ON_RESTART, GOAL_UP);
 }
 
-static int method_reload(struct control_call *call, json_t *parameters, void *userdata) {
-    struct endpoint *endpoint = userdata;
+static json_t *to_strings(char *const *words) {
+    json_t *array = json_array();
 
-    if (!service_state_has_main(endpoint->service->state))
-        return control_call_error(call, "NotRunning", "the service does not run: there is nothing to reload",
+    for (; words && *words; words++)
+        json_array_append_new(array, json_string(*words));
+    return array;
+}
+
+/* latchd's own configuration first; only if that is good the daemon is told. */
+static int method_reload(struct control_call *call, json_t *parameters, void *userdata) {
+    _cleanup_config_changes_ struct config_changes changes = {0};
+    struct endpoint *endpoint = userdata;
+    struct service *service = endpoint->service;
+    _cleanup_err_ struct err err = {0};
+    uint64_t timeout_usec;
+    const char *wrong;
+    json_t *answer;
+    bool block;
+
+    if (endpoint_read_waiting(parameters, &block, &timeout_usec, &wrong) < 0)
+        return control_call_invalid_parameter(call, wrong);
+    if (endpoint->control->manager->stopping)
+        return control_call_error(call, "Busy", "this latchd is being stopped and begins nothing any more",
                                   NULL);
-    return change(endpoint, call, parameters, SERVICE_ON_RELOAD, GOAL_UP);
+    if (!service->config_word && !service_state_has_main(service->state))
+        return control_call_error(call, "NotRunning",
+                                  "the service does not run, and was described by options of latchd: there is "
+                                  "nothing to reload",
+                                  NULL);
+    endpoint_note_request(endpoint, call);
+    if (service_read_config(service, &changes, &err) < 0)
+        return control_call_error_from(call, &err);
+    answer = json_pack("{s:b, s:o, s:o}", "fromFile", service->config_word != NULL, "countsNow",
+                       to_strings(changes.live), "countsLater", to_strings(changes.later));
+    service_handle(service, SERVICE_ON_RELOAD);
+    if (!block || !service_state_has_main(service->state) || service->state == SERVICE_STOPPING)
+        return control_call_reply(call, answer);
+    return endpoint_wait(endpoint, call, GOAL_RELOADED, service->record.restarts, timeout_usec, answer);
 }
 
 /* Returns whether there still is one. */

@@ -3,7 +3,12 @@
 
 /* What the files manager*.c share and nobody else needs. */
 
+#include <signal.h>
+
 #include "service/manager.h"
+
+/* A child was reaped that is no service's main process. */
+void manager_child_reaped(struct manager *manager, const siginfo_t *child);
 
 /* Blocks the signal and has it handled. *ret is owned by the caller. */
 int manager_add_signal(struct manager *manager, int signal, sd_event_signal_handler_t handler,
@@ -14,3 +19,6 @@ int manager_add_signal(struct manager *manager, int signal, sd_event_signal_hand
 /* SIGCHLD, the signals that stop latchd, and those that are passed on. */
 int manager_begin_signals(struct manager *manager);
 void manager_end_signals(struct manager *manager);
+
+/* Reaps, in the next turn of the loop, what ended before there was anybody to be told of it. */
+void manager_reap_soon(struct manager *manager);

@@ -219,10 +219,14 @@ static void reap(struct manager *manager) {
         service = manager_find_main(manager, child.si_pid);
         if (service && service->main_is_child && service->main_pidfd >= 0 && child.si_pid != last)
             service_main_exited(service);
-        else
-            (void) waitid(P_PID, (id_t) child.si_pid, &child, WEXITED | WNOHANG);
+        else if (waitid(P_PID, (id_t) child.si_pid, &child, WEXITED | WNOHANG) == 0 && child.si_pid > 0)
+            manager_child_reaped(manager, &child);
         last = child.si_pid;
     }
+    (void) sd_event_source_set_enabled(manager->signal_sources->more_children, SD_EVENT_ONESHOT);
+}
+
+void manager_reap_soon(struct manager *manager) {
     (void) sd_event_source_set_enabled(manager->signal_sources->more_children, SD_EVENT_ONESHOT);
 }
 

@@ -36,9 +36,19 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
 
     (void) source;
     (void) info;
-    for (size_t i = 0; i < manager->n_services; i++)
-        service_handle(manager->services[i], SERVICE_ON_RELOAD);
+    for (size_t i = 0; i < manager->n_services; i++) {
+        _cleanup_config_changes_ struct config_changes changes = {0};
+
+        if (service_read_config(manager->services[i], &changes, NULL) >= 0) /* else the journal says why */
+            service_handle(manager->services[i], SERVICE_ON_RELOAD);
+    }
     return 0;
+}
+
+void manager_child_reaped(struct manager *manager, const siginfo_t *child) {
+    for (size_t i = 0; i < manager->n_services; i++)
+        if (manager->services[i]->reload && service_reload_reaped(manager->services[i], child))
+            return;
 }
 
 /* Which of several services an administrator has to hear of first. */

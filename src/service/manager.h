@@ -21,6 +21,7 @@ struct manager {
     struct order order; /* After= and Requires=, by manager_plan_order() */
     struct service *order_queue;
     sd_event_source *order_source; /* what is queued there is looked at in the next turn of the loop */
+    struct config_paths config_paths; /* borrowed strings: where configurations are read again */
     char boot_id[37];
     sd_event_source *record_source;         /* writes NAME.state files, when there is nothing else to do */
     struct manager_signals *signal_sources; /* owned */

@@ -234,6 +234,7 @@ int service_adopt(struct service *service) {
     }
     service_restore(service);
     state = service_state_from_string(service->record.state); /* none, or an unknown one: below zero */
+    service_restore_config(service);
     pidfd = find_main(service);
     if (pidfd >= 0)
         return adopt_daemon(service, state, pidfd);

@@ -72,6 +72,24 @@ void service_report_remaining(struct service *service, const char *blocked);
 /* -- service-reload.c: the action reload -- */
 void service_reload(struct service *service);
 
+/* The reload's time is over: tells so, if there was anything to wait for. */
+void service_reload_timed_out(struct service *service);
+
+/* Nothing is awaited any more of a command of ExecReload=: it is killed. */
+void service_end_reload(struct service *service);
+
+/* The daemon is ready again, and the command of ExecReload= has not ended: that is waited for. */
+bool service_reload_holds_ready(struct service *service);
+
+/* -- service-config.c -- */
+
+/* What was to count from the next start counts now. */
+void service_switch_config(struct service *service);
+
+/* The daemon that NAME.state names was started with another configuration: that becomes the present one, and
+ * what the files say counts from the next start. */
+void service_restore_config(struct service *service);
+
 /* -- service-order.c: the action wait -- */
 void service_order_wait(struct service *service);
 

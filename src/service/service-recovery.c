@@ -75,14 +75,39 @@ void service_begin_sweep(struct service *service) {
         service->sweep_until_usec = USEC_INFINITY;
 }
 
+/* A daemon that was started with another configuration may have left what that one names: that is cleared
+ * first. Whoever lives and is in the way there is in nobody's way any more. True: it is done. */
+static bool recover_old_config(struct service *service) {
+    struct recovery_host host = service_recovery_host(service);
+    _cleanup_err_ struct err err = {0};
+    enum recover_outcome outcome;
+    uint64_t next_usec;
+
+    host.stopping = true; /* nothing is started with it: it is not reported as being blocked */
+    if (recovery_step(&service->recovery, &host, &outcome, &next_usec, NULL, &err) >= 0 &&
+        outcome == RECOVERY_WORKING) {
+        keep_last_recovery(service);
+        service_handle(service, SERVICE_ON_WAY_WAITS);
+        await_recovery(service, next_usec);
+        return false;
+    }
+    keep_last_recovery(service);
+    service_stop_recovery(service);
+    service_switch_config(service);
+    return true;
+}
+
 /* One round of recovery, and what follows from it. */
 void service_recover(struct service *service) {
-    struct recovery_host host = service_recovery_host(service);
+    struct recovery_host host;
     _cleanup_err_ struct err err = {0};
     enum recover_outcome outcome;
     uint64_t next_usec;
     int r;
 
+    if (service->next_config && !recover_old_config(service))
+        return;
+    host = service_recovery_host(service);
     r = recovery_step(&service->recovery, &host, &outcome, &next_usec, NULL, &err);
     if (r < 0) {
         struct event_fields fields = {.n = 0};

@@ -69,15 +69,20 @@ int service_arm_timer(struct service *service, uint64_t delay_usec) {
                                 delay_usec >= USEC_INFINITY - now ? USEC_INFINITY : now + delay_usec);
 }
 
+static bool is_up(enum service_state state) {
+    return state == SERVICE_RUNNING || state == SERVICE_RELOADING;
+}
+
 static void set_state(struct service *service, enum service_state state) {
-    bool changed = service->state != state;
+    bool changed = service->state != state, still_up = is_up(service->state) && is_up(state);
 
     service->state = state;
     if (state != SERVICE_BLOCKED)
         err_done(&service->blocked);
     if (!changed)
         return;
-    service->state_since_usec = now_usec(CLOCK_REALTIME);
+    if (!still_up) /* a reload does not make it run anew */
+        service->state_since_usec = now_usec(CLOCK_REALTIME);
     service_note_change(service);
     manager_service_changed(service->manager, service);
     service_order_changed(service);
@@ -190,10 +195,16 @@ void service_handle(struct service *service, enum service_event event) {
     if (event == SERVICE_ON_STOP && before == SERVICE_STOPPED && service_has_leftovers(service))
         event = SERVICE_ON_STOP_REST;
     transition = service_next(before, event);
+    if (before == SERVICE_RELOADING && event == SERVICE_ON_READY && service_reload_holds_ready(service))
+        return;
+    if (before == SERVICE_RELOADING && event == SERVICE_ON_TIMEOUT)
+        service_reload_timed_out(service); /* before the state changes: who waits for that is told why */
     if (transition.action == SERVICE_DO_WAIT && service_order_admits(service)) /* nobody sees it wait */
         transition = service_next(transition.next, SERVICE_ON_TURN);
     remember(service, event, &transition);
     set_state(service, transition.next);
+    if (before == SERVICE_RELOADING && transition.next != SERVICE_RELOADING)
+        service_end_reload(service);
     if (transition.next == SERVICE_RUNNING && before != SERVICE_RUNNING) {
         (void) service_arm_timer(service, USEC_INFINITY);
         service_end_probes(service);
@@ -235,6 +246,7 @@ struct service *service_free(struct service *service) {
     if (!service)
         return NULL;
     service_end_probes(service);
+    service_end_reload(service);
     service_health_free(service);
     service_order_free(service);
     service_notify_free(service);
@@ -257,6 +269,9 @@ struct service *service_free(struct service *service) {
     free(service->answer_usec);
     free(service->probes);
     free(service->config_text);
+    free(service->config_word);
+    err_done(&service->reload_failure);
+    service_config_free(service->next_config);
     service_config_free(service->config);
     free(service);
     return NULL;

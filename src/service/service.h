@@ -3,6 +3,9 @@
 
 /* One service at run time: carries out what the table in state.c says. */
 
+#include <signal.h>
+
+#include "config/config-compare.h"
 #include "service/manager.h"
 #include "health/ready.h"
 #include "recovery/recover.h"
@@ -20,6 +23,9 @@ struct service_notify;
 /* What is known of the daemon's limits beside what NAME.state says of them (service-limits.c). */
 struct service_limits;
 
+/* A command that reloads the daemon (service-reload.c). */
+struct service_reload;
+
 /* What is known of the daemon's health (service-health.c). */
 struct service_health;
 
@@ -28,8 +34,11 @@ struct service_order;
 
 struct service {
     struct manager *manager;       /* borrowed */
-    struct service_config *config; /* owned */
     size_t place;                  /* in manager->services */
+    struct service_config *config; /* owned; what the daemon was started with, and what counts at once of
+                                    * what was read since */
+    struct service_config *next_config; /* owned; for the next start; NULL: the same */
+    char *config_word;                  /* owned: as named on the command line; NULL: described by options */
     int lock_fd;                   /* NAME.lock, held for as long as this lives */
 
     enum service_state state;
@@ -66,6 +75,8 @@ struct service {
     unsigned probes_pending;
     uint64_t *answer_usec; /* one a configured socket; 0: not asked yet */
 
+    struct service_reload *reload; /* NULL: no command of ExecReload= is under way */
+    struct err reload_failure;     /* of the last reload; no name: it went well */
     struct service_order *order;   /* NULL: it comes neither before nor after any */
     struct service_health *health; /* NULL: nothing to remember */
     struct service_notify *notify; /* NULL: the daemon is given no NOTIFY_SOCKET */
@@ -91,6 +102,18 @@ int service_adopt(struct service *service);
 
 /* Something happens: looks it up in the table and carries out the action. */
 void service_handle(struct service *service, enum service_event event);
+
+/* -- service-config.c -- */
+
+/* Reads the configuration again, if it came from a file. What counts at once does; the rest counts from the next
+ * start of the daemon, which is not told of anything here. *ret is the caller's, empty where nothing changed.
+ * -EINVAL "BadConfiguration": the old one is kept; the message has a line for each mistake. */
+int service_read_config(struct service *service, struct config_changes *ret, struct err *err);
+
+/* -- service-reload.c -- */
+
+/* A child was reaped. True: it was this service's command of ExecReload=. */
+bool service_reload_reaped(struct service *service, const siginfo_t *child);
 
 /* -- service-order.c -- */
 

@@ -114,6 +114,17 @@ static inline void expect_done(struct client *client) {
     json_decref(parameters);
 }
 
+/* A reload of a service that was described by options, so that there is no file. */
+static inline void expect_reloaded(struct client *client) {
+    char got[64];
+    json_t *parameters = answer_of(client, got);
+
+    ck_assert_msg(got[0] == '\0', "error %s: %s", got,
+                  json_string_value(json_object_get(parameters, "message")));
+    ck_assert(json_is_false(json_object_get(parameters, "fromFile")));
+    json_decref(parameters);
+}
+
 static inline void expect_part(const char *text, const char *part) {
     ck_assert_msg(strstr(text, part), "\"%s\" is not in: %s", part, text);
 }

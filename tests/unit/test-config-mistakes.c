@@ -27,8 +27,6 @@ static const struct {
     {"RestartSec=5q", "3: RestartSec=5q: expected a time such as 5s, 200ms, 1min 30s or infinity"},
     {"\n# x\nRestart=often", "5: Restart=often: expected no, on-failure, on-abnormal or always"},
     {"WatchdogSec=10s", "3: WatchdogSec= is not supported by this version; leave it out"},
-    {"ExecReload=/bin/kill -HUP $MAINPID",
-     "3: ExecReload= is not supported by this version; use ReloadSignal="},
     {"Type=forking", "3: Type=forking: expected simple, notify or socket"},
     {"Kind=named", "3: Kind=named: expected generic, kea, dovecot, postgresql, mysql or x11"},
     {"OrphanPolicy=x", "3: OrphanPolicy=x: expected terminate, wait or fail"},

@@ -49,7 +49,7 @@ static const struct {
     {"Kind", "generic", NULL},
     {"ConfigFile", "/etc/%n.json", "/etc/x.json"},
     {"ExecStart", "/bin/echo \"a b\" $X ${Y} %% %n", "/bin/echo \"a b\" $X ${Y} %% x"},
-    {"ExecReload", NULL, NULL}, /* refused: test-config-mistakes.c */
+    {"ExecReload", "/bin/kill -HUP $MAINPID", NULL},
     {"ReloadSignal", "USR1", "SIGUSR1"},
     {"KillSignal", "RTMIN+3", NULL},
     {"TimeoutStartSec", "1min 30s", "90s"},

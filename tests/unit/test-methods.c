@@ -373,7 +373,7 @@ START_TEST(reload) {
     expect_done(&client);
     until(count_lines("starts") == 1);
     client = call("a", "Reload", "{}");
-    expect_done(&client);
+    expect_reloaded(&client);
     until(count_lines("reloads") == 1);
     assert_state(service, SERVICE_RUNNING);
     ck_assert_uint_eq(service->record.generation, 1);
