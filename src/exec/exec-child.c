@@ -396,14 +396,17 @@ _Noreturn void exec_child(const struct exec_plan *plan, int channel_fd) {
 
     copy_descriptors(&context);
     status.error = -close_others(&context);
-    if (status.error == 0) {
-        /* Before the gate, so that a signal can end the one who waits there. */
+    /* Before the gate, so that a signal can end the one who waits there; and while the parent is busy with
+     * writing us down, for a session may take the kernel as long (sched_autogroup_create_attach() in
+     * kernel/sched). */
+    if (status.error == 0)
         status = (struct exec_status){.stage = EXEC_STAGE_SIGNALS, .error = -reset_signals(&context)};
-    }
+    if (status.error == 0)
+        status = (struct exec_status){.stage = EXEC_STAGE_SESSION, .error = -new_session(&context)};
     if (status.error == 0) {
         if (wait_at_gate(channel_fd) < 0)
             leave();
-        status = take_steps(&context, EXEC_STAGE_SESSION);
+        status = take_steps(&context, EXEC_STAGE_SESSION + 1);
     }
     report(context.channel_fd, status.stage, status.error, status.detail);
     leave();

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <linux/openat2.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,21 +20,87 @@ struct service_launch {
     struct spawn spawn;
     struct rlimits_planned limits;
     struct credentials credentials;
-    char *executable;
+    char *executable, *working_directory;
     char **argv, **envp;
     int stdout_fd, stderr_fd;
+    size_t mapped_bytes; /* all of it is one mapping (see map()); 0: not yet */
 };
 
-void service_launch_free(struct service_launch *launch) {
-    if (!launch || !spawn_done(&launch->spawn))
-        return;
-    credentials_done(&launch->credentials);
+static void free_pieces(struct service_launch *launch) {
     free(launch->executable);
+    free(launch->working_directory);
     strlist_free(launch->argv);
     strlist_free(launch->envp);
+}
+
+void service_launch_free(struct service_launch *launch) {
+    if (!launch)
+        return;
     fd_close(launch->stdout_fd);
     fd_close(launch->stderr_fd);
+    if (!spawn_done(&launch->spawn))
+        return;
+    credentials_done(&launch->credentials);
+    if (launch->mapped_bytes > 0)
+        (void) munmap(launch, launch->mapped_bytes);
+    else {
+        free_pieces(launch);
+        free(launch);
+    }
+}
+
+static size_t strings_bytes(char *const list[], size_t *n) {
+    size_t bytes = 0;
+
+    for (*n = 0; list && list[*n]; ++*n)
+        bytes += strlen(list[*n]) + 1;
+    return bytes;
+}
+
+static char *put_string(char **place, const char *string) {
+    char *put = *place;
+
+    if (!string)
+        return NULL;
+    *place = stpcpy(put, string) + 1;
+    return put;
+}
+
+static char **put_strings(char ***slots, char **place, char *const list[], size_t n) {
+    char **put = *slots;
+
+    for (size_t i = 0; i < n; i++)
+        put[i] = put_string(place, list[i]);
+    put[n] = NULL;
+    *slots += n + 1;
+    return put;
+}
+
+/* Moves it all into a mapping of its own, which goes back to the kernel as a whole. On the heap the launches
+ * of many services that start at once, in pieces of every size, would lie between what stays: as much again
+ * would be lost in the gaps for good. */
+static struct service_launch *map(struct service_launch *launch) {
+    size_t n_argv, n_envp, bytes = sizeof *launch;
+    struct service_launch *mapped;
+    char **slots, *place;
+
+    bytes += strings_bytes(launch->argv, &n_argv) + strings_bytes(launch->envp, &n_envp);
+    bytes += (n_argv + n_envp + 2) * sizeof(char *) + strlen(launch->executable) + 1;
+    bytes += launch->working_directory ? strlen(launch->working_directory) + 1 : 0;
+    mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED)
+        return NULL;
+    *mapped = *launch;
+    slots = (char **) (void *) (mapped + 1);
+    place = (char *) (slots + n_argv + n_envp + 2);
+    mapped->argv = put_strings(&slots, &place, launch->argv, n_argv);
+    mapped->envp = put_strings(&slots, &place, launch->envp, n_envp);
+    mapped->executable = put_string(&place, launch->executable);
+    mapped->working_directory = put_string(&place, launch->working_directory);
+    mapped->mapped_bytes = bytes;
+    free_pieces(launch);
     free(launch);
+    return mapped;
 }
 
 const struct exec_plan *service_launch_plan(const struct service_launch *launch) {
@@ -114,6 +181,19 @@ static int open_output(const struct service_config *config, const struct output_
     return 0;
 }
 
+/* The same journal stream as for the output, where both go there: one connection does for both. */
+static int open_errors(const struct service_config *config, bool become, struct service_launch *launch,
+                       struct err *err) {
+    if (config->standard_error.kind != OUTPUT_JOURNAL || config->standard_output.kind != OUTPUT_JOURNAL)
+        return open_output(config, &config->standard_error, LOG_INFO, become, &launch->stderr_fd, err);
+    if (launch->stdout_fd < 0)
+        return 0; /* no journal takes it */
+    launch->stderr_fd = fcntl(launch->stdout_fd, F_DUPFD_CLOEXEC, 3);
+    if (launch->stderr_fd < 0)
+        return err_set(err, errno, "Failed", "cannot hand out the journal's stream twice: %m");
+    return 0;
+}
+
 static int set_variable(char ***envp, const char *name, const char *value) {
     char *text;
 
@@ -161,7 +241,7 @@ static int prepare_limits(const struct service_config *config, int proc_fd, uint
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
                            bool become, const char *notify_socket, uint64_t open_files,
                            struct service_launch **ret, struct err *err) {
-    struct service_launch *launch = calloc(1, sizeof *launch);
+    struct service_launch *launch = calloc(1, sizeof *launch), *mapped = NULL;
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
     int r;
 
@@ -181,16 +261,23 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     if (r >= 0)
         r = open_output(config, &config->standard_output, LOG_INFO, become, &launch->stdout_fd, err);
     if (r >= 0)
-        r = open_output(config, &config->standard_error, LOG_INFO, become, &launch->stderr_fd, err);
+        r = open_errors(config, become, launch, err);
+    /* The configuration may change while the child is on its way. */
+    if (r >= 0 && config->working_directory &&
+        !(launch->working_directory = strdup(config->working_directory)))
+        r = err_set(err, ENOMEM, "Failed", "out of memory");
+    if (r >= 0 && !(mapped = map(launch)))
+        r = err_set(err, ENOMEM, "Failed", "out of memory");
     if (r < 0) {
         service_launch_free(launch);
         return r;
     }
+    launch = mapped;
     launch->plan = EXEC_PLAN_INIT;
     launch->plan.executable = launch->executable;
     launch->plan.argv = launch->argv;
     launch->plan.envp = launch->envp;
-    launch->plan.working_directory = config->working_directory;
+    launch->plan.working_directory = launch->working_directory;
     launch->plan.set_umask = true;
     launch->plan.umask = config->umask;
     launch->plan.set_nice = config->nice_set;
