@@ -2,6 +2,7 @@
 #include "base/process.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
@@ -59,7 +60,7 @@ bool process_pidfd_ended(int pidfd) {
     return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLIN | POLLHUP));
 }
 
-int process_identify(int proc_fd, pid_t pid, int pidfd, struct process_id *ret_id) {
+int process_identify(int proc_fd, pid_t pid, int pidfd, const char *boot_id, struct process_id *ret_id) {
     struct process_id id = {.pid = pid};
     struct proc_stat stat;
     int r;
@@ -67,7 +68,10 @@ int process_identify(int proc_fd, pid_t pid, int pidfd, struct process_id *ret_i
     r = procfs_read_stat(proc_fd, pid, &stat);
     if (r < 0)
         return r;
-    r = procfs_read_boot_id(proc_fd, id.boot_id);
+    if (boot_id)
+        snprintf(id.boot_id, sizeof id.boot_id, "%s", boot_id);
+    else
+        r = procfs_read_boot_id(proc_fd, id.boot_id);
     if (r < 0)
         return r;
     if (process_pidfd_ended(pidfd))
@@ -83,7 +87,7 @@ int process_pin(int proc_fd, pid_t pid, struct process_id *ret_id) {
 
     if (pidfd < 0)
         return errno == ENOENT ? -EINVAL : -errno; /* a thread's: newer kernels say ENOENT */
-    r = process_identify(proc_fd, pid, pidfd, ret_id);
+    r = process_identify(proc_fd, pid, pidfd, NULL, ret_id);
     return r < 0 ? r : TAKE_FD(pidfd);
 }
 

@@ -42,8 +42,9 @@ enum process_life process_look(int proc_fd, const struct process_id *id);
  * caller owns. -ESRCH: no such process, a zombie included; -EINVAL: pid is a thread's. */
 int process_pin(int proc_fd, pid_t pid, struct process_id *ret_id);
 
-/* The same for a process that is pinned already. Returns 0. */
-int process_identify(int proc_fd, pid_t pid, int pidfd, struct process_id *ret_id);
+/* The same for a process that is pinned already. boot_id is that of this boot, NULL: not known yet. Returns
+ * 0. */
+int process_identify(int proc_fd, pid_t pid, int pidfd, const char *boot_id, struct process_id *ret_id);
 
 /* The same, and -ESRCH unless it is the process *id names. */
 int process_pin_id(int proc_fd, const struct process_id *id);

@@ -68,7 +68,7 @@ int spawn_start(int proc_fd, const struct exec_plan *plan, struct spawn *ret, st
     spawn.stack = birth.stack;
     spawn.in_cgroup = birth.in_cgroup;
     spawn.pidfd = birth.pidfd;
-    r = birth.pidfd >= 0 ? process_identify(proc_fd, birth.pid, birth.pidfd, &spawn.id)
+    r = birth.pidfd >= 0 ? process_identify(proc_fd, birth.pid, birth.pidfd, plan->boot_id, &spawn.id)
                          : process_pin(proc_fd, birth.pid, &spawn.id);
     if (r < 0) {
         if (spawn.stack)

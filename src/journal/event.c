@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/value.h"
+#include "journal/event-held.h"
 
 struct event_kind {
     const char *name, *message_id, *summary, *fields;
@@ -160,6 +161,10 @@ struct event_log {
     void (*sink)(const struct event_record *, void *);
     void *sink_userdata;
 
+    bool holding;
+    struct event_held *held[EVENT_HELD_MAX]; /* owned, the oldest first */
+    size_t n_held;
+
     /* The entry being put together. */
     char *data;
     size_t used_bytes, room_bytes;
@@ -252,6 +257,7 @@ int event_log_open(const struct event_log_options *options, struct event_log **r
 struct event_log *event_log_close(struct event_log *log) {
     if (!log)
         return NULL;
+    event_log_flush(log);
     fd_close(log->socket_fd);
     fd_close(log->own_line_fd);
     free(log->data);
@@ -318,15 +324,6 @@ static int data_append_number(struct event_log *log, const char *name, uint64_t 
     snprintf(text, sizeof text, "%" PRIu64, number);
     return data_append_field(log, name, text);
 }
-
-struct event_entry {
-    const struct event_kind *kind; /* NULL: a debug message */
-    int priority;
-    const struct event_scope *scope;
-    const struct event_field *fields;
-    size_t n_fields;
-    const char *message;
-};
 
 static int data_build(struct event_log *log, const struct event_entry *entry) {
     const struct event_scope *scope = entry->scope;
@@ -479,6 +476,40 @@ static void deliver(struct event_log *log, struct event_entry *entry) {
         log->lost++;
 }
 
+static void deliver_held(struct event_log *log) {
+    for (size_t i = 0; i < log->n_held; i++) {
+        deliver(log, &log->held[i]->entry);
+        free(log->held[i]);
+    }
+    log->n_held = 0;
+}
+
+static void deliver_or_hold(struct event_log *log, struct event_entry *entry) {
+    struct event_held *copy = log->holding && log->n_held < EVENT_HELD_MAX ? event_held_new(entry) : NULL;
+
+    if (copy) {
+        log->held[log->n_held++] = copy;
+        return;
+    }
+    deliver_held(log);
+    deliver(log, entry);
+}
+
+void event_log_hold(struct event_log *log) {
+    if (log)
+        log->holding = true;
+}
+
+void event_log_flush(struct event_log *log) {
+    int saved = errno;
+
+    if (!log)
+        return;
+    log->holding = false;
+    deliver_held(log);
+    errno = saved;
+}
+
 /* One printable line. Returns NULL when memory ran out. */
 static _printf_(1, 0) char *format_message(const char *fmt, va_list ap) {
     char *message;
@@ -521,14 +552,14 @@ void event_emit(struct event_log *log, enum event_id id, const struct event_scop
             },
             log->sink_userdata);
     if (event_kinds[id].priority <= log->max_priority)
-        deliver(log, &(struct event_entry){
-                         .kind = &event_kinds[id],
-                         .priority = event_kinds[id].priority,
-                         .scope = scope,
-                         .fields = fields,
-                         .n_fields = n_fields,
-                         .message = message ? message : event_kinds[id].summary,
-                     });
+        deliver_or_hold(log, &(struct event_entry){
+                                 .kind = &event_kinds[id],
+                                 .priority = event_kinds[id].priority,
+                                 .scope = scope,
+                                 .fields = fields,
+                                 .n_fields = n_fields,
+                                 .message = message ? message : event_kinds[id].summary,
+                             });
     errno = saved;
 }
 
@@ -544,7 +575,8 @@ void event_debug(struct event_log *log, const char *fmt, ...) {
     message = format_message(fmt, ap);
     va_end(ap);
     if (message)
-        deliver(log, &(struct event_entry){.priority = LOG_DEBUG, .scope = &nobody, .message = message});
+        deliver_or_hold(log,
+                        &(struct event_entry){.priority = LOG_DEBUG, .scope = &nobody, .message = message});
     errno = saved;
 }
 

@@ -127,6 +127,13 @@ uint64_t event_log_lost(const struct event_log *log);
 void event_emit(struct event_log *log, enum event_id id, const struct event_scope *scope,
                 const struct event_field *fields, size_t n_fields, const char *fmt, ...) _printf_(6, 7);
 
+/* From now on messages are kept until event_log_flush(), for a moment in which something else is more urgent:
+ * a restart. Their order stays, and what would be more than EVENT_HELD_MAX goes out at once, as does all when
+ * the log is closed. The sink hears of each event at once in any case. */
+#define EVENT_HELD_MAX 8 /* a socket of datagrams may take no more than 10 at once (unix(7)) */
+void event_log_hold(struct event_log *log); /* NULL is fine, for both */
+void event_log_flush(struct event_log *log);
+
 /* A message for those who look for a fault: LOG_DEBUG, no message id. */
 void event_debug(struct event_log *log, const char *fmt, ...) _printf_(2, 3);
 

@@ -9,7 +9,8 @@
 #include "probe/remote.h"
 
 void gather_remote_done(struct prober *prober) {
-    mount_table_done(&prober->mounts);
+    if (!prober->mount_cache)
+        mount_table_done(&prober->mounts);
     free(prober->mounts_silent);
 }
 
@@ -18,7 +19,8 @@ int gather_mounts(struct prober *prober) {
 
     if (prober->mounts_read)
         return 0;
-    r = mount_table_read(prober->proc_fd, &prober->mounts);
+    r = prober->mount_cache ? mount_cache_read(prober->mount_cache, prober->proc_fd, &prober->mounts)
+                            : mount_table_read(prober->proc_fd, &prober->mounts);
     if (gather_is_scarcity(r))
         return r;
     prober->mounts_silent = calloc(prober->mounts.n ? prober->mounts.n : 1, sizeof *prober->mounts_silent);

@@ -7,7 +7,7 @@
 
 #include <fcntl.h>
 
-#include "base/mount.h"
+#include "base/mount-cache.h"
 #include "probe/holder.h"
 #include "probe/namesake.h"
 #include "probe/probe.h"
@@ -36,7 +36,8 @@ struct prober {
     struct network_table *networks; /* those that were entered so far */
     size_t n_networks;
     bool networks_walked; /* there is no other one */
-    struct mount_table mounts;
+    struct mount_cache *mount_cache; /* borrowed; NULL: none */
+    struct mount_table mounts;       /* the cache's, where there is one */
     bool mounts_read;
     int mounts_error;    /* -errno: the table is not to be had; it is empty then */
     bool *mounts_silent; /* those that did not answer in time, by their place in the table */

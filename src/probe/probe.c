@@ -150,7 +150,12 @@ static int gather_rest(struct prober *prober, const struct probe_request *reques
 }
 
 int lock_probe(const struct probe_request *requests, size_t n, struct lock_facts **ret) {
-    _cleanup_(prober_done) struct prober prober = {.proc_fd = -EBADF};
+    return lock_probe_cached(NULL, requests, n, ret);
+}
+
+int lock_probe_cached(struct mount_cache *mounts, const struct probe_request *requests, size_t n,
+                      struct lock_facts **ret) {
+    _cleanup_(prober_done) struct prober prober = {.proc_fd = -EBADF, .mount_cache = mounts};
     struct lock_facts *facts = calloc(n ? n : 1, sizeof *facts);
     int r;
 

@@ -43,6 +43,11 @@ struct probe_request {
  * the function fails only for want of resources (-ENOMEM, -EMFILE) or of /proc itself. */
 int lock_probe(const struct probe_request *requests, size_t n, struct lock_facts **ret);
 
+/* The same for one who looks again and again, and keeps what mounts there are; NULL: does not. */
+struct mount_cache;
+int lock_probe_cached(struct mount_cache *mounts, const struct probe_request *requests, size_t n,
+                      struct lock_facts **ret);
+
 void lock_facts_free_array(struct lock_facts *facts, size_t n);
 
 /* Opens the directory of `path` and names the file in it. The path itself is never followed. */

@@ -136,6 +136,12 @@ static enum probe_effort choose_effort(enum inspect_purpose purpose, const struc
 
 int service_inspect(const struct service_config *config, const struct known_main *known,
                     enum inspect_purpose purpose, struct inspection *ret, struct err *err) {
+    return service_inspect_cached(config, known, purpose, NULL, ret, err);
+}
+
+int service_inspect_cached(const struct service_config *config, const struct known_main *known,
+                           enum inspect_purpose purpose, struct mount_cache *mounts, struct inspection *ret,
+                           struct err *err) {
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_free_ struct probe_request *requests = NULL;
     int r;
@@ -152,7 +158,7 @@ int service_inspect(const struct service_config *config, const struct known_main
                                              .style = inspection.paths[i].style,
                                              .effort = inspection.effort,
                                              .may_try = purpose == INSPECT_START};
-    r = lock_probe(requests, inspection.n, &inspection.facts);
+    r = lock_probe_cached(mounts, requests, inspection.n, &inspection.facts);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look at the locks of service %s: %m", config->name);
     inspection.daemon_exe = service_find_daemon_exe(config);

@@ -62,5 +62,11 @@ enum inspect_purpose {
 int service_inspect(const struct service_config *config, const struct known_main *known,
                     enum inspect_purpose purpose, struct inspection *ret, struct err *err);
 
+/* See lock_probe_cached(). */
+struct mount_cache;
+int service_inspect_cached(const struct service_config *config, const struct known_main *known,
+                           enum inspect_purpose purpose, struct mount_cache *mounts, struct inspection *ret,
+                           struct err *err);
+
 /* As lock_report_to_json(), an array with a report for each path. */
 json_t *inspection_to_json(const struct inspection *inspection, const char *service);

@@ -456,7 +456,7 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
     struct leftover_context leftover = host->leftover;
 
     for (unsigned looks = 1;; looks++) {
-        int r = service_inspect(host->config, &host->known, INSPECT_START, inspection, err);
+        int r = service_inspect_cached(host->config, &host->known, INSPECT_START, host->mounts, inspection, err);
 
         if (r < 0)
             return r;

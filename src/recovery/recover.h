@@ -34,6 +34,7 @@ struct recovery_host {
     struct event_log *log;
     struct event_scope scope;
     int proc_fd;
+    struct mount_cache *mounts; /* NULL: none is kept */
     bool dry_run;
     bool stopping;          /* nothing is to be started: that somebody is in the way is not reported */
     uint64_t patience_usec; /* of recovery_run(): whoever blocks may be about to end; killed, a large process

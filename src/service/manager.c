@@ -124,6 +124,9 @@ static int on_post(sd_event_source *source, void *userdata) {
     struct manager *manager = userdata;
 
     (void) source;
+    if (manager->n_due > 0)
+        return 0; /* a daemon that is to be started again at once comes before the telling of it */
+    event_log_flush(manager->log);
     if (manager->changed && !manager->order_queue) {
         manager->changed = false;
         announce(manager);
@@ -177,6 +180,7 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
     manager->log = log;
     manager->runtime_dir_fd = -EBADF;
     manager->is_init = getpid() == 1;
+    manager->mounts = MOUNT_CACHE_INIT;
     manager->proc_fd = procfs_open();
     if (manager->proc_fd < 0) {
         r = manager->proc_fd;
@@ -242,6 +246,7 @@ struct manager *manager_free(struct manager *manager) {
     marks_table_free(manager->marks);
     free(manager->cgroup_path);
     fd_close(manager->proc_fd);
+    mount_cache_done(&manager->mounts);
     fd_close(manager->runtime_dir_fd);
     free(manager);
     return NULL;

@@ -5,6 +5,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "base/mount-cache.h"
 #include "journal/event.h"
 #include "config/config.h"
 #include "service/order.h"
@@ -15,6 +16,7 @@ struct manager {
     sd_event *event;           /* owned */
     struct event_log *log;     /* borrowed */
     int proc_fd;               /* owned */
+    struct mount_cache mounts; /* for the looks before each start */
     int runtime_dir_fd;        /* owned; only the owner may write there */
     struct service **services; /* owned */
     size_t n_services;
@@ -38,6 +40,7 @@ struct manager {
     bool beginning;               /* manager_run() begins them */
     bool stopping;                /* SIGTERM and its like: stop everything, then leave the loop */
     bool announced;               /* READY=1 went to systemd */
+    size_t n_due;                 /* restarts without delay that the next turn of the loop goes on with */
     bool changed;                 /* some service's state did, since the last round of the loop */
 
     /* Called after each change of a service's state; for the control server. */

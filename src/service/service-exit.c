@@ -74,9 +74,11 @@ void service_main_exited(struct service *service) {
     service_notify_drain(service);
     if (service->main_pidfd < 0 || !process_pidfd_ended(service->main_pidfd))
         return; /* another process is the main one from now on: the last word of this one was MAINPID= */
+    event_log_hold(service->manager->log);
     service_leftovers_ended(service);
     service->last_exit = (struct exit_status){0};
     read_exit_status(service, &service->last_exit);
+    service->main_reaped = service->main_is_child && service->last_exit.known;
     if (service->launch && service->stop_wanted)
         service_launch_abandon(service); /* that it did not come to be is our own doing */
     if (service->launch_failed || (service->launch && service_launch_finish(service) < 0))
@@ -181,6 +183,7 @@ int service_watch_main(struct service *service, int pidfd, bool is_child) {
     int r;
 
     service->main_pidfd = pidfd;
+    service->main_reaped = false;
     service->main_is_child = is_child;
     service->main_since_usec = now_usec(CLOCK_BOOTTIME);
     manager_track_main(service);

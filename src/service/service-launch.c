@@ -356,6 +356,7 @@ static int release(struct service *service, struct err *err) {
     int r;
 
     service->record.main = launch->spawn.id;
+    service->main_reaped = false;
     service->record.since_usec = now_usec(CLOCK_REALTIME);
     r = service_write_record(service, err);
     if (r < 0)
@@ -396,6 +397,8 @@ void service_spawn(struct service *service) {
     if (r >= 0) {
         service->launch->plan.cgroup_fd = cgroup_fd = service_make_cgroup(service);
         service_notify_grant(service, service->launch->credentials.uid);
+        if (service->main_reaped) /* it was a process of this boot */
+            service->launch->plan.boot_id = service->record.main.boot_id;
         r = spawn_start(service->manager->proc_fd, &service->launch->plan, &service->launch->spawn, &err);
     }
     if (r >= 0) {

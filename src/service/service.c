@@ -19,7 +19,9 @@ struct event_scope service_scope(const struct service *service) {
 struct known_main service_known_main(const struct service *service) {
     struct known_main known = {.id = service->record.main, .life = PROCESS_UNKNOWN};
 
-    if (known.id.pid > 0)
+    if (known.id.pid > 0 && service->main_reaped)
+        known.life = PROCESS_GONE;
+    else if (known.id.pid > 0)
         known.life = process_look(service->manager->proc_fd, &known.id);
     return known;
 }
@@ -30,6 +32,7 @@ struct recovery_host service_recovery_host(const struct service *service) {
     recovery_host_init(&host, service->config, &service->record, service->manager->proc_fd,
                        service->manager->log);
     host.known = service_known_main(service);
+    host.mounts = &service->manager->mounts;
     host.leftover.supervisor = service->manager->subreaper ? getpid() : 0;
     host.leftover.only_service = service->manager->n_services == 1 && !service->manager->had_children;
     service_fill_leftovers(service, &host);
@@ -51,8 +54,29 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
-int service_arm_timer_at(struct service *service, uint64_t until_usec) {
+/* A restart that is due at once: the loop's next turn goes on with it. Until then the journal waits, see
+ * on_post() in manager.c. */
+static void set_due(struct service *service, bool due) {
+    service->manager->n_due += (size_t) due - (size_t) service->due;
+    service->due = due;
+}
+
+static int on_turn(sd_event_source *source, void *userdata) {
+    struct service *service = userdata;
+
+    (void) source;
+    set_due(service, false);
+    service_handle(service, SERVICE_ON_TIMEOUT);
+    return 0;
+}
+
+static void disarm_timer(struct service *service) {
     service->timer = sd_event_source_disable_unref(service->timer);
+    set_due(service, false);
+}
+
+int service_arm_timer_at(struct service *service, uint64_t until_usec) {
+    disarm_timer(service);
     if (until_usec == USEC_INFINITY)
         return 0;
     service->timer_until_usec = until_usec;
@@ -62,7 +86,16 @@ int service_arm_timer_at(struct service *service, uint64_t until_usec) {
 
 int service_arm_timer(struct service *service, uint64_t delay_usec) {
     uint64_t now = now_usec(CLOCK_BOOTTIME);
+    int r;
 
+    if (delay_usec == 0) {
+        disarm_timer(service);
+        service->timer_until_usec = now;
+        r = sd_event_add_defer(service->manager->event, &service->timer, on_turn, service);
+        if (r >= 0)
+            set_due(service, true);
+        return r;
+    }
     /* Not relative: that would count from the beginning of this turn of the loop, in which a sweep over all
      * processes may have taken its time. */
     return service_arm_timer_at(service,
@@ -251,7 +284,7 @@ struct service *service_free(struct service *service) {
     service_order_free(service);
     service_notify_free(service);
     manager_forget_main(service);
-    sd_event_source_disable_unref(service->timer);
+    disarm_timer(service);
     sd_event_source_disable_unref(service->reap_timer);
     sd_event_source_disable_unref(service->main_source);
     sd_event_source_disable_unref(service->launch_source);

@@ -56,6 +56,7 @@ struct service {
     uint64_t main_since_usec;     /* CLOCK_BOOTTIME */
     int main_pidfd;               /* -EBADF: no daemon */
     bool main_is_child;           /* else it was adopted */
+    bool main_reaped; /* record.main has ended and was our child: its number may be free again, it is gone */
     pid_t tracked_pid;            /* as manager_find_main() knows the daemon; 0: it does not */
     struct service *next_main;    /* with the same hash */
     sd_event_source *main_source;
@@ -85,6 +86,7 @@ struct service {
     char *config_text;           /* what record.config points to; NULL: not needed yet */
 
     sd_event_source *timer;    /* the state's: start, stop, back-off, next recovery step */
+    bool due; /* that timer is one of no delay, and manager->n_due counts it */
     uint64_t timer_until_usec; /* CLOCK_BOOTTIME, as armed */
     struct restart_history history;
     struct exit_status last_exit;

@@ -426,6 +426,61 @@ static void make_pipe(int fds[2]) {
     ck_assert_int_eq(fd_set_nonblock(fds[0], true), 0);
 }
 
+/* Kept for a moment, nothing is lost: neither the order, nor what would be too many, nor at the end. */
+START_TEST(held_for_a_moment) {
+    struct event_field field = {"LATCHD_REASON", NULL};
+    struct event_scope scope = {.generation = 7};
+    struct receiver receiver;
+    struct event_log *log;
+    struct entry entry;
+    char message[32], reason[32], service[32];
+
+    receiver_open(&receiver, SOCK_DGRAM);
+    log = open_log(LOG_TARGET_JOURNAL, receiver.path, 0);
+    event_log_hold(log);
+    for (int i = 0; i < 3; i++) {
+        snprintf(reason, sizeof reason, "reason %d", i); /* overwritten before it is sent */
+        snprintf(service, sizeof service, "service-%d", i);
+        field.value = reason;
+        scope.service = service;
+        event_emit(log, EVENT_SERVICE_READY, &scope, &field, 1, "event %d", i);
+    }
+    ck_assert(!receive(&receiver, &entry));
+    event_log_flush(log);
+    for (int i = 0; i < 3; i++) {
+        ck_assert(receive(&receiver, &entry));
+        snprintf(message, sizeof message, "event %d", i);
+        snprintf(reason, sizeof reason, "reason %d", i);
+        snprintf(service, sizeof service, "service-%d", i);
+        assert_field(&entry, "MESSAGE", message);
+        assert_field(&entry, "LATCHD_REASON", reason);
+        assert_field(&entry, "LATCHD_SERVICE", service);
+        assert_field(&entry, "LATCHD_GENERATION", "7");
+        free(entry.data);
+    }
+    event_emit(log, EVENT_SERVICE_READY, NULL, NULL, 0, "at once again");
+    ck_assert(receive(&receiver, &entry));
+    free(entry.data);
+
+    event_log_hold(log);
+    for (int i = 0; i < EVENT_HELD_MAX + 1; i++)
+        event_emit(log, EVENT_SERVICE_READY, NULL, NULL, 0, "event %d", i);
+    for (int i = 0; receive(&receiver, &entry); i++) {
+        snprintf(message, sizeof message, "event %d", i);
+        assert_field(&entry, "MESSAGE", message);
+        free(entry.data);
+        ck_assert_int_le(i, EVENT_HELD_MAX);
+        if (i == EVENT_HELD_MAX) /* what was too many took all before it along */
+            event_emit(log, EVENT_SERVICE_READY, NULL, NULL, 0, "the last");
+    }
+    event_log_close(log);
+    ck_assert(receive(&receiver, &entry));
+    assert_field(&entry, "MESSAGE", "the last");
+    free(entry.data);
+    receiver_close(&receiver);
+}
+END_TEST
+
 START_TEST(lines_on_stderr) {
     char buffer[16384], longer[6000];
     struct event_log *log;
@@ -710,6 +765,7 @@ int main(void) {
     tcase_add_test(tcase, sends_large_by_memfd);
     tcase_add_test(tcase, never_blocks_and_counts_losses);
     tcase_add_test(tcase, journald_may_restart);
+    tcase_add_test(tcase, held_for_a_moment);
     tcase_add_test(tcase, lines_on_stderr);
     tcase_add_test(tcase, lines_on_a_socket);
     tcase_add_test(tcase, target_auto);

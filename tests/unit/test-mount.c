@@ -2,13 +2,16 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/fd.h"
-#include "base/mount.h"
+#include "base/mount-cache.h"
 #include "base/procfs.h"
 
 #include "suite.h"
@@ -169,6 +172,40 @@ START_TEST(test_remote) {
 }
 END_TEST
 
+static void in_own_namespace(int proc_fd, struct mount_cache *cache) {
+    struct mount_table table, again;
+
+    ck_assert_int_eq(mount_cache_read(cache, proc_fd, &table), 0);
+    ck_assert_ptr_null(mount_find_device(&table, makedev(0, 0)));
+    for (size_t i = 0; i < table.n; i++)
+        ck_assert_str_ne(table.rows[i].point, "/tmp/test-mount.cache");
+    if (!table.any_remote) { /* nothing has changed: the very rows */
+        ck_assert_int_eq(mount_cache_read(cache, proc_fd, &again), 0);
+        ck_assert_ptr_eq(again.rows, table.rows);
+    }
+    ck_assert_int_eq(mount("none", "/tmp/test-mount.cache", "tmpfs", 0, NULL), 0);
+    ck_assert_int_eq(mount_cache_read(cache, proc_fd, &table), 0);
+    ck_assert_str_eq(mount_find_path(&table, "/tmp/test-mount.cache/x")->facts.type, "tmpfs");
+    ck_assert_int_eq(umount("/tmp/test-mount.cache"), 0);
+    ck_assert_int_eq(mount_cache_read(cache, proc_fd, &table), 0);
+    ck_assert_str_ne(mount_find_path(&table, "/tmp/test-mount.cache/x")->point, "/tmp/test-mount.cache");
+}
+
+/* Every change of the mounts is seen, however often it was looked before. */
+START_TEST(test_cache) {
+    struct mount_cache cache = MOUNT_CACHE_INIT;
+    _cleanup_close_ int proc_fd = procfs_open();
+
+    ck_assert(mkdir("/tmp/test-mount.cache", 0700) == 0 || errno == EEXIST);
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    for (int i = 0; i < 3; i++)
+        in_own_namespace(proc_fd, &cache);
+    mount_cache_done(&cache);
+    ck_assert_int_eq(rmdir("/tmp/test-mount.cache"), 0);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("mount");
     TCase *tcase = tcase_create("mount");
@@ -180,6 +217,7 @@ int main(void) {
     tcase_add_test(tcase, test_option);
     tcase_add_test(tcase, test_kernel);
     tcase_add_test(tcase, test_remote);
+    tcase_add_test(tcase, test_cache);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
