@@ -2,8 +2,10 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/strlist.h"
+#include "base/value.h"
 #include "cli/report.h"
 #include "cli/supervisor.h"
 #include "cli/table.h"
@@ -16,6 +18,19 @@ static json_t *status_or_error(const struct cli *cli, const char *service) {
     if (supervisor_status(cli, service, false, &status, &err) >= 0)
         return status;
     return json_pack("{s:s, s:s, s:s}", "service", service, "state", "unknown", "statusText", err_text(&err));
+}
+
+/* "backoff, 25s more" */
+static void describe_state(json_t *status, char *ret, size_t size) {
+    json_t *next = json_object_get(status, "nextTryUSec");
+    uint64_t now = now_usec(CLOCK_REALTIME), at = (uint64_t) json_integer_value(next);
+    char span[VALUE_FORMAT_MAX];
+
+    if (json_is_integer(next) && at >= now + USEC_PER_SEC)
+        snprintf(ret, size, "%s, %s more", report_text(status, "state"),
+                 value_format_usec((at - now) / USEC_PER_SEC * USEC_PER_SEC, span));
+    else
+        snprintf(ret, size, "%s", report_text(status, "state"));
 }
 
 static int run(struct cli *cli, int argc, char *argv[]) {
@@ -44,11 +59,11 @@ static int run(struct cli *cli, int argc, char *argv[]) {
     table = table_new(cli, columns, ELEMENTSOF(columns));
     for (size_t i = 0; table && i < json_array_size(all); i++) {
         json_t *status = json_array_get(all, i);
-        char pid[24] = "-", restarts[24] = "-";
-        const char *cells[ELEMENTSOF(columns)] = {report_text(status, "service"),
-                                                  report_text(status, "state"), pid, restarts,
+        char pid[24] = "-", restarts[24] = "-", state[64];
+        const char *cells[ELEMENTSOF(columns)] = {report_text(status, "service"), state, pid, restarts,
                                                   report_text(status, "description")};
 
+        describe_state(status, state, sizeof state);
         if (json_is_integer(json_object_get(status, "mainPid")))
             snprintf(pid, sizeof pid, "%lld",
                      (long long) json_integer_value(json_object_get(status, "mainPid")));

@@ -114,10 +114,13 @@ static bool ends_with_service(const struct manager *manager) {
 
 static int exit_code(const struct manager *manager) {
     const struct service *service = manager->n_services == 1 ? manager->services[0] : NULL;
+    int code;
 
     if (!manager->is_init || !service || service->last_exit_usec == 0)
         return 0;
-    return exit_status_to_code(&service->last_exit, !service->ended_by_itself);
+    code = exit_status_to_code(&service->last_exit, !service->ended_by_itself);
+    /* One that was never ready, and was stopped for it, may have obeyed well. */
+    return code == 0 && service->state == SERVICE_FAILED ? 1 : code;
 }
 
 static int on_post(sd_event_source *source, void *userdata) {

@@ -56,8 +56,18 @@ bool restart_wanted(enum restart_policy policy, const struct exit_status *status
     }
 }
 
+/* Up to a tenth less. */
+static uint64_t scatter(uint64_t delay_usec, uint64_t least_usec, uint32_t random) {
+    uint64_t less;
+
+    if (delay_usec == USEC_INFINITY)
+        return delay_usec;
+    less = delay_usec - delay_usec / 10 / 1024 * (random % 1025);
+    return less > least_usec ? less : least_usec;
+}
+
 uint64_t restart_delay(const struct service_config *config, struct restart_history *history,
-                       uint64_t now_usec_, uint64_t ran_usec, bool *ret_limited) {
+                       uint64_t now_usec_, uint64_t ran_usec, uint32_t random, bool *ret_limited) {
     uint64_t delay = config->restart_usec, most = config->restart_max_delay_usec;
 
     if (ran_usec >= config->restart_reset_usec)
@@ -68,6 +78,8 @@ uint64_t restart_delay(const struct service_config *config, struct restart_histo
         delay = delay == 0         ? (most < FIRST_DELAY_USEC ? most : FIRST_DELAY_USEC)
                 : delay > most / 2 ? most
                                    : delay * 2;
+    if (history->in_a_row > 0)
+        delay = scatter(delay, config->restart_usec, random);
     if (history->in_a_row < UINT32_MAX)
         history->in_a_row++;
 

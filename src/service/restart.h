@@ -43,7 +43,9 @@ static inline void restart_forget(struct restart_history *history) {
 
 /* How long to wait before the next start, and the bookkeeping for it: RestartSec=, doubled with each restart
  * in a row up to RestartMaxDelaySec= (from zero it grows by way of 10 ms); after RestartResetSec= of running
- * it begins anew. When StartLimitBurst= starts have happened within StartLimitIntervalSec=, the rest of that
+ * it begins anew. From the second restart on up to a tenth of the delay is taken off by chance (`random`, any
+ * number), never below RestartSec=: services that failed together, of one cause, do not come back together,
+ * time and again. When StartLimitBurst= starts have happened within StartLimitIntervalSec=, the rest of that
  * interval is waited for (*ret_limited), which is USEC_INFINITY for an infinite one. */
 uint64_t restart_delay(const struct service_config *config, struct restart_history *history,
-                       uint64_t now_usec, uint64_t ran_usec, bool *ret_limited);
+                       uint64_t now_usec, uint64_t ran_usec, uint32_t random, bool *ret_limited);

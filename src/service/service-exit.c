@@ -99,29 +99,6 @@ void service_main_exited(struct service *service) {
     service_exit_decided(service, event);
 }
 
-void service_back_off(struct service *service) {
-    uint64_t now = now_usec(CLOCK_BOOTTIME),
-             ran = service->main_since_usec ? now - service->main_since_usec : 0;
-    struct event_fields fields = {.n = 0};
-    _cleanup_free_ char *text = NULL;
-    char delay_text[VALUE_FORMAT_MAX], how[96];
-    bool limited;
-    uint64_t delay = restart_delay(service->config, &service->history, now, ran, &limited);
-
-    value_format_usec(delay, delay_text);
-    event_field_set(&fields, "LATCHD_DELAY", delay_text);
-    event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
-    event_field_add(&fields, "LATCHD_REASON", "it %s%s",
-                    exit_status_describe(&service->last_exit, how, sizeof how),
-                    limited ? ", too often for StartLimitBurst=" : "");
-    if (limited ? asprintf(&text, "Started too often (StartLimitBurst=%u): starting again in %s",
-                           service->config->start_limit_burst, delay_text) >= 0
-                : asprintf(&text, "Starting again in %s", delay_text) >= 0)
-        service_emit(service, EVENT_SERVICE_RESTART_SCHEDULED, &fields, text);
-    (void) service_arm_timer(service,
-                             delay); /* be it 0: not from in here, where a start that fails comes back */
-}
-
 void service_exit_decided(struct service *service, enum service_event event) {
     service->ended_by_itself = event == SERVICE_ON_EXIT_CLEAN || event == SERVICE_ON_EXIT_FAILED;
     if (event == SERVICE_ON_EXIT_FAILED) {

@@ -100,8 +100,9 @@ bool service_order_admits(const struct service *service);
 void service_order_changed(struct service *service);
 void service_order_free(struct service *service);
 
+/* -- service-backoff.c: the action back-off: reckons the delay, tells of it, arms the timer -- */
+void service_back_off(struct service *service);
+
 /* -- service-exit.c: what follows from the daemon's end -- */
 
-/* The action back-off: reckons the delay, tells of it, arms the timer. */
-void service_back_off(struct service *service);
 void service_exit_decided(struct service *service, enum service_event event);

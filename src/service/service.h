@@ -139,6 +139,14 @@ char *service_order_text(const struct service *service);
 void service_order_start_all(struct manager *manager);
 void service_order_stop_all(struct manager *manager);
 
+/* -- service-backoff.c -- */
+
+/* When it is started again, on CLOCK_REALTIME as that stands now; USEC_INFINITY: it is not, by itself. */
+uint64_t service_next_try_usec(const struct service *service);
+
+/* "next try at 03:12:45, in 25s"; NULL: not in that state. Owned by the caller. */
+char *service_next_try_text(const struct service *service);
+
 /* Down, with nothing of the daemon left that is being waited for. */
 bool service_is_down(const struct service *service);
 

@@ -117,6 +117,25 @@ static void add_cgroup_usage(json_t *json, const struct service *service) {
         json_object_set_new(json, "memoryBytes", json_integer((json_int_t) memory_bytes));
 }
 
+/* Why it is down, and until when. */
+static json_t *backoff_text(const struct service *service) {
+    _cleanup_free_ char *next = service_next_try_text(service), *text = NULL;
+    const char *why = service->failure.message;
+    char how[96];
+
+    if (!why)
+        why = exit_status_describe(&service->last_exit, how, sizeof how);
+    if (asprintf(&text, "%s%s; %s", service->failure.message ? "" : "the daemon ", why, next ? next : "") < 0)
+        return json_null();
+    return json_string(text);
+}
+
+static json_t *next_try(const struct service *service) {
+    uint64_t at = service_next_try_usec(service);
+
+    return at == USEC_INFINITY ? json_null() : json_integer((json_int_t) at);
+}
+
 static json_t *status_text(const struct service *service) {
     _cleanup_free_ char *order = service_order_text(service);
     json_t *actions = service->recovery.actions;
@@ -127,7 +146,9 @@ static json_t *status_text(const struct service *service) {
         return json_incref(json_object_get(json_array_get(actions, json_array_size(actions) - 1), "text"));
     if (service->state == SERVICE_BLOCKED)
         return text_or_null(service->blocked.message);
-    if (service->state == SERVICE_FAILED || service->state == SERVICE_BACKOFF)
+    if (service->state == SERVICE_BACKOFF)
+        return backoff_text(service);
+    if (service->state == SERVICE_FAILED)
         return text_or_null(service->failure.message);
     return service_state_has_main(service->state) ? text_or_null(service->record.status_text) : json_null();
 }
@@ -171,6 +192,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
     json_object_set_new(json, "unattributed", service_unattributed_to_json(service->manager));
     json_object_set_new(json, "notify", service_notify_to_json(service));
     json_object_set_new(json, "limitWarnings", service_limits_warnings_to_json(service, false));
+    json_object_set_new(json, "nextTryUSec", next_try(service));
     json_object_set_new(json, "memoryBytes", json_null());
     json_object_set_new(json, "cpuUSec", json_null());
     if (has_main) {

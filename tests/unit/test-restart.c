@@ -90,7 +90,7 @@ static void assert_delays(const struct service_config *config, uint64_t ran_usec
 
     for (size_t i = 0; i < n; i++) {
         bool limited = true;
-        uint64_t delay = restart_delay(config, &history, now, ran_usec, &limited);
+        uint64_t delay = restart_delay(config, &history, now, ran_usec, 0, &limited);
 
         ck_assert_msg(delay == delays[i], "delay %zu: expected %llu us, got %llu us", i,
                       (unsigned long long) delays[i], (unsigned long long) delay);
@@ -116,11 +116,11 @@ START_TEST(health_resets) {
     bool limited;
 
     assert_delays(&config, 60 * SEC, delays, ELEMENTSOF(delays));
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited), 100 * MSEC);
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited), 200 * MSEC);
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited), 400 * MSEC);
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 61 * SEC, &limited), 100 * MSEC);
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited), 200 * MSEC);
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, 0, &limited), 100 * MSEC);
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, 0, &limited), 200 * MSEC);
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, 0, &limited), 400 * MSEC);
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 61 * SEC, 0, &limited), 100 * MSEC);
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, 0, &limited), 200 * MSEC);
 }
 END_TEST
 
@@ -142,12 +142,12 @@ START_TEST(caps) {
     assert_delays(&none, 0, nothing, ELEMENTSOF(nothing));
     assert_delays(&tiny, 0, threes, ELEMENTSOF(threes));
     assert_delays(&always_reset, 0, firsts, ELEMENTSOF(firsts));
-    ck_assert_uint_eq(restart_delay(&huge, &history, NOW, 0, &limited), USEC_INFINITY / 2 + 1);
-    ck_assert_uint_eq(restart_delay(&huge, &history, NOW, 0, &limited), USEC_INFINITY);
+    ck_assert_uint_eq(restart_delay(&huge, &history, NOW, 0, 0, &limited), USEC_INFINITY / 2 + 1);
+    ck_assert_uint_eq(restart_delay(&huge, &history, NOW, 0, 0, &limited), USEC_INFINITY);
     history = (struct restart_history){0};
-    ck_assert_uint_eq(restart_delay(&endless, &history, NOW, 0, &limited), USEC_INFINITY);
+    ck_assert_uint_eq(restart_delay(&endless, &history, NOW, 0, 0, &limited), USEC_INFINITY);
     history = (struct restart_history){.in_a_row = UINT32_MAX};
-    ck_assert_uint_eq(restart_delay(&zero, &history, NOW, 0, &limited), 30 * SEC);
+    ck_assert_uint_eq(restart_delay(&zero, &history, NOW, 0, 0, &limited), 30 * SEC);
     ck_assert_uint_eq(history.in_a_row, UINT32_MAX);
 }
 END_TEST
@@ -162,18 +162,18 @@ START_TEST(start_limit) {
     config.start_limit_burst = 3;
     config.start_limit_interval_usec = 10 * SEC;
     for (int round = 0; round < 3; round++) {
-        ck_assert_uint_eq(restart_delay(&config, &history, now, 0, &limited), 100 * MSEC);
+        ck_assert_uint_eq(restart_delay(&config, &history, now, 0, 0, &limited), 100 * MSEC);
         ck_assert(!limited);
-        ck_assert_uint_eq(restart_delay(&config, &history, now + SEC, 0, &limited), 100 * MSEC);
+        ck_assert_uint_eq(restart_delay(&config, &history, now + SEC, 0, 0, &limited), 100 * MSEC);
         ck_assert(!limited);
-        ck_assert_uint_eq(restart_delay(&config, &history, now + 4 * SEC, 0, &limited), 6 * SEC);
+        ck_assert_uint_eq(restart_delay(&config, &history, now + 4 * SEC, 0, 0, &limited), 6 * SEC);
         ck_assert(limited);
         now += 10 * SEC;
     }
     /* Slow enough: the window is over before the third. */
     history = (struct restart_history){0};
     for (int i = 0; i < 10; i++) {
-        ck_assert_uint_eq(restart_delay(&config, &history, now, 0, &limited), 100 * MSEC);
+        ck_assert_uint_eq(restart_delay(&config, &history, now, 0, 0, &limited), 100 * MSEC);
         ck_assert(!limited);
         now += 6 * SEC;
     }
@@ -187,26 +187,106 @@ START_TEST(start_limit_extremes) {
 
     config.start_limit_burst = 1;
     config.start_limit_interval_usec = 10 * SEC;
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited),
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, 0, &limited),
                       20 * SEC); /* longer than what is left */
     ck_assert(limited);
     config.restart_usec = 0;
     history = (struct restart_history){0};
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited), 10 * SEC);
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, 0, &limited), 10 * SEC);
     ck_assert(limited);
 
     config.start_limit_interval_usec = USEC_INFINITY; /* so many starts, and no more */
     history = (struct restart_history){0};
-    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, &limited), USEC_INFINITY);
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, 0, &limited), USEC_INFINITY);
     ck_assert(limited);
     config.start_limit_interval_usec = 0;
-    ck_assert_uint_lt(restart_delay(&config, &history, NOW, 0, &limited), USEC_INFINITY);
+    ck_assert_uint_lt(restart_delay(&config, &history, NOW, 0, 0, &limited), USEC_INFINITY);
     ck_assert(!limited);
     config.start_limit_interval_usec = 10 * SEC;
     config.start_limit_burst = 0;
     for (int i = 0; i < 1000; i++) {
-        (void) restart_delay(&config, &history, NOW, 0, &limited);
+        (void) restart_delay(&config, &history, NOW, 0, 0, &limited);
         ck_assert(!limited);
+    }
+}
+END_TEST
+
+/* Chance takes off up to a tenth, never from the first delay, and never below RestartSec=. */
+START_TEST(scattering) {
+    const struct service_config config = config_of(100 * MSEC, 30 * SEC, 60 * SEC),
+                                flat = config_of(5 * SEC, 5 * SEC, 60 * SEC),
+                                zero = config_of(0, 30 * SEC, SEC);
+    const uint32_t draws[] = {0, 1, 1024, 1025, 12345, UINT32_MAX};
+    uint64_t seen_least = USEC_INFINITY, seen_most = 0;
+    bool limited;
+
+    for (uint32_t i = 0; i < 1100; i++) {
+        uint32_t random = i < ELEMENTSOF(draws) ? draws[i] : i;
+        struct restart_history history = {0};
+        uint64_t delay;
+
+        ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, random, &limited), 100 * MSEC);
+        delay = restart_delay(&config, &history, NOW, 0, random, &limited);
+        ck_assert(delay >= 180 * MSEC && delay <= 200 * MSEC);
+        for (int j = 0; j < 10; j++)
+            delay = restart_delay(&config, &history, NOW, 0, random, &limited);
+        ck_assert(delay >= 27 * SEC && delay <= 30 * SEC);
+        seen_least = delay < seen_least ? delay : seen_least;
+        seen_most = delay > seen_most ? delay : seen_most;
+
+        history = (struct restart_history){0};
+        for (int j = 0; j < 3; j++)
+            ck_assert_uint_eq(restart_delay(&flat, &history, NOW, 0, random, &limited), 5 * SEC);
+        history = (struct restart_history){0};
+        ck_assert_uint_eq(restart_delay(&zero, &history, NOW, 0, random, &limited), 0);
+        delay = restart_delay(&zero, &history, NOW, 0, random, &limited);
+        ck_assert(delay >= 9 * MSEC && delay <= 10 * MSEC);
+    }
+    ck_assert_uint_lt(seen_least, 27 * SEC + SEC / 100); /* all of the tenth is made use of */
+    ck_assert_uint_gt(seen_most, 30 * SEC - SEC / 100);
+}
+END_TEST
+
+/* A daemon that ends at once, under the defaults: how often it is started in its first minute, and in an
+ * hour. */
+START_TEST(crash_loops_are_cheap) {
+    const struct service_config config = config_of(100 * MSEC, 30 * SEC, 60 * SEC);
+    struct restart_history history = {0};
+    unsigned in_a_minute = 0, in_an_hour = 0;
+    bool limited;
+
+    for (uint64_t now = NOW; now < NOW + 3600 * SEC; in_an_hour++) {
+        in_a_minute += now < NOW + 60 * SEC;
+        now += restart_delay(&config, &history, now, 0, UINT32_MAX, &limited);
+    }
+    ck_assert_uint_le(in_a_minute, 11);
+    ck_assert_uint_le(in_an_hour, 145);
+    restart_forget(&history);
+    ck_assert_uint_eq(restart_delay(&config, &history, NOW, 0, 0, &limited), 100 * MSEC);
+}
+END_TEST
+
+START_TEST(exit_codes) {
+    const struct {
+        struct exit_status status;
+        int by_itself, wanted;
+    } rows[] = {
+        {exited(0), 0, 0},
+        {exited(7), 7, 7},
+        {exited(255), 255, 255},
+        {killed(SIGKILL), 137, 137},
+        {killed(SIGTERM), 143, 0},
+        {killed(SIGINT), 130, 0},
+        {dumped(SIGSEGV), 139, 139},
+        {dumped(SIGTERM), 143, 143},
+        {unknown, 1, 1},
+        {not_executed, 1, 1},
+        {not_executed_but_reaped, 1, 1},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        ck_assert_int_eq(exit_status_to_code(&rows[i].status, false), rows[i].by_itself);
+        ck_assert_int_eq(exit_status_to_code(&rows[i].status, true), rows[i].wanted);
     }
 }
 END_TEST
@@ -222,6 +302,9 @@ int main(void) {
     tcase_add_test(tests, caps);
     tcase_add_test(tests, start_limit);
     tcase_add_test(tests, start_limit_extremes);
+    tcase_add_test(tests, scattering);
+    tcase_add_test(tests, crash_loops_are_cheap);
+    tcase_add_test(tests, exit_codes);
     suite_add_tcase(suite, tests);
 
     return suite_run(suite);
