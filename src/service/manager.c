@@ -17,6 +17,8 @@
 #include "service/manager-internal.h"
 #include "service/service.h"
 
+#define SHORT_OF_MEMORY_USEC (100 * USEC_PER_MSEC)
+
 struct service *manager_find(const struct manager *manager, const char *name) {
     for (size_t i = 0; i < manager->n_services; i++)
         if (strcmp(manager->services[i]->config->name, name) == 0)
@@ -291,7 +293,9 @@ int manager_run(struct manager *manager, struct err *err) {
     service_order_start_all(manager);
     manager->beginning = false;
     manager->marks = marks_table_free(manager->marks);
-    r = sd_event_loop(manager->event);
+    /* What a want of memory keeps the loop from doing is to be done still: its sources stay as they are. */
+    while ((r = sd_event_loop(manager->event)) == -ENOMEM)
+        (void) usleep(SHORT_OF_MEMORY_USEC);
     if (r < 0)
         return err_set(err, -r, "Failed", "the event loop broke: %m");
     /* An end in good order leaves nothing to go on with: the next latchd starts what it is told to serve. */

@@ -71,17 +71,25 @@ static int on_turn(sd_event_source *source, void *userdata) {
 }
 
 static void disarm_timer(struct service *service) {
-    service->timer = sd_event_source_disable_unref(service->timer);
+    service->timer = NULL;
+    service->turn_source = sd_event_source_disable_unref(service->turn_source);
+    (void) sd_event_source_set_enabled(service->timer_source, SD_EVENT_OFF);
     set_due(service, false);
 }
 
 int service_arm_timer_at(struct service *service, uint64_t until_usec) {
+    int r;
+
     disarm_timer(service);
     if (until_usec == USEC_INFINITY)
         return 0;
     service->timer_until_usec = until_usec;
-    return sd_event_add_time(service->manager->event, &service->timer, CLOCK_BOOTTIME, until_usec, 1, on_timer,
-                             service);
+    r = sd_event_source_set_time(service->timer_source, until_usec);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(service->timer_source, SD_EVENT_ONESHOT);
+    if (r >= 0)
+        service->timer = service->timer_source;
+    return r;
 }
 
 int service_arm_timer(struct service *service, uint64_t delay_usec) {
@@ -89,11 +97,12 @@ int service_arm_timer(struct service *service, uint64_t delay_usec) {
     int r;
 
     if (delay_usec == 0) {
-        disarm_timer(service);
-        service->timer_until_usec = now;
-        r = sd_event_add_defer(service->manager->event, &service->timer, on_turn, service);
-        if (r >= 0)
+        r = service_arm_timer_at(service, now); /* which no want of memory keeps from running out */
+        if (r >= 0 &&
+            sd_event_add_defer(service->manager->event, &service->turn_source, on_turn, service) >= 0) {
+            (void) sd_event_source_set_enabled(service->timer_source, SD_EVENT_OFF);
             set_due(service, true);
+        }
         return r;
     }
     /* Not relative: that would count from the beginning of this turn of the loop, in which a sweep over all
@@ -257,8 +266,14 @@ int service_new(struct manager *manager, struct service_config *config, int lock
     service->probes = calloc(config->n_sockets + 1, sizeof(struct ready_probe *));
     service->leftovers = leftovers_new();
     if (service->answer_usec && service->probes && service->leftovers)
+        r = sd_event_add_time(manager->event, &service->timer_source, CLOCK_BOOTTIME, USEC_INFINITY, 1,
+                              on_timer, service);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(service->timer_source, SD_EVENT_OFF);
+    if (r >= 0)
         r = recovery_init(&service->recovery);
     if (r < 0) {
+        sd_event_source_disable_unref(service->timer_source);
         leftovers_free(service->leftovers);
         free(service->answer_usec);
         free(service->probes);
@@ -284,7 +299,8 @@ struct service *service_free(struct service *service) {
     service_order_free(service);
     service_notify_free(service);
     manager_forget_main(service);
-    disarm_timer(service);
+    sd_event_source_disable_unref(service->timer_source);
+    sd_event_source_disable_unref(service->turn_source);
     sd_event_source_disable_unref(service->reap_timer);
     sd_event_source_disable_unref(service->main_source);
     sd_event_source_disable_unref(service->launch_source);

@@ -87,6 +87,9 @@ struct service {
 
     sd_event_source *timer;    /* the state's: start, stop, back-off, next recovery step */
     bool due; /* that timer is one of no delay, and manager->n_due counts it */
+    sd_event_source *timer_source; /* owned, from the first to the last: to arm it takes no memory, so that
+                                    * want of memory stops no service's clock; `timer` while it is armed */
+    sd_event_source *turn_source;  /* owned: instead of it, where there is no delay */
     uint64_t timer_until_usec; /* CLOCK_BOOTTIME, as armed */
     struct restart_history history;
     struct exit_status last_exit;
