@@ -299,8 +299,8 @@ struct service *service_free(struct service *service) {
     service_order_free(service);
     service_notify_free(service);
     manager_forget_main(service);
+    disarm_timer(service);
     sd_event_source_disable_unref(service->timer_source);
-    sd_event_source_disable_unref(service->turn_source);
     sd_event_source_disable_unref(service->reap_timer);
     sd_event_source_disable_unref(service->main_source);
     sd_event_source_disable_unref(service->launch_source);
