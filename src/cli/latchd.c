@@ -5,9 +5,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/strlist.h"
+#include "base/text.h"
 #include "base/value.h"
 #include "cli/options.h"
 #include "control/methods.h"
@@ -325,6 +328,29 @@ static int verb_run(struct invocation *invocation) {
     return code;
 }
 
+/* Descriptors that systemd gives us are the daemon's, who stored them: it talks to systemd itself. */
+static int pass_listen_fds(struct service_launch *launch) {
+    _cleanup_strlist_ char **names = NULL;
+    _cleanup_text_ struct text text = {0};
+    _cleanup_free_ char *joined = NULL;
+    _cleanup_free_ int *fds = NULL;
+    int n = sd_listen_fds_with_names(false, &names);
+
+    if (n <= 0)
+        return n == -ENOMEM ? n : 0;
+    fds = calloc((size_t) n, sizeof *fds);
+    if (!fds)
+        return -ENOMEM;
+    for (int i = 0; i < n; i++) {
+        fds[i] = SD_LISTEN_FDS_START + i;
+        text_add(&text, i > 0 ? ":" : "");
+        text_add(&text, names[i]);
+    }
+    if (text_take(&text, &joined) < 0)
+        return -ENOMEM;
+    return service_launch_pass(launch, fds, (size_t) n, joined);
+}
+
 /* For a daemon that was killed a moment ago and is still on its way out. */
 #define EXEC_PATIENCE_USEC (2 * USEC_PER_SEC)
 
@@ -368,6 +394,10 @@ static int exec_service(const struct invocation *invocation, const struct servic
         return exit_code_of(&err);
     record.limits = *service_launch_plan(launch)->rlimits;
     record.limits_known = true;
+    if (notify_socket && pass_listen_fds(launch) < 0) {
+        (void) err_set(&err, ENOMEM, "Failed", "out of memory");
+        return exit_code_of(&err);
+    }
     self = process_pin(proc_fd, getpid(), &record.main);
     record.since_usec = now_usec(CLOCK_REALTIME);
     if (self < 0 || state_file_write(dir_fd, config->name, &record, &err) < 0)

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "base/fd.h"
 #include "base/process.h"
@@ -70,6 +72,18 @@ static bool has_its_number(int proc_fd, int pidfd, pid_t pid) {
         return false;
     line = strstr(text, "Pid:");
     return line && strtol(line + strlen("Pid:"), NULL, 10) == pid;
+}
+
+#ifndef PID_FS_MAGIC
+#define PID_FS_MAGIC 0x50494446 /* linux/magic.h */
+#endif
+
+bool notify_sender_is_same(int pidfd, int other_pidfd) {
+    struct stat a, b;
+    struct statfs fs;
+
+    return pidfd >= 0 && other_pidfd >= 0 && fstatfs(pidfd, &fs) == 0 && fs.f_type == PID_FS_MAGIC &&
+           fstat(pidfd, &a) == 0 && fstat(other_pidfd, &b) == 0 && stat_same_inode(&a, &b);
 }
 
 /* Parents first: they need no look into the process's memory. */

@@ -54,6 +54,10 @@ static inline bool notify_sender_counts(enum notify_sender sender) {
            sender == NOTIFY_SENDER_INVOCATION;
 }
 
+/* Whether two pidfds are of one process, which may be reaped already: true is proof, false is none (before Linux 6.9 all
+ * pidfds have one inode). */
+bool notify_sender_is_same(int pidfd, int other_pidfd);
+
 /* Looks at whoever sent a message. uid: as the kernel told with the message; somebody who is neither root nor
  * the main process's user is a stranger, and not looked at: the look at a hostile process's environment may
  * take as long as it likes. pidfd: of the sender, or -EBADF where the kernel told none. */

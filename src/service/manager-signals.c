@@ -8,12 +8,12 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/value.h"
 #include "exec/terminate.h"
+#include "notify/upstream.h"
 #include "service/manager-internal.h"
 #include "service/service.h"
 
@@ -38,7 +38,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
     (void) source;
     (void) info;
     manager->stopping = true;
-    (void) sd_notify(0, "STOPPING=1");
+    (void) notify_upstream_send(manager->upstream, "STOPPING=1", -EBADF);
     service_order_stop_all(manager);
     return 0;
 }

@@ -9,8 +9,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/strlist.h"
 #include "base/value.h"
 #include "notify/closer.h"
+#include "notify/upstream.h"
 #include "recovery/members.h"
 #include "recovery/own-cgroup.h"
 #include "runtime/runtime-dir.h"
@@ -83,14 +85,28 @@ static char *status_line(const struct manager *manager, const struct service *se
     return line;
 }
 
+/* Where there is one service, its reload is ours. That it stops by itself (STOPPING=1) is not told: it will be started
+ * again, and systemd would take it for our own end. */
+static void tell_reloading(struct manager *manager) {
+    bool reloading = manager->n_services == 1 && manager->services[0]->state == SERVICE_RELOADING;
+    char text[96];
+
+    if (!manager->announced || reloading == manager->told_reloading)
+        return;
+    manager->told_reloading = reloading;
+    snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%llu",
+             (unsigned long long) now_usec(CLOCK_MONOTONIC));
+    (void) notify_upstream_send(manager->upstream, reloading ? text : "READY=1", -EBADF);
+}
+
 /* Tells systemd how things stand, and that it may go on once every service has got as far as it can get for
  * now. */
 static void announce(struct manager *manager) {
     const struct service *worst = NULL;
-    _cleanup_free_ char *line = NULL;
+    _cleanup_free_ char *line = NULL, *text = NULL;
     bool settled = true;
 
-    if (!getenv("NOTIFY_SOCKET")) /* nobody listens; a thousand services are not looked at for nothing */
+    if (!manager->upstream) /* nobody listens; a thousand services are not looked at for nothing */
         return;
     for (size_t i = 0; i < manager->n_services; i++) {
         const struct service *service = manager->services[i];
@@ -103,7 +119,10 @@ static void announce(struct manager *manager) {
     if (!worst)
         return;
     line = status_line(manager, worst);
-    (void) sd_notifyf(0, "%sSTATUS=%s", settled && !manager->announced ? "READY=1\n" : "", line ? line : "");
+    tell_reloading(manager);
+    if (asprintf(&text, "%sSTATUS=%s", settled && !manager->announced ? "READY=1\n" : "", line ? line : "") < 0)
+        return;
+    (void) notify_upstream_send(manager->upstream, text, -EBADF);
     manager->announced |= settled;
 }
 
@@ -175,6 +194,41 @@ int manager_add_signal(struct manager *manager, int signal, sd_event_signal_hand
     return r < 0 ? r : sd_event_source_set_priority(*ret, priority);
 }
 
+/* What systemd stored for a latchd before us, or opened for us: sd_listen_fds_with_names(3). */
+static int inherit(struct manager *manager) {
+    _cleanup_strlist_ char **names = NULL;
+    int n = sd_listen_fds_with_names(true, &names);
+
+    if (n <= 0)
+        return n == -ENOMEM ? n : 0;
+    manager->inherited = calloc((size_t) n, sizeof *manager->inherited);
+    if (!manager->inherited)
+        return -ENOMEM;
+    for (int i = 0; i < n; i++)
+        manager->inherited[i] = (struct inherited){.fd = SD_LISTEN_FDS_START + i, .name = TAKE_PTR(names[i])};
+    free(names);
+    names = NULL;
+    manager->n_inherited = (size_t) n;
+    return 0;
+}
+
+/* What nobody took is closed, beside the loop; for good: systemd need not keep what is of no service any more. */
+static void drop_inherited(struct manager *manager, bool for_good) {
+    for (size_t i = 0; i < manager->n_inherited; i++) {
+        struct inherited *inherited = &manager->inherited[i];
+        _cleanup_free_ char *text = NULL;
+
+        if (for_good && inherited->fd >= 0 && strchr(inherited->name, '/') &&
+            asprintf(&text, "FDSTOREREMOVE=1\nFDNAME=%s", inherited->name) >= 0)
+            (void) notify_upstream_send(manager->upstream, text, -EBADF);
+        (void) notify_closer_close(&manager->closer, &inherited->fd, inherited->fd >= 0 ? 1 : 0);
+        free(inherited->name);
+    }
+    free(manager->inherited);
+    manager->inherited = NULL;
+    manager->n_inherited = 0;
+}
+
 int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret, struct err *err) {
     struct manager *manager = calloc(1, sizeof *manager);
     siginfo_t child;
@@ -223,6 +277,10 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
         r = sd_event_source_set_enabled(manager->record_source, SD_EVENT_OFF);
     if (r >= 0)
         r = procfs_read_boot_id(manager->proc_fd, manager->boot_id);
+    if (r >= 0 && notify_upstream_new(manager->event, getenv("NOTIFY_SOCKET"), &manager->upstream) == -ENOMEM)
+        r = -ENOMEM;
+    if (r >= 0)
+        r = inherit(manager);
     if (r < 0) {
         manager_free(manager);
         return err_set(err, -r, "Failed", "cannot set up the event loop: %m");
@@ -244,6 +302,8 @@ struct manager *manager_free(struct manager *manager) {
     sd_event_source_disable_unref(manager->reload_source);
     sd_event_source_disable_unref(manager->post_source);
     free(manager->mains);
+    drop_inherited(manager, false);
+    notify_upstream_free(manager->upstream);
     notify_closer_free(manager->closer);
     sd_event_source_disable_unref(manager->record_source);
     sd_event_unref(manager->event);
@@ -289,7 +349,9 @@ int manager_run(struct manager *manager, struct err *err) {
             return err_set(err, -r, "Failed", "cannot take over the daemon of service %s: %m",
                            manager->services[i]->config->name);
         manager->services[i]->resumed = r > 0;
+        service_store_inherit(manager->services[i]);
     }
+    drop_inherited(manager, true);
     service_order_start_all(manager);
     manager->beginning = false;
     manager->marks = marks_table_free(manager->marks);

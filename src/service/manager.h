@@ -12,6 +12,12 @@
 
 struct service;
 
+/* A descriptor that systemd kept for a latchd before us. */
+struct inherited {
+    int fd; /* owned; -EBADF: taken */
+    char *name;
+};
+
 struct manager {
     sd_event *event;           /* owned */
     struct event_log *log;     /* borrowed */
@@ -31,6 +37,9 @@ struct manager {
     struct service **mains;       /* owned: chains of services by the PID of their daemon, n_mains of them */
     size_t n_mains;               /* a power of two */
     bool is_init;                 /* PID 1: of a container */
+    struct notify_upstream *upstream; /* owned; NULL: no service manager above us */
+    struct inherited *inherited;      /* owned; only until they are taken over */
+    size_t n_inherited;
     struct notify_closer *closer; /* owned; of descriptors that daemons and others sent; NULL: none yet */
     bool subreaper;               /* leftovers of our services become our children */
     bool had_children;            /* when we began: not all of our children come from our services */
@@ -41,6 +50,7 @@ struct manager {
     bool stopping;                /* SIGTERM and its like: stop everything, then leave the loop */
     bool announced;               /* READY=1 went to systemd */
     size_t n_due;                 /* restarts without delay that the next turn of the loop goes on with */
+    bool told_reloading;          /* so did RELOADING=1, and no READY=1 after it */
     bool changed;                 /* some service's state did, since the last round of the loop */
 
     /* Called after each change of a service's state; for the control server. */

@@ -15,6 +15,15 @@
 #include "service/service-internal.h"
 #include "service/service-limits.h"
 
+#define LISTEN_PID "LISTEN_PID="
+
+/* Descriptors for the daemon, and how it learns of them. */
+struct passed {
+    int *fds;
+    char **envp; /* the launch's, and these behind it */
+    char pid[sizeof LISTEN_PID + EXEC_PID_SIZE], count[32], *names;
+};
+
 struct service_launch {
     struct exec_plan plan;
     struct spawn spawn;
@@ -22,6 +31,7 @@ struct service_launch {
     struct credentials credentials;
     char *executable, *working_directory;
     char **argv, **envp;
+    struct passed *passed; /* NULL: nothing */
     int stdout_fd, stderr_fd;
     size_t mapped_bytes; /* all of it is one mapping (see map()); 0: not yet */
 };
@@ -33,6 +43,15 @@ static void free_pieces(struct service_launch *launch) {
     strlist_free(launch->envp);
 }
 
+static void free_passed(struct passed *passed) {
+    if (!passed)
+        return;
+    free(passed->fds);
+    free(passed->envp);
+    free(passed->names);
+    free(passed);
+}
+
 void service_launch_free(struct service_launch *launch) {
     if (!launch)
         return;
@@ -40,6 +59,7 @@ void service_launch_free(struct service_launch *launch) {
     fd_close(launch->stderr_fd);
     if (!spawn_done(&launch->spawn))
         return;
+    free_passed(launch->passed);
     credentials_done(&launch->credentials);
     if (launch->mapped_bytes > 0)
         (void) munmap(launch, launch->mapped_bytes);
@@ -295,6 +315,35 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     return 0;
 }
 
+int service_launch_pass(struct service_launch *launch, const int fds[], size_t n, const char *names) {
+    struct passed *passed = calloc(1, sizeof *passed);
+    size_t n_envp = 0;
+
+    if (!passed)
+        return -ENOMEM;
+    launch->passed = passed;
+    while (launch->envp[n_envp])
+        n_envp++;
+    passed->fds = calloc(n, sizeof *passed->fds);
+    passed->envp = calloc(n_envp + 4, sizeof(char *));
+    if (asprintf(&passed->names, "LISTEN_FDNAMES=%s", names) < 0)
+        passed->names = NULL;
+    if (!passed->fds || !passed->envp || !passed->names)
+        return -ENOMEM;
+    memcpy(passed->fds, fds, n * sizeof *fds);
+    strcpy(passed->pid, LISTEN_PID);
+    snprintf(passed->count, sizeof passed->count, "LISTEN_FDS=%zu", n);
+    memcpy(passed->envp, launch->envp, n_envp * sizeof(char *));
+    passed->envp[n_envp] = passed->pid;
+    passed->envp[n_envp + 1] = passed->count;
+    passed->envp[n_envp + 2] = passed->names;
+    launch->plan.envp = passed->envp;
+    launch->plan.pass_fds = passed->fds;
+    launch->plan.n_pass_fds = n;
+    launch->plan.listen_pid = passed->pid + strlen(LISTEN_PID);
+    return 0;
+}
+
 static void report_failure(struct service *service, const struct err *err) {
     struct event_scope scope = service_scope(service);
     struct event_fields fields = {.n = 0};
@@ -399,6 +448,10 @@ void service_spawn(struct service *service) {
         service_notify_grant(service, service->launch->credentials.uid);
         if (service->main_reaped) /* it was a process of this boot */
             service->launch->plan.boot_id = service->record.main.boot_id;
+        if (service_store_pass(service, service->launch) < 0)
+            r = err_set(&err, ENOMEM, "Failed", "out of memory");
+    }
+    if (r >= 0) {
         r = spawn_start(service->manager->proc_fd, &service->launch->plan, &service->launch->spawn, &err);
     }
     if (r >= 0) {

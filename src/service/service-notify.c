@@ -10,6 +10,8 @@
 #include "notify/closer.h"
 #include "notify/sender.h"
 #include "notify/socket.h"
+#include "notify/store.h"
+#include "notify/upstream.h"
 #include "service/service-internal.h"
 
 /* What is taken off the socket in one turn of the loop: whoever floods it waits for the others then. */
@@ -143,6 +145,10 @@ static bool is_authorized(struct service *service, const struct notify_datagram 
 
     if (datagram->pid == family->main && family->main > 0)
         return true;
+    /* The last word of one that was adopted: its own parent has reaped it since. */
+    if (datagram->pid == service->record.main.pid &&
+        notify_sender_is_same(datagram->pidfd, service->main_pidfd))
+        return true;
     if (datagram->uid != 0 && family->main > 0 &&
         procfs_read_status(service->manager->proc_fd, family->main, &status) >= 0)
         family->main_uid = status.uid;
@@ -213,7 +219,9 @@ static bool change_main(struct service *service, const struct notify_datagram *d
 
 /* The daemon needs longer, for as long as it says so again in time. */
 static void extend_timeout(struct service *service, uint64_t usec) {
+    const struct manager *manager = service->manager;
     uint64_t now = now_usec(CLOCK_BOOTTIME), until, at;
+    char text[64];
 
     if (!service->timer || (service->state != SERVICE_STARTING && service->state != SERVICE_STOPPING &&
                             service->state != SERVICE_RELOADING))
@@ -222,6 +230,11 @@ static void extend_timeout(struct service *service, uint64_t usec) {
     if (sd_event_source_get_time(service->timer, &at) >= 0 && at < until) {
         (void) service_arm_timer_at(service, until);
         service_note_change(service); /* a latchd that comes next is to wait as long */
+    }
+    /* Where there is one service, what takes it longer takes us longer. */
+    if (manager->n_services == 1 && (!manager->announced || manager->stopping || manager->told_reloading)) {
+        snprintf(text, sizeof text, "EXTEND_TIMEOUT_USEC=%llu", (unsigned long long) usec);
+        (void) notify_upstream_send(manager->upstream, text, -EBADF);
     }
 }
 
@@ -266,7 +279,27 @@ static void follow_watchdog(struct service *service, const struct notify_message
         service_watchdog_trigger(service);
 }
 
-static void apply(struct service *service, const struct notify_datagram *datagram,
+static void follow_store(struct service *service, struct notify_datagram *datagram,
+                         const struct notify_message *message) {
+    const char *objection = NULL;
+
+    if (message->fd_remove) {
+        if (message->fd_name[0])
+            service_store_remove(service, message->fd_name);
+        else
+            objection = "FDSTOREREMOVE=1 without FDNAME=";
+    } else if (message->fd_store && datagram->fds_lost)
+        objection = "a descriptor cannot be taken: latchd has too many open files";
+    else if (message->fd_store)
+        objection = service_store_take(service, datagram->fds, datagram->n_fds,
+                                       message->fd_name[0] ? message->fd_name : NOTIFY_STORE_DEFAULT_NAME,
+                                       message->fd_poll);
+    if (objection)
+        complain(service, datagram, "%s%s", message->fd_store ? "a descriptor is not stored: " : "",
+                 objection);
+}
+
+static void apply(struct service *service, struct notify_datagram *datagram,
                   const struct notify_family *family, const struct notify_message *message) {
     struct service_notify *notify = service->notify;
     bool main_changed, write = false;
@@ -295,6 +328,7 @@ static void apply(struct service *service, const struct notify_datagram *datagra
         manager_service_changed(service->manager, service);
     if (message->extend_usec > 0)
         extend_timeout(service, message->extend_usec);
+    follow_store(service, datagram, message);
     follow_phase(service, message);
     follow_watchdog(service, message);
 }
@@ -339,21 +373,29 @@ static void pause_reading(struct service *service) {
         (void) sd_event_source_set_enabled(service->notify->source, SD_EVENT_OFF);
 }
 
-static void drain(struct service *service, unsigned max) {
-    struct notify_closer **closer = &service->manager->closer;
+/* Descriptors that nobody wanted are closed beside the loop. */
+static void let_go(struct service *service, struct notify_datagram *datagram) {
+    size_t n = 0;
 
-    for (unsigned i = 0; i < max && service->notify && !service->notify->resume; i++) {
+    for (size_t i = 0; i < datagram->n_fds; i++)
+        if (datagram->fds[i] >= 0)
+            datagram->fds[n++] = datagram->fds[i];
+    (void) notify_closer_close(&service->manager->closer, datagram->fds, n);
+    fd_close(datagram->pidfd);
+}
+
+static void drain(struct service *service, const struct notify_socket *socket, unsigned max) {
+    for (unsigned i = 0; i < max && !service->notify->resume; i++) {
         struct notify_datagram datagram;
 
-        if (notify_closer_room(*closer) < NOTIFY_FDS_MAX) {
+        if (notify_closer_room(service->manager->closer) < NOTIFY_FDS_MAX) {
             pause_reading(service);
             return;
         }
-        if (notify_socket_receive(&service->notify->socket, &datagram) < 0)
+        if (notify_socket_receive(socket, &datagram) < 0)
             return;
         handle(service, &datagram);
-        (void) notify_closer_close(closer, datagram.fds, datagram.n_fds);
-        fd_close(datagram.pidfd);
+        let_go(service, &datagram);
     }
 }
 
@@ -361,13 +403,13 @@ static int on_readable(sd_event_source *source, int fd, uint32_t events, void *u
     (void) source;
     (void) fd;
     (void) events;
-    drain(userdata, TURN_MAX);
+    drain(userdata, &((struct service *) userdata)->notify->socket, TURN_MAX);
     return 0;
 }
 
 void service_notify_drain(struct service *service) {
     if (service->notify)
-        drain(service, LAST_TURN_MAX);
+        drain(service, &service->notify->socket, LAST_TURN_MAX);
 }
 
 int service_notify_open(struct service *service, struct err *err) {
@@ -392,7 +434,17 @@ int service_notify_open(struct service *service, struct err *err) {
         service_notify_free(service);
         return err_set(err, -r, "Failed", "cannot watch the notification socket: %s", strerror(-r));
     }
+    service_store_keep_socket(service, notify->socket.fd);
     return 0;
+}
+
+void service_notify_inherit(struct service *service, int fd) {
+    struct notify_socket old = NOTIFY_SOCKET_INIT;
+
+    old.fd = fd;
+    if (service->notify && service->main_pidfd >= 0)
+        drain(service, &old, LAST_TURN_MAX);
+    (void) notify_closer_close(&service->manager->closer, &fd, 1); /* with what may be left in it */
 }
 
 void service_notify_grant(struct service *service, uid_t uid) {
@@ -455,10 +507,11 @@ json_t *service_notify_to_json(const struct service *service) {
 
     if (!notify)
         return json_null();
-    return json_pack("{s:s, s:s?, s:o, s:o}", "socket", notify->socket.address, "phase",
+    return json_pack("{s:s, s:s?, s:o, s:o, s:o}", "socket", notify->socket.address, "phase",
                      phases[notify->phase], "errno",
                      notify->has_errno ? json_integer(notify->error_number) : json_null(), "exitStatus",
-                     notify->has_exit_status ? json_integer(notify->exit_status) : json_null());
+                     notify->has_exit_status ? json_integer(notify->exit_status) : json_null(), "stored",
+                     service_store_to_json(service));
 }
 
 void service_notify_free(struct service *service) {

@@ -123,6 +123,8 @@ static void set_state(struct service *service, enum service_state state) {
         err_done(&service->blocked);
     if (!changed)
         return;
+    if (service_is_down(service))
+        service_store_clear(service);
     if (!still_up) /* a reload does not make it run anew */
         service->state_since_usec = now_usec(CLOCK_REALTIME);
     service_note_change(service);
@@ -299,6 +301,7 @@ struct service *service_free(struct service *service) {
     service_order_free(service);
     service_notify_free(service);
     manager_forget_main(service);
+    service_store_free(service);
     disarm_timer(service);
     sd_event_source_disable_unref(service->timer_source);
     sd_event_source_disable_unref(service->reap_timer);

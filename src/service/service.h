@@ -81,6 +81,7 @@ struct service {
     struct service_order *order;   /* NULL: it comes neither before nor after any */
     struct service_health *health; /* NULL: nothing to remember */
     struct service_notify *notify; /* NULL: the daemon is given no NOTIFY_SOCKET */
+    struct notify_store *store;    /* descriptors that it handed over; NULL: none */
 
     sd_event_source *reap_timer; /* an adopted daemon has ended, and its parent is to reap it */
     char *config_text;           /* what record.config points to; NULL: not needed yet */
@@ -217,6 +218,10 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
 const struct exec_plan *service_launch_plan(const struct service_launch *launch);
 void service_launch_free(struct service_launch *launch);
 
+/* Descriptors that become 3, 4, ... of the daemon (borrowed until it is executed), with their names, colons between
+ * them: sd_listen_fds_with_names(3). Once a launch. -ENOMEM. */
+int service_launch_pass(struct service_launch *launch, const int fds[], size_t n, const char *names);
+
 /* A fresh invocation id: 32 hexadecimal digits. */
 int service_new_invocation_id(char ret[static 33]);
 
@@ -267,8 +272,33 @@ uint64_t service_notify_begin_reload(struct service *service);
 /* The daemon said STOPPING=1. */
 bool service_notify_is_stopping(const struct service *service);
 
+/* A socket of a latchd before us, for what was sent to it since; taken over. */
+void service_notify_inherit(struct service *service, int fd);
+
 json_t *service_notify_to_json(const struct service *service);
 void service_notify_free(struct service *service);
+
+/* -- service-store.c: descriptors that the daemon has handed over -- */
+
+/* Those that are taken become -EBADF in the array. Returns why the last one that was not, was not; NULL: all were, or it
+ * had them already. */
+const char *service_store_take(struct service *service, int fds[], size_t n, const char *name, bool poll);
+void service_store_remove(struct service *service, const char *name);
+
+/* The service is down, and gets none of them back. */
+void service_store_clear(struct service *service);
+
+/* To the daemon that is about to start: LISTEN_FDS and the rest. -ENOMEM. */
+int service_store_pass(const struct service *service, struct service_launch *launch);
+
+/* Takes what systemd kept of it over (manager.inherited). */
+void service_store_inherit(struct service *service);
+
+/* Has systemd keep the notification socket as well. */
+void service_store_keep_socket(struct service *service, int fd);
+
+json_t *service_store_to_json(const struct service *service);
+void service_store_free(struct service *service);
 
 /* Arms the state's one timer; USEC_INFINITY: none. */
 int service_arm_timer(struct service *service, uint64_t delay_usec);

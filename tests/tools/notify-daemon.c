@@ -8,9 +8,11 @@
  *
  * Orders: say TEXT; child TEXT (said by a child, which lives until it is handled); orphan TEXT (by a
  * grandchild whose parent has ended, with no LATCHD_SERVICE in its environment); brief TEXT (by a child that
- * ends at once and is reaped); store TEXT CONTENT (with a memfd of that content); barrier; pass TEXT (a child
- * becomes the daemon; "@" in TEXT is its PID; said before this one ends); reload-slowly (from now on SIGHUP
- * is answered by RELOADING=1, and READY=1 on the order `say`); exit STATUS. */
+ * ends at once and is reaped); store TEXT CONTENT (with a memfd of that content); store-file TEXT PATH;
+ * store-pipe TEXT (with a pipe's end whose other end is closed then); again FD TEXT (with a descriptor that
+ * it has); barrier; pass TEXT (a child becomes the daemon; "@" in TEXT is its PID; said before this one
+ * ends); reload-slowly (from now on SIGHUP is answered by RELOADING=1, and READY=1 comes on order); exit
+ * STATUS. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,6 +126,41 @@ static void store(char *text) {
     close(fd);
 }
 
+static void say_with(const char *text, int fd) {
+    int r = send_message(text, &fd, 1);
+
+    if (r < 0)
+        tell("cannot store: %s", strerror(-r));
+}
+
+static void store_file(char *text) {
+    char *path = strrchr(text, ' ');
+    int fd;
+
+    *path++ = '\0';
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    say_with(text, fd);
+    close(fd);
+}
+
+static void store_pipe(const char *text) {
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        exit(4);
+    say_with(text, ends[1]);
+    (void) wait_for_barrier();
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void again(const char *argument) {
+    const char *text = strchr(argument, ' ');
+
+    if (text)
+        say_with(text + 1, atoi(argument));
+}
+
 static void in_child(const char *text, bool briefly) {
     pid_t pid = fork();
 
@@ -213,6 +250,12 @@ static void obey(char *line) {
         by_orphan(argument);
     else if (strcmp(line, "store") == 0)
         store(argument);
+    else if (strcmp(line, "store-file") == 0)
+        store_file(argument);
+    else if (strcmp(line, "store-pipe") == 0)
+        store_pipe(argument);
+    else if (strcmp(line, "again") == 0)
+        again(argument);
     else if (strcmp(line, "pass") == 0)
         pass(argument);
     else if (strcmp(line, "reload-slowly") == 0)

@@ -3,6 +3,8 @@
 #include <grp.h>
 #include <sys/un.h>
 
+#include "notify/store.h"
+
 #include "service-fixture.h"
 
 static const char *tool(void) {
@@ -337,6 +339,113 @@ START_TEST(test_main_process_of_others) {
 }
 END_TEST
 
+START_TEST(test_store_over_a_restart) {
+    struct service *service = start_daemon("Restart=always", "RestartSec=1ms");
+    char text[64];
+
+    ck_assert(told("with 0 stored"));
+    order("store FDSTORE=1\\nFDNAME=state first");
+    order("store FDSTORE=1\\nFDNAME=other second");
+    order("store FDSTORE=1 third");
+    order(
+        "store FDSTORE=1\\nFDNAME=not:valid fourth"); /* under the name that is always there, as by systemd */
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_uint_eq(service->store->n, 4);
+    order("exit 3");
+    until(told("with 4 stored: state:other:stored:stored"));
+    until(told("stored 3: fourth"));
+    ck_assert(told("stored 0: first") && told("stored 1: second") && told("stored 2: third"));
+    order("say FDSTOREREMOVE=1\\nFDNAME=stored");
+    until(service->store->n == 2);
+    service_handle(service, SERVICE_ON_RESTART);
+    until(told("with 2 stored: state:other"));
+    /* The same file again is stored once. */
+    snprintf(text, sizeof text, "again 3 FDSTORE=1");
+    order(text);
+    pass_barrier();
+    ck_assert_uint_eq(service->store->n, 2);
+    service_handle(service, SERVICE_ON_STOP);
+    until(service->state == SERVICE_STOPPED);
+    ck_assert_ptr_null(service->store);
+    service_handle(service, SERVICE_ON_START);
+    until(service->state == SERVICE_STARTING && service->main_pidfd >= 0);
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1); /* FDNAME= */
+}
+END_TEST
+
+START_TEST(test_store_is_bounded) {
+    struct service *service = start_daemon(NULL, NULL);
+    unsigned before = count_descriptors();
+
+    for (int i = 0; i < 520; i++)
+        order("store FDSTORE=1 x");
+    pass_barrier();
+    ck_assert_uint_eq(service->store->n, 512);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1);
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_NOTIFY_IGNORED], "512 are stored already"));
+    order("say FDSTOREREMOVE=1\\nFDNAME=stored");
+    pass_barrier();
+    ck_assert_uint_eq(service->store->n, 0);
+    until(count_descriptors() <= before + 1);
+}
+END_TEST
+
+START_TEST(test_store_of_what_ends) {
+    struct service *service = start_daemon(NULL, NULL);
+
+    order("store-pipe FDSTORE=1\\nFDNAME=polled");
+    order("store-pipe FDSTORE=1\\nFDNAME=kept\\nFDPOLL=0");
+    pass_barrier();
+    until(service->store && service->store->n == 1);
+    linger(100 * MSEC);
+    ck_assert_str_eq(service->store->entries[0]->name, "kept");
+}
+END_TEST
+
+START_TEST(test_store_refuses) {
+    struct service *service = start_daemon(NULL, NULL);
+
+    order("store-file FDSTORE=1 /proc/self/ns/mnt");
+    pass_barrier();
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1);
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_NOTIFY_IGNORED], "it is a namespace"));
+    order("store-file FDSTORE=1 /etc/passwd");
+    pass_barrier();
+    ck_assert_uint_eq(service->store->n, 1);
+}
+END_TEST
+
+/* What strangers hand us is not kept, and closed. */
+START_TEST(test_descriptors_of_strangers) {
+    struct service *service = start_daemon(NULL, NULL);
+    unsigned before;
+
+    (void) add_service("other", "exec sleep 100", NULL);
+    pass_barrier();
+    before = count_descriptors();
+    for (int i = 0; i < 20; i++) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+            char variable[256];
+            char *argv[] = {(char *) "x",           (char *) "send-fds",          (char *) "FDSTORE=1",
+                            (char *) "/etc/passwd", (char *) "/proc/self/ns/mnt", NULL};
+            char *envp[] = {variable, (char *) "STAY=1", NULL};
+
+            snprintf(variable, sizeof variable, "NOTIFY_SOCKET=%s", in("run/d.notify"));
+            execve(tool(), argv, envp);
+            _exit(1);
+        }
+        until(!is_alive(pid));
+    }
+    ck_assert_ptr_null(service->store);
+    until(count_descriptors() <= before);
+}
+END_TEST
+
 /* Messages poured in without end keep nobody waiting. */
 START_TEST(test_flood) {
     struct service *service = start_daemon(NULL, NULL), *other;
@@ -388,6 +497,11 @@ int main(void) {
     tcase_add_test(tests, test_main_process_changes);
     tcase_add_test(tests, test_last_word);
     tcase_add_test(tests, test_main_process_of_others);
+    tcase_add_test(tests, test_store_over_a_restart);
+    tcase_add_test(tests, test_store_is_bounded);
+    tcase_add_test(tests, test_store_of_what_ends);
+    tcase_add_test(tests, test_store_refuses);
+    tcase_add_test(tests, test_descriptors_of_strangers);
     tcase_add_test(tests, test_flood);
     return run_suite("service-notify", tests);
 }
