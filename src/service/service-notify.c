@@ -22,6 +22,7 @@
 /* A daemon that is told to reload says RELOADING=1 at once, or never. */
 #define RELOADING_PATIENCE_USEC (500 * USEC_PER_MSEC)
 #define COMPLAINT_INTERVAL_USEC (60 * USEC_PER_SEC)
+#define EXTENSION_MIN_USEC (100 * USEC_PER_MSEC) /* of what systemd was told before */
 #define STATUS_INTERVAL_USEC USEC_PER_SEC
 #define BLOCKED_INTERVAL_USEC USEC_PER_SEC
 
@@ -31,6 +32,7 @@ struct service_notify {
     sd_event_source *resume;    /* while descriptors that hang keep us from taking more */
     sd_event_source *tell;      /* a status that is still to be told of */
     uint64_t told_usec;         /* CLOCK_BOOTTIME */
+    uint64_t extended_usec;     /* CLOCK_BOOTTIME: until then systemd was asked to wait */
     uint64_t complained_usec;   /* CLOCK_BOOTTIME; 0: never */
     unsigned uncomplained;      /* what was ignored since, without a word */
     enum notify_phase phase;    /* what it said last */
@@ -220,6 +222,7 @@ static bool change_main(struct service *service, const struct notify_datagram *d
 /* The daemon needs longer, for as long as it says so again in time. */
 static void extend_timeout(struct service *service, uint64_t usec) {
     const struct manager *manager = service->manager;
+    struct service_notify *notify = service->notify;
     uint64_t now = now_usec(CLOCK_BOOTTIME), until, at;
     char text[64];
 
@@ -232,7 +235,9 @@ static void extend_timeout(struct service *service, uint64_t usec) {
         service_note_change(service); /* a latchd that comes next is to wait as long */
     }
     /* Where there is one service, what takes it longer takes us longer. */
-    if (manager->n_services == 1 && (!manager->announced || manager->stopping || manager->told_reloading)) {
+    if (manager->n_services == 1 && (!manager->announced || manager->stopping || manager->told_reloading) &&
+        until > notify->extended_usec && until - notify->extended_usec >= EXTENSION_MIN_USEC) {
+        notify->extended_usec = until;
         snprintf(text, sizeof text, "EXTEND_TIMEOUT_USEC=%llu", (unsigned long long) usec);
         (void) notify_upstream_send(manager->upstream, text, -EBADF);
     }
