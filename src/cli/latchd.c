@@ -284,6 +284,8 @@ static int run_services(const struct invocation *invocation, struct service_conf
         return exit_code_of(&err);
     }
     manager->config_paths = options_config_paths(invocation->config_dir);
+    if (manager_reserve_files(manager, n, &err) < 0)
+        return exit_code_of(&err);
     for (size_t i = 0; i < n; i++) {
         struct service *service;
 
@@ -389,8 +391,8 @@ static int exec_service(const struct invocation *invocation, const struct servic
     record.ready = true; /* whom it told, if anybody, is not us */
     record.status_text[0] = '\0';
     if (service_new_invocation_id(record.invocation_id) < 0 ||
-        service_launch_prepare(config, proc_fd, record.invocation_id, true, notify_socket, record.open_files, &launch,
-                               &err) < 0)
+        service_launch_prepare(config, proc_fd, record.invocation_id, true, notify_socket, record.open_files,
+                               NULL, &launch, &err) < 0)
         return exit_code_of(&err);
     record.limits = *service_launch_plan(launch)->rlimits;
     record.limits_known = true;

@@ -152,30 +152,58 @@ int supervisor_load_config(const struct cli *cli, const char *service, struct se
     return r;
 }
 
-/* A daemon may outlive its supervisor. NULL: none does. */
-static char *find_unsupervised(const struct cli *cli, const struct service_config *config) {
+/* A daemon may outlive its supervisor. NULL: none does. trouble: with the configuration, which has to be
+ * mended before it can be taken over; NULL: none. */
+static char *find_unsupervised(const struct cli *cli, const char *service, const char *daemon_exe,
+                               const char *trouble) {
     _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
-    _cleanup_free_ char *daemon_exe = service_find_daemon_exe(config);
     struct service_record record = {0};
+    const char *dir = runtime_dir_of(cli, service);
     char *text;
 
-    const char *dir = runtime_dir_of(cli, config->name);
     dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
-    if (dir_fd < 0 || state_file_read(dir_fd, config->name, &record, NULL) < 0)
+    if (dir_fd < 0 || state_file_read(dir_fd, service, &record, NULL) < 0)
         return NULL;
-    main_fd = state_file_find_main(proc_fd, config->name, &record, daemon_exe);
+    main_fd = state_file_find_main(proc_fd, service, &record, daemon_exe);
     if (main_fd < 0 ||
-        asprintf(&text,
-                 "no supervisor runs; the daemon was started by latchd and lives as PID %d; latchd "
-                 "run %s takes it over",
-                 (int) record.main.pid, config->name) < 0)
+        asprintf(
+            &text,
+            "no supervisor runs; the daemon was started by latchd and lives as PID %d; %s%slatchd run %s "
+            "takes it over",
+            (int) record.main.pid, trouble ? trouble : "", trouble ? ": when that is mended, " : "",
+            service) < 0)
         return NULL;
     return text;
 }
 
+/* What is known without a supervisor. */
+static json_t *unsupervised_status(const char *service, const char *description, const char *text) {
+    return json_pack("{s:s, s:s?, s:s, s:b, s:s?, s:n, s:n, s:[], s:[], s:{}}", "service", service,
+                     "description", description, "state", "stopped", "ready", 0, "statusText", text,
+                     "supervisorPid", "mainPid", "sockets", "locks", "limits");
+}
+
+/* A mistake in the configuration, or that it is gone, hides no daemon that lives. */
+static int status_in_spite_of(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
+    bool missing = err->name && strcmp(err->name, "NoService") == 0;
+    _cleanup_free_ char *left = NULL;
+
+    if (strchr(service, '/'))
+        return -err->number;
+    left = find_unsupervised(cli, service, NULL,
+                             missing ? "it has no configuration any more" : "its configuration has mistakes");
+    if (!left)
+        return -err->number;
+    *ret = unsupervised_status(service, NULL, left);
+    if (!*ret)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    err_done(err);
+    return 0;
+}
+
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err) {
     _cleanup_config_ struct service_config *config = NULL;
-    _cleanup_free_ char *left = NULL;
+    _cleanup_free_ char *left = NULL, *daemon_exe = NULL;
     json_t *reply, *first;
     int r;
 
@@ -191,13 +219,11 @@ int supervisor_status(const struct cli *cli, const char *service, bool locks, js
     }
     if (!err->name || (strcmp(err->name, "NotRunning") != 0 && strcmp(err->name, "BadName") != 0))
         return r;
-    r = supervisor_load_config(cli, service, &config, err);
-    if (r < 0)
-        return r;
-    left = find_unsupervised(cli, config);
-    *ret = json_pack("{s:s, s:s?, s:s, s:b, s:s?, s:n, s:n, s:[], s:[], s:{}}", "service", config->name,
-                     "description", config->description, "state", "stopped", "ready", 0, "statusText", left,
-                     "supervisorPid", "mainPid", "sockets", "locks", "limits");
+    if (supervisor_load_config(cli, service, &config, err) < 0)
+        return status_in_spite_of(cli, service, ret, err);
+    daemon_exe = service_find_daemon_exe(config);
+    left = find_unsupervised(cli, config->name, daemon_exe, NULL);
+    *ret = unsupervised_status(config->name, config->description, left);
     return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
 }
 

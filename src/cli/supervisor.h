@@ -28,7 +28,7 @@ int supervisor_load_config(const struct cli *cli, const char *service, struct se
                            struct err *err);
 
 /* GetStatus of one service, or, without a supervisor, what is known all the same: state "stopped", and
- * statusText tells of a daemon that lives unsupervised. "NoService" when
+ * statusText tells of a daemon that lives unsupervised, be its configuration as it may. "NoService" when
  * there is neither a supervisor nor a configuration. The caller owns *ret. */
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err);
 

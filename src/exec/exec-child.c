@@ -226,7 +226,20 @@ static int set_descriptors(struct exec_context *context) {
  * know that. */
 static int set_rlimits(struct exec_context *context) {
     const struct rlimits_planned *planned = context->plan->rlimits;
+    const struct rlimit *files = context->plan->own_files;
 
+    if (files) {
+        const uint64_t limit[2] = {files->rlim_cur, files->rlim_max};
+        long r;
+
+        context->detail = RLIMIT_NOFILE;
+        /* Not below what is planned: a hard limit that was lowered may not come back. */
+        if (!planned || !planned->of[RLIMIT_NOFILE].set) {
+            r = system_call(SYS_prlimit64, 0, RLIMIT_NOFILE, limit, NULL);
+            if (r < 0)
+                return (int) r;
+        }
+    }
     for (int i = 0; planned && i < RLIMIT_NLIMITS; i++) {
         const uint64_t limit[2] = {planned->of[i].soft, planned->of[i].hard}; /* struct rlimit64 */
         long r;

@@ -32,6 +32,8 @@ struct exec_plan {
     int cgroup_fd;    /* the directory of the cgroup that the child is born into; -EBADF: ours. Not for
                        * exec_become() */
 
+    const struct rlimit *own_files; /* RLIMIT_NOFILE as it was before we raised it for ourselves; NULL: we
+                                     * did not */
     const struct rlimits_planned *rlimits; /* NULL: unchanged */
     const struct credentials *credentials; /* NULL: unchanged */
 

@@ -50,6 +50,27 @@ int rlimits_read_system(int proc_fd, struct rlimits_system *ret) {
     return 0;
 }
 
+int rlimits_raise_own_files(uint64_t wanted, uint64_t least, struct rlimit *ret_before) {
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return -errno;
+    *ret_before = limit;
+    if (limit.rlim_cur >= wanted)
+        return 0;
+    limit.rlim_cur = wanted;
+    if (limit.rlim_max < wanted)
+        limit.rlim_max = wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) >= 0)
+        return 1;
+    if (ret_before->rlim_max < least)
+        return -errno;
+    if (ret_before->rlim_cur == ret_before->rlim_max)
+        return 0;
+    limit.rlim_cur = limit.rlim_max = ret_before->rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 1;
+}
+
 /* The most descriptors that a daemon of ours can be allowed. */
 static uint64_t most_files(const struct rlimits_system *system) {
     uint64_t most = system->may_raise ? UINT64_MAX : system->current[RLIMIT_NOFILE].rlim_max;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What resource limits a daemon is given, and what it really has. Everything but rlimits_read_system() and
- * rlimits_verify() is pure. */
+/* What resource limits a daemon is given, and what it really has. Everything but rlimits_read_system(),
+ * rlimits_raise_own_files() and rlimits_verify() is pure. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +22,12 @@ struct rlimits_system {
 /* Asks the kernel about ourselves. may_raise is CAP_SYS_RESOURCE in the *initial* user namespace: the check
  * is capable() (do_prlimit() in kernel/sys.c), so that a container's root has the capability in vain. */
 int rlimits_read_system(int proc_fd, struct rlimits_system *ret);
+
+/* Sees to it that we ourselves may have `wanted` descriptors open: raises the soft limit, and the hard one
+ * where that does not do and may be raised; else as far as it goes, if that is `least`. 1: *ret_before is what
+ * it was, for the daemons, whose limit it is not to be; 0: nothing was changed. Else -errno (-EPERM): no more
+ * than *ret_before->rlim_max. */
+int rlimits_raise_own_files(uint64_t wanted, uint64_t least, struct rlimit *ret_before);
 
 struct rlimits_planned {
     struct {

@@ -11,6 +11,7 @@
 
 #include "base/strlist.h"
 #include "base/value.h"
+#include "exec/rlimits.h"
 #include "notify/closer.h"
 #include "notify/upstream.h"
 #include "recovery/members.h"
@@ -244,9 +245,10 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
     if (manager->proc_fd < 0) {
         r = manager->proc_fd;
         manager_free(manager);
-        return err_set(err, -r, "Failed",
-                       "there is no /proc, without which nothing can be told of any process: mount it (mount -t "
-                       "proc proc /proc): %m");
+        return err_set(
+            err, -r, "Failed",
+            "there is no /proc, without which nothing can be told of any process: mount it (mount -t "
+            "proc proc /proc): %m");
     }
     r = recovery_check_proc(manager->proc_fd, err);
     if (r < 0) {
@@ -288,6 +290,34 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
     manager->runtime_dir_fd = runtime_dir_fd;
     *ret = manager;
     return 0;
+}
+
+/* Descriptors of one service. At rest: its lock, its control socket and the directory of that, what its
+ * recovery waits for, its daemon, its notification socket. On its way also the channel to the child, probes,
+ * files of its cgroup. */
+#define FILES_AT_REST 6
+#define FILES_AT_MOST 10
+/* Of latchd itself: loop, signals, journal, a look over all processes; and CONTROL_LIMITS_DEFAULT clients. */
+#define OWN_FILES 48
+#define OWN_FILES_AND_CLIENTS 384
+
+int manager_reserve_files(struct manager *manager, size_t n_services, struct err *err) {
+    uint64_t n = n_services, least = n * FILES_AT_REST + OWN_FILES;
+    int r = rlimits_raise_own_files(n * FILES_AT_MOST + OWN_FILES_AND_CLIENTS, least, &manager->files_before);
+
+    manager->files_raised = r > 0;
+    if (r >= 0 || n == 1) /* one does with what there is for as long as it can */
+        return 0;
+    return err_set(err, -r, "Failed",
+                   "cannot serve %zu services: that takes %zu x %d + %d = %llu open files at least, and latchd "
+                   "may have %llu and not more: raise LimitNOFILE= of the unit that starts it (in a shell: ulimit "
+                   "-Hn), or serve fewer services by each latchd",
+                   n_services, n_services, FILES_AT_REST, OWN_FILES, (unsigned long long) least,
+                   (unsigned long long) manager->files_before.rlim_max);
+}
+
+const struct rlimit *manager_own_files(const struct manager *manager) {
+    return manager->files_raised ? &manager->files_before : NULL;
 }
 
 struct manager *manager_free(struct manager *manager) {

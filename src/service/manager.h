@@ -3,6 +3,7 @@
 
 /* All services of one supervisor, on one event loop. One service or a thousand: there is no second path. */
 
+#include <sys/resource.h>
 #include <systemd/sd-event.h>
 
 #include "base/mount-cache.h"
@@ -36,6 +37,8 @@ struct manager {
     sd_event_source *reload_source, *post_source;
     struct service **mains;       /* owned: chains of services by the PID of their daemon, n_mains of them */
     size_t n_mains;               /* a power of two */
+    bool files_raised;         /* RLIMIT_NOFILE, for ourselves */
+    struct rlimit files_before;
     bool is_init;                 /* PID 1: of a container */
     struct notify_upstream *upstream; /* owned; NULL: no service manager above us */
     struct inherited *inherited;      /* owned; only until they are taken over */
@@ -67,6 +70,13 @@ struct manager *manager_free(struct manager *manager);
 static inline void manager_freep(struct manager **manager) {
     *manager = manager_free(*manager);
 }
+
+/* Sees to it that that many services can be served with the descriptors we may have open. "Failed": they
+ * cannot, with the arithmetic. */
+int manager_reserve_files(struct manager *manager, size_t n_services, struct err *err);
+
+/* The limit of descriptors that is the daemons'; NULL: ours. */
+const struct rlimit *manager_own_files(const struct manager *manager);
 
 /* Adds a service: takes its supervisor lock (NAME.lock), so that no other latchd serves it. config is taken
  * over on success. -EBUSY "Held": another one does, and is named. */

@@ -248,19 +248,21 @@ static int prepare_environment(const struct service_config *config, const char *
 }
 
 static int prepare_limits(const struct service_config *config, int proc_fd, uint64_t open_files,
-                          struct service_launch *launch, struct err *err) {
+                          const struct rlimit *own_files, struct service_launch *launch, struct err *err) {
     struct rlimits_need need = {.client_limit = config->client_limit, .open_files = open_files};
     struct rlimits_system system;
     int r = rlimits_read_system(proc_fd, &system);
 
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot read latchd's own resource limits: %m");
+    if (own_files) /* what we raised for ourselves is no daemon's limit */
+        system.current[RLIMIT_NOFILE] = *own_files;
     return rlimits_plan(config->limits, &need, &system, &launch->limits, err);
 }
 
 int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
                            bool become, const char *notify_socket, uint64_t open_files,
-                           struct service_launch **ret, struct err *err) {
+                           const struct rlimit *own_files, struct service_launch **ret, struct err *err) {
     struct service_launch *launch = calloc(1, sizeof *launch), *mapped = NULL;
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
     int r;
@@ -273,7 +275,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     if (r >= 0)
         r = credentials_resolve(config, &launch->credentials, err);
     if (r >= 0)
-        r = prepare_limits(config, proc_fd, open_files, launch, err);
+        r = prepare_limits(config, proc_fd, open_files, own_files, launch, err);
     if (r >= 0)
         r = prepare_environment(config, invocation_id, notify_socket, launch, err);
     if (r >= 0 && service_config_expand_argv(config->exec_start, launch->envp, &launch->argv) < 0)
@@ -306,6 +308,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     launch->plan.oom_score_adjust = config->oom_score_adjust;
     launch->plan.no_new_privileges = config->no_new_privileges;
     launch->plan.new_session = !become;
+    launch->plan.own_files = own_files;
     launch->plan.rlimits = &launch->limits;
     launch->plan.credentials = &launch->credentials;
     launch->plan.stdin_null = true;
@@ -442,7 +445,7 @@ void service_spawn(struct service *service) {
     if (r >= 0)
         r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id,
                                    false, service_notify_address(service), service_limits_open_files(service),
-                                   &service->launch, &err);
+                                   manager_own_files(service->manager), &service->launch, &err);
     if (r >= 0) {
         service->launch->plan.cgroup_fd = cgroup_fd = service_make_cgroup(service);
         service_notify_grant(service, service->launch->credentials.uid);

@@ -160,8 +160,8 @@ static int prepare(struct service *service, struct service_launch **ret, struct 
     copy.exec_start = service->config->exec_reload;
     copy.environment = environment;
     return service_launch_prepare(&copy, service->manager->proc_fd, service->record.invocation_id, false,
-                                  service_notify_address(service), service_limits_open_files(service), ret,
-                                  err);
+                                  service_notify_address(service), service_limits_open_files(service),
+                                  manager_own_files(service->manager), ret, err);
 }
 
 static int begin_command(struct service *service, struct err *err) {
