@@ -31,6 +31,7 @@ struct service_notify {
     sd_event_source *source;
     sd_event_source *resume;    /* while descriptors that hang keep us from taking more */
     sd_event_source *tell;      /* a status that is still to be told of */
+    sd_event_source *stopping;  /* by itself: when its time to end is over */
     uint64_t told_usec;         /* CLOCK_BOOTTIME */
     uint64_t extended_usec;     /* CLOCK_BOOTTIME: until then systemd was asked to wait */
     uint64_t complained_usec;   /* CLOCK_BOOTTIME; 0: never */
@@ -226,6 +227,9 @@ static void extend_timeout(struct service *service, uint64_t usec) {
     uint64_t now = now_usec(CLOCK_BOOTTIME), until, at;
     char text[64];
 
+    if (notify->stopping && sd_event_source_get_time(notify->stopping, &at) >= 0 &&
+        usec < USEC_INFINITY - now && at < now + usec)
+        (void) sd_event_source_set_time(notify->stopping, now + usec);
     if (!service->timer || (service->state != SERVICE_STARTING && service->state != SERVICE_STOPPING &&
                             service->state != SERVICE_RELOADING))
         return;
@@ -256,12 +260,47 @@ static void begin_reloading(struct service *service, const struct notify_message
     (void) service_arm_timer(service, service->config->timeout_start_usec);
 }
 
+/* It said that it stops, and lives on: then it hangs on its way out, and would be down for ever. */
+static int on_overdue(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct service *service = userdata;
+    struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *text = NULL;
+    char waited[VALUE_FORMAT_MAX];
+
+    (void) source;
+    (void) usec;
+    service->notify->stopping = sd_event_source_disable_unref(service->notify->stopping);
+    if ((service->state != SERVICE_RUNNING && service->state != SERVICE_RELOADING) ||
+        !service_notify_is_stopping(service) || service->main_pidfd < 0)
+        return 0;
+    value_format_usec(service->config->timeout_stop_usec, waited);
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_field_set(&fields, "LATCHD_TIMEOUT", waited);
+    if (asprintf(&text, "PID %d said that it stops (STOPPING=1), and did not end within %s (TimeoutStopSec=)",
+                 (int) service->record.main.pid, waited) >= 0)
+        service_emit(service, EVENT_STOPPING_OVERDUE, &fields, text);
+    service_handle(service, SERVICE_ON_HUNG);
+    return 0;
+}
+
+static void begin_stopping(struct service *service) {
+    struct service_notify *notify = service->notify;
+    uint64_t now = now_usec(CLOCK_BOOTTIME), patience_usec = service->config->timeout_stop_usec;
+
+    status_changed(service);
+    if (!notify->stopping && patience_usec < USEC_INFINITY - now)
+        (void) sd_event_add_time(service->manager->event, &notify->stopping, CLOCK_BOOTTIME,
+                                 now + patience_usec, 0, on_overdue, service);
+}
+
 static void follow_phase(struct service *service, const struct notify_message *message) {
     struct service_notify *notify = service->notify;
 
     if (message->phase == NOTIFY_PHASE_NONE)
         return;
     notify->phase = message->phase;
+    if (message->phase != NOTIFY_PHASE_STOPPING) /* it thought better of it */
+        notify->stopping = sd_event_source_disable_unref(notify->stopping);
     if (service->config->type != SERVICE_TYPE_NOTIFY)
         return;
     if (message->phase == NOTIFY_PHASE_RELOADING)
@@ -272,7 +311,7 @@ static void follow_phase(struct service *service, const struct notify_message *m
             (service->state == SERVICE_RELOADING && notify->reload_announced))
             service_become_ready(service);
     } else
-        status_changed(service);
+        begin_stopping(service);
 }
 
 static void follow_watchdog(struct service *service, const struct notify_message *message) {
@@ -482,6 +521,7 @@ void service_notify_begin(struct service *service) {
     notify->reload_announced = notify->announces_reloads = false;
     notify->has_errno = notify->has_exit_status = false;
     notify->tell = sd_event_source_disable_unref(notify->tell);
+    notify->stopping = sd_event_source_disable_unref(notify->stopping);
 }
 
 bool service_notify_awaits_ready(const struct service *service) {
@@ -527,6 +567,7 @@ void service_notify_free(struct service *service) {
     sd_event_source_disable_unref(notify->source);
     sd_event_source_disable_unref(notify->resume);
     sd_event_source_disable_unref(notify->tell);
+    sd_event_source_disable_unref(notify->stopping);
     notify_socket_close(&notify->socket);
     free(notify);
     service->notify = NULL;

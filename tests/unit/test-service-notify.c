@@ -147,6 +147,33 @@ START_TEST(test_extended_stop) {
 }
 END_TEST
 
+START_TEST(test_stops_by_itself) {
+    struct service *service = start_daemon("TimeoutStopSec=700ms", "Restart=on-failure");
+    pid_t first = service->record.main.pid;
+
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    order("say STOPPING=1");
+    until(service_notify_is_stopping(service));
+    assert_state(service, SERVICE_RUNNING);
+    order("say READY=1"); /* it thought better of it */
+    linger(1200 * MSEC);
+    assert_state(service, SERVICE_RUNNING);
+    ck_assert_int_eq(service->record.main.pid, first);
+    order("say STOPPING=1"); /* and hangs on its way out */
+    until(t.events[EVENT_STOPPING_OVERDUE] == 1);
+    until(service->state == SERVICE_STARTING && service->record.main.pid != first);
+    ck_assert(!service_notify_is_stopping(service));
+    ck_assert(!is_alive(first));
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    order("say STOPPING=1");
+    order("exit 0"); /* its end is judged as ever */
+    until(service->state == SERVICE_STOPPED);
+    ck_assert_uint_eq(t.events[EVENT_STOPPING_OVERDUE], 1);
+}
+END_TEST
+
 START_TEST(test_its_own_children_speak_for_it) {
     struct service *service = start_daemon(NULL, NULL);
 
@@ -487,6 +514,7 @@ int main(void) {
     tcase_add_test(tests, test_never_ready);
     tcase_add_test(tests, test_extended_start);
     tcase_add_test(tests, test_extended_stop);
+    tcase_add_test(tests, test_stops_by_itself);
     tcase_add_test(tests, test_its_own_children_speak_for_it);
     tcase_add_test(tests, test_one_that_is_gone);
     tcase_add_test(tests, test_strangers_are_not_heard);
