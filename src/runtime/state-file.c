@@ -328,15 +328,44 @@ int state_file_read_config(int runtime_dir_fd, const char *service, char **ret, 
  * its latchd died just then. It gets there, or ends, within moments. */
 #define EXEC_PATIENCE_USEC (2 * USEC_PER_SEC)
 
+/* A process lives on when its first thread has ended (pthread_exit(3)). That one then is a zombie, whose
+ * environ and exe show nothing; those of every other thread are the process's, and /proc has them under the
+ * thread's own number (proc(5)). */
+static pid_t living_thread(int proc_fd, pid_t pid) {
+    _cleanup_closedir_ DIR *dir = NULL;
+    struct proc_stat stat;
+    struct dirent *entry;
+    char path[32];
+    int fd;
+
+    if (procfs_read_stat(proc_fd, pid, &stat) < 0 || stat.state != 'Z' || stat.threads < 2)
+        return pid;
+    snprintf(path, sizeof path, "%d/task", (int) pid);
+    fd = openat(proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        fd_close(fd);
+        return pid;
+    }
+    while ((entry = readdir(dir))) {
+        pid_t tid = (pid_t) strtol(entry->d_name, NULL, 10);
+
+        if (tid > 0 && procfs_read_stat(proc_fd, tid, &stat) >= 0 && stat.state != 'Z' && stat.state != 'X')
+            return tid;
+    }
+    return pid;
+}
+
 /* 0: it carries the record's marks; -ENOENT: no marks at all; -EBADMSG: others; else they cannot be read. */
 static int look_for_marks(int proc_fd, const char *service, const struct service_record *record) {
     _cleanup_free_ char *name = NULL, *invocation_id = NULL;
+    pid_t pid = living_thread(proc_fd, record->main.pid);
     int r;
 
-    r = procfs_read_environ(proc_fd, record->main.pid, "LATCHD_SERVICE", &name);
+    r = procfs_read_environ(proc_fd, pid, "LATCHD_SERVICE", &name);
     if (r < 0)
         return r;
-    r = procfs_read_environ(proc_fd, record->main.pid, "INVOCATION_ID", &invocation_id);
+    r = procfs_read_environ(proc_fd, pid, "INVOCATION_ID", &invocation_id);
     if (r < 0)
         return r == -ENOENT ? -EBADMSG : r;
     return strcmp(name, service) == 0 && strcmp(invocation_id, record->invocation_id) == 0 ? 0 : -EBADMSG;
@@ -345,7 +374,7 @@ static int look_for_marks(int proc_fd, const char *service, const struct service
 static bool runs(int proc_fd, pid_t pid, const char *exe) {
     _cleanup_free_ char *its = NULL;
 
-    return exe && procfs_read_exe(proc_fd, pid, &its) >= 0 && strcmp(its, exe) == 0;
+    return exe && procfs_read_exe(proc_fd, living_thread(proc_fd, pid), &its) >= 0 && strcmp(its, exe) == 0;
 }
 
 /* Whether it still is the copy of latchd that fork(2) made. Whoever asks may be latchctl, or a latchd that

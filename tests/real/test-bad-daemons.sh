@@ -26,14 +26,15 @@ BOMBER=64331 # a user of nobody else
 kinds=(deaf closer flood hidden headless vfork)
 for kind in "${kinds[@]}"; do
     printf '%s\n' "[Service]" "ExecStart=$BAD $T/bad $kind" Restart=always RestartSec=10ms TimeoutStopSec=500ms \
-        StandardOutput=inherit StandardError=null >"$D/etc/$kind.conf"
+        OrphanGraceSec=100ms OrphanKillSec=100ms StandardOutput=inherit StandardError=null >"$D/etc/$kind.conf"
 done
-printf '%s\n' "[Service]" "ExecStart=$BAD $T/bad bomb" Restart=always RestartSec=10ms TimeoutStopSec=500ms \
-    StandardOutput=null "User=$BOMBER" "Group=$BOMBER" LimitNPROC=60 >"$D/etc/bomb.conf"
+printf '%s\n' "[Service]" "ExecStart=$BAD $T/bad bomb" Restart=always RestartSec=10ms TimeoutStopSec=20s \
+    OrphanGraceSec=100ms OrphanKillSec=100ms StandardOutput=null "User=$BOMBER" "Group=$BOMBER" LimitNPROC=60 >"$D/etc/bomb.conf"
 printf '%s\n' "[Service]" "ExecStart=$SMALL $D/pid/calm" Restart=always TimeoutStopSec=500ms >"$D/etc/calm.conf"
 services=("${kinds[@]}" calm)
 "$SMALL" "$D/pid/innocent" &
 innocent=$!
+: >"$T/first.log"
 mkfifo "$T/out" # nobody reads it: full, when the flood has come
 exec {out}<>"$T/out"
 disown -a
@@ -41,11 +42,12 @@ disown -a
 start() { # LOG SERVICE...
     local log=$1
     shift
-    latchd run --config-dir "$D/etc" --runtime-dir "$D/run" --log-target stderr "$@" >"$T/out" 2>"$log" </dev/null &
+    latchd run --config-dir "$D/etc" --runtime-dir "$D/run" --log-target stderr "$@" >"$T/out" 2>"$log" </dev/null \
+        {out}>&- & # the one end that reads is ours
     latchd_pid=$!
 }
-all_run() { [[ $(ctl "$D" list --json | jq -r '.[].state' | sort -u) == running ]]; }
-mains() { ctl "$D" list --json | jq -r '.[] | "\(.service) \(.mainPid)"' | sort; }
+all_run() { [[ $(ctl "$D" list --json | jq -r '.[] | select(.supervisorPid).state' | sort -u) == running ]]; }
+mains() { ctl "$D" list --json | jq -r '.[] | select(.supervisorPid) | "\(.service) \(.mainPid)"' | sort; }
 has_become() { grep -qx "[0-9]* $1" "$T/bad"; } # KIND
 answers() { timeout 5 latchctl --config-dir "$D/etc" --runtime-dir "$D/run" status "$1" >/dev/null || (($? == 3)); }
 
@@ -57,8 +59,9 @@ for name in "${services[@]}"; do succeeds "$name: status answers" answers "$name
 
 # ---- the next latchd takes them over ----
 
+disown "$latchd_pid" # the shell would tell of it
 kill -KILL "$latchd_pid"
-wait "$latchd_pid" 2>/dev/null
+wait_until 10 gone "$latchd_pid"
 start "$T/second.log" "${services[@]}"
 wait_for 30 "behind latchd's violent death: all run" all_run
 is "$(mains)" "$first" "each is the one that was there before"
