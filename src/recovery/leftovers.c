@@ -73,10 +73,6 @@ struct leftovers *leftovers_free(struct leftovers *leftovers) {
     return NULL;
 }
 
-void leftovers_forget(struct leftovers *leftovers) {
-    leftovers->looked = false;
-}
-
 static bool has_ended(const struct leftover *entry, int proc_fd) {
     enum process_life life;
 
@@ -91,6 +87,13 @@ static void start_anew(struct leftovers *leftovers) {
     leftovers->clock = (struct leftovers_clock){0};
     leftovers->stop_rounds = 0;
     leftovers->told = false;
+}
+
+/* Who was given up stays known, and nobody has to wait for him; who is left by the next daemon has his own
+ * time. */
+void leftovers_forget(struct leftovers *leftovers) {
+    leftovers->looked = false;
+    start_anew(leftovers);
 }
 
 size_t leftovers_prune(struct leftovers *leftovers, int proc_fd) {

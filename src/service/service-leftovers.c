@@ -161,6 +161,7 @@ void service_leftovers_ended(struct service *service) {
         leftovers->looked = true;
         return;
     }
+    leftovers_forget(leftovers);
     leftovers->ended_ticks = UINT64_MAX; /* its number is its own until it is reaped */
     {
         struct recovery_host host = service_recovery_host(service);
@@ -267,7 +268,7 @@ static bool is_attributed(const struct manager *manager, const struct process_fa
                           uint64_t own_start) {
     if (process->session == getsid(0) || process->start_ticks < own_start)
         return true;
-    if (manager->n_services == 1 && !manager->had_children && !process->service)
+    if (manager->n_services == 1 && !manager->had_children && !process->service && getpid() != 1)
         return true;
     if (process->service && manager_find(manager, process->service))
         return true;

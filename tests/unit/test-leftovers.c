@@ -307,6 +307,13 @@ START_TEST(only_who_is_proven) {
     ck_assert_int_eq(leftovers_look(leftovers, &host), 0);
     ck_assert_uint_eq(leftovers->n, 0);
     ck_assert_uint_eq(leftovers->clock.seen_usec, 0); /* the next set has its own time */
+
+    /* What the last daemon left was killed; what the next one leaves has time to end by itself. */
+    leftovers->clock = (struct leftovers_clock){.seen_usec = 1, .terminated_usec = 2, .killed_usec = 3};
+    leftovers_forget(leftovers);
+    ck_assert_uint_eq(leftovers->clock.seen_usec, 0);
+    ck_assert_uint_eq(leftovers->clock.terminated_usec, 0);
+    ck_assert_uint_eq(leftovers->clock.killed_usec, 0);
     leftovers_free(leftovers);
     ck_assert_int_eq(kill(innocent, SIGKILL), 0);
     ck_assert_int_eq(waitpid(innocent, &status, 0), innocent);
