@@ -352,7 +352,7 @@ static size_t count_ours(const struct round *round) {
 _printf_(4, 5) static void tell(struct round *round, enum event_id event, const char *step,
                                 const char *format, ...) {
     const struct recovery_host *host = round->host;
-    _cleanup_free_ char *text = NULL, *proofs = NULL, *pids = NULL;
+    _cleanup_free_ char *text = NULL, *pids = NULL;
     struct event_fields fields = {.n = 0};
     size_t size, n = 0;
     FILE *out = open_memstream(&pids, &size);

@@ -178,7 +178,6 @@ END_TEST
 /* A directory that has the right name, and not our mark: neither used nor removed. */
 START_TEST(a_foreign_directory) {
     struct own_cgroup own = {.path = (char *) "/"};
-    _cleanup_close_ int fd = -EBADF;
 
     own.dir_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     ck_assert_int_ge(own.dir_fd, 0);
