@@ -19,7 +19,7 @@ __latchctl_services() {
 
 _latchctl() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' i
-    local verbs='list status start stop restart reload kill probe locks clear limits logs'
+    local verbs='list status start stop restart reload reexec kill probe locks clear limits logs'
     local options='--json --config-dir --runtime-dir --help --version'
     COMPREPLY=()
 

@@ -34,6 +34,7 @@ _latchctl() {
         'status:everything about a service'
         'start:make the way free and start it'
         'stop:stop it'
+        'reexec:replace the running supervisors by the installed latchd'
         'restart:stop it, then start it'
         'reload:have the daemon read its configuration again'
         'kill:send it a signal'

@@ -10,7 +10,6 @@
  * Linux 6.15), or not of this process. */
 int process_exit_status(int pidfd, int *ret_status);
 
-/* The same of a zombie, from its /proc/PID/stat. Only a status other than 0 is believed: 0 is what those read
- * who may not know (proc_pid_stat(5), exit_code). -ENODATA: it says nothing; -ESRCH: it is no zombie (any
- * more). */
+/* The same of a zombie, from its /proc/PID/stat, where those who may not know read 0 (proc_pid_stat(5),
+ * exit_code). -ENODATA: we are among them; -ESRCH: it is no zombie (any more). */
 int process_zombie_status(int proc_fd, const struct process_id *id, int *ret_status);

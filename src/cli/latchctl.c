@@ -10,7 +10,7 @@
 
 static const struct command *const commands[] = {
     &command_list,   &command_status, &command_start, &command_stop,  &command_restart,
-    &command_reload, &command_kill, &command_probe,  &command_locks, &command_clear, &command_logs,
+    &command_reload, &command_reexec, &command_kill, &command_probe,  &command_locks, &command_clear, &command_logs,
     &command_limits,
 };
 

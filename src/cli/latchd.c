@@ -2,10 +2,12 @@
 /* latchd run | exec | check: the supervisor's command line. */
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <sys/auxv.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,7 +17,9 @@
 #include "cli/options.h"
 #include "control/methods.h"
 #include "recovery/recover.h"
+#include "runtime/handover.h"
 #include "runtime/runtime-dir.h"
+#include "runtime/state-file.h"
 #include "service/service.h"
 
 static const char usage_text[] =
@@ -82,6 +86,11 @@ struct invocation {
     char **words; /* what stands before "--": verb and services; borrowed */
     int n_words;
     char **command; /* what stands behind it; NULL: no "--" */
+
+    char *program;              /* owned: the path of what we were started from; NULL: not known */
+    char **program_argv;        /* owned, what is in it borrowed: as started (getopt(3) moves things) */
+    struct handover *handover;  /* owned: from the latchd that was this process before; NULL: there was none */
+    int runtime_dir_fd;         /* of that; -EBADF: to be opened */
 };
 
 static int fail_usage(const char *message, const char *subject) {
@@ -154,6 +163,56 @@ static int parse_arguments(int argc, char *argv[], struct invocation *invocation
     return -1;
 }
 
+/* The path that execve(2) was given (getauxval(3)), not that of the file behind it: an upgrade may have put another
+ * file there, or turned a symbolic link. */
+static char *find_program(void) {
+    const char *path = (const char *) getauxval(AT_EXECFN);
+    char link[4096], *program = NULL, *dir;
+    ssize_t n;
+
+    if (path && path[0] == '/' && strncmp(path, "/dev/fd/", 8) != 0)
+        return strdup(path);
+    if (path && path[0] != '/' && (dir = getcwd(NULL, 0))) {
+        if (asprintf(&program, "%s/%s", dir, path) < 0)
+            program = NULL;
+        free(dir);
+        return program;
+    }
+    n = readlink("/proc/self/exe", link, sizeof link - 1); /* fexecve(3) */
+    return n > 0 ? strndup(link, (size_t) n) : NULL;
+}
+
+/* What the latchd that was this process before has left us. */
+static int receive_handover(struct invocation *invocation, struct err *err) {
+    const char *number = getenv(HANDOVER_VARIABLE);
+    int fd;
+
+    invocation->runtime_dir_fd = -EBADF;
+    if (!number)
+        return 0;
+    if (value_parse_int(number, 3, INT_MAX, &fd) < 0)
+        return err_set(err, EINVAL, "BadHandover", HANDOVER_VARIABLE "=%s: for latchctl reexec alone", number);
+    (void) unsetenv(HANDOVER_VARIABLE);
+    if (handover_receive(fd, &invocation->handover, err) < 0)
+        return -EBADMSG;
+    invocation->runtime_dir_fd = handover_take_fd(invocation->handover, "runtime-dir");
+    return 0;
+}
+
+/* As it was before the change of the program: a file that has become bad meanwhile does not end anything. */
+static int load_recorded(const struct invocation *invocation, int place, struct service_config **ret) {
+    const char *name =
+        json_string_value(json_array_get(handover_get(invocation->handover, "services"), (size_t) place));
+    _cleanup_free_ char *text = NULL;
+
+    if (!name || invocation->runtime_dir_fd < 0 ||
+        state_file_read_config(invocation->runtime_dir_fd, name, &text, NULL) < 0 ||
+        service_config_from_record(name, text, ret) < 0)
+        return EXIT_BAD_CONFIG;
+    fprintf(stderr, "latchd: service %s goes on with the configuration that it had\n", name);
+    return 0;
+}
+
 /* Loads one service; prints what is wrong with it. Returns 0 or an exit code. */
 static int load(const struct invocation *invocation, const char *name, struct service_config **ret) {
     struct config_paths paths = options_config_paths(invocation->config_dir);
@@ -188,7 +247,9 @@ static int exit_code_of(const struct err *err) {
     return err->name && strcmp(err->name, "Held") == 0 ? EXIT_HELD : code;
 }
 
-static int open_runtime_dir(const struct invocation *invocation, struct err *err) {
+static int open_runtime_dir(struct invocation *invocation, struct err *err) {
+    if (invocation->runtime_dir_fd >= 0)
+        return TAKE_FD(invocation->runtime_dir_fd);
     if (!invocation->runtime_dir)
         return err_set(err, ENOENT, "Failed",
                        "no runtime directory: XDG_RUNTIME_DIR is not set; choose one by --runtime-dir");
@@ -226,6 +287,19 @@ static int check_order(struct service_config *const *configs, size_t n, bool che
     return -1;
 }
 
+/* Files that are good each, and go in a circle together. */
+static int load_all_recorded(const struct invocation *invocation, struct service_config **configs) {
+    for (int i = 0; i < invocation->n_words; i++) {
+        int code;
+
+        configs[i] = service_config_free(configs[i]);
+        code = load_recorded(invocation, i, &configs[i]);
+        if (code)
+            return code;
+    }
+    return check_order(configs, (size_t) invocation->n_words, false);
+}
+
 /* The services that the words name, or the one that the options describe. Every mistake of every one is told
  * before it ends. */
 static int load_services(const struct invocation *invocation, struct service_config **configs) {
@@ -233,10 +307,14 @@ static int load_services(const struct invocation *invocation, struct service_con
 
     if (invocation->n_words == 0) {
         code = load(invocation, NULL, &configs[0]);
+        if (code)
+            code = load_recorded(invocation, 0, &configs[0]);
         return code ? code : check_order(configs, 1, false);
     }
     for (int i = 0; i < invocation->n_words; i++) {
         code = load(invocation, invocation->words[i], &configs[n]);
+        if (code)
+            code = load_recorded(invocation, i, &configs[n]);
         if (code)
             worst = code;
         else if (name_is_taken(configs, n, configs[n]->name))
@@ -244,7 +322,8 @@ static int load_services(const struct invocation *invocation, struct service_con
         else
             n++;
     }
-    return worst >= 0 ? worst : check_order(configs, (size_t) n, false);
+    code = worst >= 0 ? worst : check_order(configs, (size_t) n, false);
+    return code >= 0 && invocation->handover ? load_all_recorded(invocation, configs) : code;
 }
 
 static void report_started(struct event_log *log, const struct manager *manager, const char *runtime_dir) {
@@ -266,12 +345,20 @@ static void report_started(struct event_log *log, const struct manager *manager,
                manager->n_services == 1 ? "" : "s", runtime_dir);
 }
 
-static int run_services(const struct invocation *invocation, struct service_config **configs, size_t n) {
+static void report_replaced(struct event_log *log) {
+    const struct event_field version = {"LATCHD_VERSION", PACKAGE_VERSION};
+
+    event_emit(log, EVENT_REEXEC_DONE, NULL, &version, 1,
+               "latchd " PACKAGE_VERSION " has taken the place of the latchd that was this process before");
+}
+
+static int run_services(struct invocation *invocation, struct service_config **configs, size_t n) {
     const struct event_field stopped = {"LATCHD_REASON", "every service is stopped"};
     _cleanup_err_ struct err err = {0};
     _cleanup_event_log_ struct event_log *log = NULL;
     _cleanup_manager_ struct manager *manager = NULL;
     _cleanup_(control_freep) struct control *control = NULL;
+    bool replaced;
     int fd, code;
 
     if (open_log(invocation, &log, &err) < 0)
@@ -286,6 +373,12 @@ static int run_services(const struct invocation *invocation, struct service_conf
     manager->config_paths = options_config_paths(invocation->config_dir);
     if (manager_reserve_files(manager, n, &err) < 0)
         return exit_code_of(&err);
+    manager->program = invocation->program;
+    manager->program_argv = invocation->program_argv;
+    manager->handover = TAKE_PTR(invocation->handover);
+    replaced = manager->handover != NULL;
+    if (replaced)
+        manager->had_children = json_is_true(handover_get(manager->handover, "had-children"));
     for (size_t i = 0; i < n; i++) {
         struct service *service;
 
@@ -297,7 +390,10 @@ static int run_services(const struct invocation *invocation, struct service_conf
     }
     if (manager_plan_order(manager, &err) < 0 || control_new(manager, &control, &err) < 0)
         return exit_code_of(&err);
-    report_started(log, manager, invocation->runtime_dir);
+    if (replaced)
+        report_replaced(log);
+    else
+        report_started(log, manager, invocation->runtime_dir);
     code = manager_run(manager, &err);
     if (code < 0)
         return exit_code_of(&err);
@@ -311,6 +407,7 @@ static int run_services(const struct invocation *invocation, struct service_conf
 
 static int verb_run(struct invocation *invocation) {
     size_t n = invocation->n_words > 0 ? (size_t) invocation->n_words : 1;
+    _cleanup_err_ struct err err = {0};
     struct service_config **configs;
     int code;
 
@@ -318,6 +415,8 @@ static int verb_run(struct invocation *invocation) {
         return fail_usage("run wants a service, or a command behind --", NULL);
     if (invocation->n_words > 0 && (invocation->command || invocation->n_options > 0))
         return fail_usage("either a service's name or a command behind --, not both", NULL);
+    if (receive_handover(invocation, &err) < 0)
+        return exit_code_of(&err);
     configs = calloc(n, sizeof(struct service_config *));
     if (!configs)
         return EXIT_FAILURE;
@@ -357,7 +456,7 @@ static int pass_listen_fds(struct service_launch *launch) {
 #define EXEC_PATIENCE_USEC (2 * USEC_PER_SEC)
 
 /* Recovers under the supervisor's lock, then becomes the daemon; the lock goes with the exec. */
-static int exec_service(const struct invocation *invocation, const struct service_config *config) {
+static int exec_service(struct invocation *invocation, const struct service_config *config) {
     _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open(), self = -EBADF,
                         said = -EBADF;
     _cleanup_event_log_ struct event_log *log = NULL;
@@ -467,6 +566,15 @@ static int verb_check(struct invocation *invocation) {
     return code;
 }
 
+/* Asked by a latchd that is to be replaced by this program, in a trial (manager-reexec.c): whether we can read what
+ * it will hand over. */
+static int verb_handover_check(struct invocation *invocation) {
+    if (invocation->n_words > 0 || invocation->command)
+        return fail_usage("handover-check takes no arguments", NULL);
+    printf("latchd-handover %d\n", HANDOVER_SCHEMA);
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 /* Whoever started us may have closed these; what we open must not become somebody's standard output. */
 static void open_standard_descriptors(void) {
     int fd;
@@ -483,11 +591,17 @@ int main(int argc, char *argv[]) {
     static const struct {
         const char *name;
         int (*run)(struct invocation *invocation);
-    } verbs[] = {{"run", verb_run}, {"exec", verb_exec}, {"check", verb_check}};
-    struct invocation invocation = {.log_level = LOG_INFO, .log_target = LOG_TARGET_AUTO};
+    } verbs[] = {{"run", verb_run}, {"exec", verb_exec}, {"check", verb_check}, {"handover-check", verb_handover_check}};
+    struct invocation invocation = {
+        .log_level = LOG_INFO, .log_target = LOG_TARGET_AUTO, .runtime_dir_fd = -EBADF};
     int code;
 
     open_standard_descriptors();
+    invocation.program = find_program();
+    invocation.program_argv = calloc((size_t) argc + 1, sizeof(char *));
+    if (!invocation.program_argv)
+        return EXIT_FAILURE;
+    memcpy(invocation.program_argv, argv, (size_t) argc * sizeof(char *));
     code = parse_arguments(argc, argv, &invocation);
     if (code < 0 && invocation.n_words == 0)
         code = fail_usage("it wants one of run, exec and check", NULL);
@@ -501,5 +615,9 @@ int main(int argc, char *argv[]) {
         code = fail_usage("unknown command", invocation.words[0]);
     free(invocation.runtime_dir);
     free(invocation.options);
+    free(invocation.program);
+    free(invocation.program_argv);
+    handover_free(invocation.handover);
+    fd_close(invocation.runtime_dir_fd);
     return code;
 }

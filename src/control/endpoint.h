@@ -36,9 +36,18 @@ struct control {
     struct manager *manager;
     struct endpoint *endpoints;
     size_t n_endpoints;
+    struct control_call *reexec_call; /* a reference; NULL: nobody waits for latchd to be replaced */
     sd_event_source
         *forget; /* drops cached answers when they are too old for anybody; NULL: there are none */
 };
+
+/* -- handover.c: latchd is replaced -- */
+int endpoint_reexec(struct control_call *call, json_t *parameters, void *userdata);
+int control_hand_over(struct handover *handover, void *userdata);
+void control_end_reexec(struct control *control);
+
+/* Makes the socket, or takes it over, its clients with it. */
+int endpoint_open(struct endpoint *endpoint, const struct control_interface *interface, struct err *err);
 
 /* -- methods.c -- */
 

@@ -208,6 +208,7 @@ static const struct control_method methods[] = {
     {"Clear", true, endpoint_clear},         {"GetLimits", false, endpoint_get_limits},
     {"SetLimits", true, endpoint_set_limits},
     {"Kill", true, endpoint_kill},
+    {"Reexec", true, endpoint_reexec},
 };
 
 static const struct control_interface interface = {
@@ -238,20 +239,18 @@ int control_new(struct manager *manager, struct control **ret, struct err *err) 
     control->manager = manager;
     for (size_t i = 0; i < manager->n_services; i++) {
         struct endpoint *endpoint = &control->endpoints[i];
-        char name[NAME_MAX + 1];
         int r;
 
         *endpoint = (struct endpoint){.control = control, .service = manager->services[i]};
         control->n_endpoints++;
-        snprintf(name, sizeof name, "%s.sock", endpoint->service->config->name);
-        r = control_server_new(manager->event, manager->runtime_dir_fd, name, &interface, endpoint,
-                               &endpoint->server, err);
+        r = endpoint_open(endpoint, &interface, err);
         if (r < 0) {
             control_free(control);
             return r;
         }
     }
     manager->on_change = on_change;
+    manager->on_hand_over = control_hand_over;
     manager->on_change_userdata = control;
     *ret = control;
     return 0;
@@ -261,6 +260,8 @@ struct control *control_free(struct control *control) {
     if (!control)
         return NULL;
     control->manager->on_change = NULL;
+    control->manager->on_hand_over = NULL;
+    control_end_reexec(control);
     sd_event_source_disable_unref(control->forget);
     for (size_t i = 0; i < control->n_endpoints; i++) {
         endpoint_end_waiting(&control->endpoints[i]);

@@ -187,9 +187,34 @@ static int make_socket(struct control_server *server) {
     return r;
 }
 
+/* True: it serves what the name leads to, and listens. */
+static bool take_socket(struct control_server *server, int fd, dev_t device, ino_t inode) {
+    struct stat st;
+
+    if (fd < 0)
+        return false;
+    if (fstatat(server->dir_fd, server->name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != device ||
+        st.st_ino != inode || listen(fd, BACKLOG) < 0) {
+        fd_close(fd);
+        return false;
+    }
+    server->fd = fd;
+    server->device = device;
+    server->inode = inode;
+    server->published = true;
+    return true;
+}
+
 int control_server_new(sd_event *event, int dir_fd, const char *socket_name,
                        const struct control_interface *interface, void *userdata, struct control_server **ret,
                        struct err *err) {
+    return control_server_adopt(event, dir_fd, socket_name, -EBADF, 0, 0, interface, userdata, ret, err);
+}
+
+int control_server_adopt(sd_event *event, int dir_fd, const char *socket_name, int fd, dev_t device, ino_t inode,
+                         const struct control_interface *interface, void *userdata, struct control_server **ret,
+                         struct err *err) {
+    _cleanup_close_ int inherited = fd;
     _cleanup_(control_server_freep) struct control_server *server = malloc(sizeof(*server));
     int r;
 
@@ -210,7 +235,7 @@ int control_server_new(sd_event *event, int dir_fd, const char *socket_name,
     if (!server->name)
         return err_set(err, ENOMEM, "Failed", "cannot serve the control socket %s: %m", socket_name);
 
-    r = make_socket(server);
+    r = take_socket(server, TAKE_FD(inherited), device, inode) ? 0 : make_socket(server);
     if (r == -EEXIST)
         return err_set(err, EEXIST, "Failed",
                        "cannot make the control socket %s: a file of that name is there that is no socket; "

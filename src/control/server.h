@@ -69,6 +69,12 @@ int control_server_new(sd_event *event, int dir_fd, const char *socket_name,
                        const struct control_interface *interface, void *userdata, struct control_server **ret,
                        struct err *err);
 
+/* The same with a listener that a latchd before handed over (taken over in any case; below 0: none). Where it is no
+ * longer what the name leads to (device and inode of that), the socket is made anew. */
+int control_server_adopt(sd_event *event, int dir_fd, const char *socket_name, int fd, dev_t device, ino_t inode,
+                         const struct control_interface *interface, void *userdata, struct control_server **ret,
+                         struct err *err);
+
 /* For clients that connect from now on. */
 void control_server_set_limits(struct control_server *server, const struct control_limits *limits);
 

@@ -97,6 +97,28 @@ int notify_socket_open(int dir_fd, const char *service, struct notify_socket *re
     return 0;
 }
 
+int notify_socket_adopt(int fd, int dir_fd, const char *service, struct notify_socket *ret) {
+    struct notify_socket taken = NOTIFY_SOCKET_INIT;
+    struct stat st;
+    int r;
+
+    taken.fd = fd;
+    taken.dir_fd = dir_fd;
+    r = make_names(dir_fd, service, &taken);
+    if (r >= 0 && (fstatat(dir_fd, taken.name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode)))
+        r = -ENOENT;
+    if (r < 0) {
+        fd_close(fd);
+        free(taken.name);
+        free(taken.address);
+        return r;
+    }
+    taken.device = st.st_dev;
+    taken.inode = st.st_ino;
+    *ret = taken;
+    return 0;
+}
+
 int notify_socket_grant(const struct notify_socket *socket, uid_t uid) {
     if (uid == (uid_t) -1)
         return fchmodat(socket->dir_fd, socket->name, 0666, 0) < 0 ? -errno : 0;

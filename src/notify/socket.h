@@ -29,6 +29,10 @@ struct notify_socket {
  * for a socket's address. */
 int notify_socket_open(int dir_fd, const char *service, struct notify_socket *ret, struct err *err);
 
+/* The same with one that was bound so before, by a program that was this process. The descriptor is taken over in
+ * any case. */
+int notify_socket_adopt(int fd, int dir_fd, const char *service, struct notify_socket *ret);
+
 /* Who may send: that user; (uid_t) -1: everybody, since a daemon that begins as root may become who it
  * likes. Whose messages count is another matter (sender.h). */
 int notify_socket_grant(const struct notify_socket *socket, uid_t uid);

@@ -14,6 +14,10 @@ void manager_child_reaped(struct manager *manager, const siginfo_t *child);
 int manager_add_signal(struct manager *manager, int signal, sd_event_signal_handler_t handler,
                        int64_t priority, sd_event_source **ret);
 
+/* -- manager-reexec.c -- */
+bool manager_reexec_reaped(struct manager *manager, const siginfo_t *child);
+void manager_end_reexec(struct manager *manager);
+
 /* -- manager-signals.c -- */
 
 /* SIGCHLD, the signals that stop latchd, and those that are passed on. */

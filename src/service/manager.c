@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "service/manager.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
@@ -51,6 +53,8 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
 }
 
 void manager_child_reaped(struct manager *manager, const siginfo_t *child) {
+    if (manager_reexec_reaped(manager, child))
+        return;
     for (size_t i = 0; i < manager->n_services; i++)
         if (manager->services[i]->reload && service_reload_reaped(manager->services[i], child))
             return;
@@ -336,6 +340,8 @@ struct manager *manager_free(struct manager *manager) {
     notify_upstream_free(manager->upstream);
     notify_closer_free(manager->closer);
     sd_event_source_disable_unref(manager->record_source);
+    manager_end_reexec(manager);
+    handover_free(manager->handover);
     sd_event_unref(manager->event);
     own_cgroup_free(manager->cgroup);
     marks_table_free(manager->marks);
@@ -347,10 +353,21 @@ struct manager *manager_free(struct manager *manager) {
     return NULL;
 }
 
+/* A latchd before us in this process had it, and it was not free for a moment. */
+static int take_lock(struct manager *manager, const char *runtime_dir, const char *service, struct err *err) {
+    _cleanup_close_ int fd = -EBADF;
+    char name[NAME_MAX + 8];
+
+    snprintf(name, sizeof name, "lock:%s", service);
+    fd = handover_take_fd(manager->handover, name);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return TAKE_FD(fd);
+    return runtime_dir_lock_service(manager->runtime_dir_fd, runtime_dir, service, err);
+}
+
 int manager_add(struct manager *manager, const char *runtime_dir, struct service_config *config,
                 struct service **ret, struct err *err) {
-    _cleanup_close_ int lock_fd =
-        runtime_dir_lock_service(manager->runtime_dir_fd, runtime_dir, config->name, err);
+    _cleanup_close_ int lock_fd = take_lock(manager, runtime_dir, config->name, err);
     struct service **bigger;
     int r;
 
@@ -382,8 +399,10 @@ int manager_run(struct manager *manager, struct err *err) {
         service_store_inherit(manager->services[i]);
     }
     drop_inherited(manager, true);
+    manager->handover = handover_free(manager->handover);
     service_order_start_all(manager);
     manager->beginning = false;
+    manager_reap_soon(manager); /* what ended before SIGCHLD was ours to hear, or in between two programs */
     manager->marks = marks_table_free(manager->marks);
     /* What a want of memory keeps the loop from doing is to be done still: its sources stay as they are. */
     while ((r = sd_event_loop(manager->event)) == -ENOMEM)

@@ -9,6 +9,7 @@
 #include "base/mount-cache.h"
 #include "journal/event.h"
 #include "config/config.h"
+#include "runtime/handover.h"
 #include "service/order.h"
 
 struct service;
@@ -56,6 +57,13 @@ struct manager {
     bool told_reloading;          /* so did RELOADING=1, and no READY=1 after it */
     bool changed;                 /* some service's state did, since the last round of the loop */
 
+    char *program;                  /* borrowed: the path of what we were started from; NULL: not known */
+    char *const *program_argv;      /* borrowed: as started */
+    struct manager_reexec *reexec;  /* NULL: latchd is not being replaced */
+    struct handover *handover;      /* owned, until the services are taken over; NULL: no latchd was before us in
+                                     * this process */
+    int (*on_hand_over)(struct handover *handover, void *userdata); /* of the control server */
+
     /* Called after each change of a service's state; for the control server. */
     void (*on_change)(struct service *service, void *userdata);
     void *on_change_userdata;
@@ -90,6 +98,12 @@ int manager_plan_order(struct manager *manager, struct err *err);
 /* Adopts or starts every service, then runs the loop until all are stopped on request, or, as a container's
  * init with one service, until that has ended for good. Returns the exit code: then the daemon's, else 0. */
 int manager_run(struct manager *manager, struct err *err);
+
+/* Has the program that we were started from take our place in this process: daemons, locks, sockets and clients stay.
+ * Returns when the trial of that program has begun; a failure after that is told to on_refused (with *err's
+ * message), and all goes on as before. -EBUSY "Busy". */
+int manager_reexec(struct manager *manager, void (*on_refused)(const struct err *err, void *userdata),
+                   void *userdata, struct err *err);
 
 /* Some service has record_dirty set. */
 void manager_record_later(struct manager *manager);

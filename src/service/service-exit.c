@@ -141,6 +141,7 @@ static bool await_reaping(struct service *service) {
 
     if (service->main_is_child || service->reap_timer ||
         process_exit_status(service->main_pidfd, &status) != -EAGAIN ||
+        process_zombie_status(service->manager->proc_fd, &service->record.main, &status) >= 0 ||
         sd_event_source_set_io_events(service->main_source, 0) < 0) /* EPOLLHUP is told of in any case */
         return false;
     return sd_event_add_time_relative(service->manager->event, &service->reap_timer, CLOCK_BOOTTIME,

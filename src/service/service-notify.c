@@ -456,6 +456,33 @@ void service_notify_drain(struct service *service) {
         drain(service, &service->notify->socket, LAST_TURN_MAX);
 }
 
+static void name_in_handover(const struct service *service, char *buffer, size_t size) {
+    snprintf(buffer, size, "notify:%s", service->config->name);
+}
+
+int service_notify_hand_over(struct service *service, struct handover *handover) {
+    char name[300];
+
+    if (!service->notify)
+        return 0;
+    name_in_handover(service, name, sizeof name);
+    return handover_put_fd(handover, name, service->notify->socket.fd);
+}
+
+/* That of a latchd before us in this process, or a new one. */
+static int open_socket(struct service *service, struct err *err) {
+    struct manager *manager = service->manager;
+    char name[300];
+    int fd;
+
+    name_in_handover(service, name, sizeof name);
+    fd = handover_take_fd(manager->handover, name);
+    if (fd >= 0 &&
+        notify_socket_adopt(fd, manager->runtime_dir_fd, service->config->name, &service->notify->socket) >= 0)
+        return 0;
+    return notify_socket_open(manager->runtime_dir_fd, service->config->name, &service->notify->socket, err);
+}
+
 int service_notify_open(struct service *service, struct err *err) {
     struct service_notify *notify = service->notify;
     int r;
@@ -467,7 +494,7 @@ int service_notify_open(struct service *service, struct err *err) {
         return err_set(err, ENOMEM, "Failed", "out of memory");
     notify->socket = NOTIFY_SOCKET_INIT;
     service->notify = notify;
-    r = notify_socket_open(service->manager->runtime_dir_fd, service->config->name, &notify->socket, err);
+    r = open_socket(service, err);
     if (r < 0) {
         service_notify_free(service);
         return r;

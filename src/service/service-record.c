@@ -59,8 +59,21 @@ void service_flush_record(struct service *service) {
         return;
     if (!service->config_text && service_config_record(service->config, &service->config_text) >= 0)
         service->record.config = service->config_text;
-    if (service_write_record(service, &err) < 0)
-        event_debug(service->manager->log, "%s: %s", service->config->name, err_text(&err));
+    if (service_write_record(service, &err) >= 0)
+        return;
+    service->record_dirty = true; /* until it changes again */
+    event_debug(service->manager->log, "%s: %s", service->config->name, err_text(&err));
+}
+
+int service_hand_over(struct service *service, struct handover *handover) {
+    char name[300];
+    int r;
+
+    snprintf(name, sizeof name, "lock:%s", service->config->name);
+    r = handover_put_fd(handover, name, service->lock_fd);
+    if (r >= 0)
+        r = service_notify_hand_over(service, handover);
+    return r < 0 ? r : service_store_hand_over(service, handover);
 }
 
 void service_note_change(struct service *service) {

@@ -119,11 +119,57 @@ int service_store_pass(const struct service *service, struct service_launch *lau
     return service_launch_pass(launch, fds, store->n, joined);
 }
 
+int service_store_hand_over(struct service *service, struct handover *handover) {
+    json_t *names = json_array();
+    char name[300];
+
+    for (size_t i = 0; names && service->store && i < service->store->n; i++) {
+        int r;
+
+        snprintf(name, sizeof name, "store:%s:%zu", service->config->name, i);
+        r = handover_put_fd(handover, name, service->store->entries[i]->fd);
+        if (r >= 0 &&
+            json_array_append_new(names, json_pack("{s:s, s:b}", "name", service->store->entries[i]->name,
+                                                   "poll", service->store->entries[i]->poll)) < 0)
+            r = -ENOMEM;
+        if (r < 0) {
+            json_decref(names);
+            return r;
+        }
+    }
+    snprintf(name, sizeof name, "store:%s", service->config->name);
+    return handover_put(handover, name, names);
+}
+
+/* What a latchd before us in this process had of it. */
+static void take_handed_over(struct service *service) {
+    struct handover *handover = service->manager->handover;
+    struct notify_store *store;
+    json_t *names, *stored;
+    char name[300];
+    size_t i;
+
+    snprintf(name, sizeof name, "store:%s", service->config->name);
+    names = handover_get(handover, name);
+    json_array_foreach(names, i, stored) {
+        const char *its = json_string_value(json_object_get(stored, "name"));
+        bool poll = json_is_true(json_object_get(stored, "poll"));
+        _cleanup_close_ int fd = -EBADF;
+
+        snprintf(name, sizeof name, "store:%s:%zu", service->config->name, i);
+        fd = handover_take_fd(handover, name);
+        store = fd >= 0 && its ? get_store(service) : NULL;
+        if (store && notify_store_add(store, fd, its, poll) == 1)
+            TAKE_FD(fd);
+    }
+}
+
 /* What systemd kept for us, of this service: an empty name is that of its notification socket. */
 void service_store_inherit(struct service *service) {
     char prefix[NOTIFY_FD_NAME_MAX];
     struct notify_store *store;
 
+    take_handed_over(service);
     if (!upstream_name(service, "", prefix))
         return;
     for (size_t i = 0; i < service->manager->n_inherited; i++) {

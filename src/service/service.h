@@ -175,6 +175,9 @@ void service_could_not_launch(struct service *service);
 /* Writes NAME.state if it is not up to date. */
 void service_flush_record(struct service *service);
 
+/* Puts in what a successor in this process gets beside NAME.state: descriptors. 0 or -errno. */
+int service_hand_over(struct service *service, struct handover *handover);
+
 /* -- service-leftovers.c: what the daemon leaves behind -- */
 
 /* Whether something is left of a daemon that is down; looks, if that is not known. */
@@ -275,6 +278,8 @@ bool service_notify_is_stopping(const struct service *service);
 
 /* A socket of a latchd before us, for what was sent to it since; taken over. */
 void service_notify_inherit(struct service *service, int fd);
+/* The socket goes to a successor in this process, with what was sent and not read. */
+int service_notify_hand_over(struct service *service, struct handover *handover);
 
 json_t *service_notify_to_json(const struct service *service);
 void service_notify_free(struct service *service);
@@ -292,7 +297,10 @@ void service_store_clear(struct service *service);
 /* To the daemon that is about to start: LISTEN_FDS and the rest. -ENOMEM. */
 int service_store_pass(const struct service *service, struct service_launch *launch);
 
-/* Takes what systemd kept of it over (manager.inherited). */
+/* It goes to a successor in this process. */
+int service_store_hand_over(struct service *service, struct handover *handover);
+
+/* Takes over what systemd kept of it (manager.inherited), or a latchd before us in this process. */
 void service_store_inherit(struct service *service);
 
 /* Has systemd keep the notification socket as well. */

@@ -192,6 +192,20 @@ const char *varlink_output_peek(const struct varlink_output *output, size_t *ret
     return output->data + output->start;
 }
 
+int varlink_output_restore(struct varlink_output *output, const char *data, size_t size) {
+    if (size > output->max_bytes)
+        return -EMSGSIZE;
+    if (size == 0)
+        return 0;
+    output->data = malloc(size);
+    if (!output->data)
+        return -ENOMEM;
+    memcpy(output->data, data, size);
+    output->start = 0;
+    output->end = output->size = size;
+    return 0;
+}
+
 void varlink_output_consume(struct varlink_output *output, size_t size) {
     assert(size <= varlink_output_pending(output));
     output->start += size;

@@ -83,5 +83,8 @@ static inline size_t varlink_output_pending(const struct varlink_output *output)
 /* What to write next; valid until the queue is changed. NULL when nothing waits. */
 const char *varlink_output_peek(const struct varlink_output *output, size_t *ret_size);
 
+/* Puts back what had waited in another process. The output is empty. 0, -EMSGSIZE, -ENOMEM. */
+int varlink_output_restore(struct varlink_output *output, const char *data, size_t size);
+
 /* The first size bytes went out: a short write is gone on with from there. */
 void varlink_output_consume(struct varlink_output *output, size_t size);

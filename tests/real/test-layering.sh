@@ -39,6 +39,7 @@ remove base/fd.c: its own temporary file, which it renames into place
 remove control/server.c: its own control socket, under its own lock
 remove notify/socket.c: its own notification socket, under its own lock
 execute exec/exec-child.c: the one place that becomes another program
+execute exec/reexec.c: latchd becomes its successor
 execute cli/cmd-control.c: systemctl starts a service that no supervisor runs
 fork exec/birth.c: the one place that makes the processes of services
 fork probe/trace-flight.c: a child of its own looks at what strangers sent to strangers
