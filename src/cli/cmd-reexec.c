@@ -107,10 +107,11 @@ static int run_reexec(struct cli *cli, int argc, char *argv[]) {
 }
 
 const struct command command_reexec = {
-    "reexec", "[SERVICE...]",
-    "replace the running supervisors by the installed latchd; daemons and sockets stay",
-    "Without a SERVICE: all that run. The installed program is tried first; one that is missing or broken "
-    "is\n"
-    "refused, and the running one goes on.\n\n"
-    "Exit status: 0 replaced, 1 refused, 64 usage, 77 not permitted.\n",
-    run_reexec};
+    .name = "reexec",
+    .arguments = "[SERVICE...]",
+    .summary = "replace the running supervisors by the installed latchd; daemons and sockets stay",
+    .help = "Without a SERVICE: all that run. The installed program is tried first; one that is missing or broken is\n"
+            "refused, and the running one goes on.\n\n"
+            "Exit status: 0 replaced, 1 refused, 64 usage, 77 not permitted.\n",
+    .run = run_reexec,
+};

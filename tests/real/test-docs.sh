@@ -142,7 +142,7 @@ complete_line() {
 }
 export LATCHD_RUNTIME_DIR=$T/none
 is "$(complete_line "latchctl ")" "$(printf '%s\n' "${verbs[@]}" | sort | xargs)" "latchctl: all verbs"
-is "$(complete_line "latchctl re")" "reload restart" "latchctl re: the verbs that begin so"
+is "$(complete_line "latchctl re")" "reexec reload restart" "latchctl re: the verbs that begin so"
 is "$(complete_line "latchctl --json st")" "start status stop" "behind an option"
 is "$(complete_line "latchctl --config-dir $T/etc status ")" "generic kea mail" "latchctl status: the services"
 is "$(complete_line "latchctl --config-dir $T/etc restart m")" "mail" "latchctl restart m: the one"
