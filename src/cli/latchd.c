@@ -377,8 +377,7 @@ static int run_services(struct invocation *invocation, struct service_config **c
     manager->program_argv = invocation->program_argv;
     manager->handover = TAKE_PTR(invocation->handover);
     replaced = manager->handover != NULL;
-    if (replaced)
-        manager->had_children = json_is_true(handover_get(manager->handover, "had-children"));
+    manager_take_over(manager);
     for (size_t i = 0; i < n; i++) {
         struct service *service;
 

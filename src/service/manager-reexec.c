@@ -292,9 +292,27 @@ static int put_all(struct manager *manager, struct handover *handover, struct er
         r = handover_put_fd(handover, "runtime-dir", manager->runtime_dir_fd);
     if (r >= 0)
         r = handover_put(handover, "had-children", json_boolean(manager->had_children));
+    if (r >= 0 &&
+        manager->files_raised) /* exec keeps what we raised, and daemons are to start from what was before */
+        r = handover_put(handover, "files-before",
+                         json_pack("[I, I]", (json_int_t) manager->files_before.rlim_cur,
+                                   (json_int_t) manager->files_before.rlim_max));
     if (r >= 0 && manager->on_hand_over)
         r = manager->on_hand_over(handover, manager->on_change_userdata);
     return r;
+}
+
+void manager_take_over(struct manager *manager) {
+    const json_t *files = handover_get(manager->handover, "files-before");
+
+    if (!manager->handover)
+        return;
+    manager->had_children = json_is_true(handover_get(manager->handover, "had-children"));
+    if (json_array_size(files) != 2)
+        return;
+    manager->files_before.rlim_cur = (rlim_t) json_integer_value(json_array_get(files, 0));
+    manager->files_before.rlim_max = (rlim_t) json_integer_value(json_array_get(files, 1));
+    manager->files_raised = true;
 }
 
 static void change(struct manager *manager) {

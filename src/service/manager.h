@@ -105,6 +105,9 @@ int manager_run(struct manager *manager, struct err *err);
 int manager_reexec(struct manager *manager, void (*on_refused)(const struct err *err, void *userdata),
                    void *userdata, struct err *err);
 
+/* After manager_reserve_files(): what a latchd before us in this process (manager->handover) knew of its beginning. */
+void manager_take_over(struct manager *manager);
+
 /* Some service has record_dirty set. */
 void manager_record_later(struct manager *manager);
 

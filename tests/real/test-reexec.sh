@@ -6,7 +6,7 @@
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
-require latchd latchctl jq socat flock
+require latchd latchctl jq socat flock prlimit
 
 D=$T/d
 mkdir -p "$D/etc" "$D/run" "$D/bin"
@@ -21,7 +21,7 @@ service() { # NAME LINES...
 }
 
 run_latchd() { # SERVICE...
-    "$D/bin/latchd" run --config-dir "$D/etc" --runtime-dir "$D/run" --log-target stderr "$@" >>"$D/latchd.log" 2>&1 \
+    prlimit --nofile=512: "$D/bin/latchd" run --config-dir "$D/etc" --runtime-dir "$D/run" --log-target stderr "$@" >>"$D/latchd.log" 2>&1 \
         </dev/null &
     latchd_pid=$!
     wait_until 20 test -S "$D/run/$1.sock" || die "latchd does not come up"
@@ -61,6 +61,11 @@ in_state "$D" backoff waits && is "$(jq .stateUntilUSec "$D/run/waits.state")" "
 in_state "$D" stopping stubborn && is "$(main_pid "$D" stubborn)" "$main_stubborn" "a stop goes on"
 in_state "$D" stopped down && ok "what was stopped stays so"
 contains "$(<"$D/latchd.log")" "has taken the place of the latchd" "the journal says so"
+
+service_files() { awk '/^Max open files/ { print $4 }' "/proc/$(main_pid "$D" two)/limits"; }
+is "$(service_files)" 512 "a daemon has the descriptors that latchd began with"
+ctl "$D" restart two
+is "$(service_files)" 512 "and so it has when started by the successor, whatever latchd raised for itself"
 
 echo "# children are waited for, and their status known"
 kill -KILL "$main_one"
