@@ -128,6 +128,13 @@ while alive "$storm"; do
 done
 isnt "$answered" 0 "amid thousands of orphans latchd answers"
 wait_for 30 "and none of them is left" no_zombies
+# All that ended while it was stopped are one SIGCHLD.
+kill -STOP "$init_pid"
+nsenter -t "$init_pid" -p -m sh -c 'i=0; while [ $i -lt 700 ]; do (sleep 0.5 &); i=$((i + 1)); done'
+many_zombies() { (($(zombies) >= 600)); }
+wait_for 30 "orphans by the hundred end while it is stopped" many_zombies
+kill -CONT "$init_pid"
+wait_for 30 "they are all reaped when it goes on" no_zombies
 main=$(latchctl --json --runtime-dir "$T/run" status one | grep -o '"mainPid": *[0-9]*' | grep -o '[0-9]*$')
 nsenter -t "$init_pid" -p -m kill -KILL "$main"
 was_ready_twice() { [[ $(grep -c 'Ready: PID' "$log") == 2 ]]; }
