@@ -53,7 +53,7 @@ static void clear_step(struct clearing *clearing) {
     }
     if (outcome == RECOVERY_WORKING && !clearing->dry_run) {
         clearing->timer = sd_event_source_disable_unref(clearing->timer);
-        if (!clearing->io)
+        if (!clearing->io && clearing->recovery.wait_fd >= 0)
             r = sd_event_add_io(event, &clearing->io, clearing->recovery.wait_fd, EPOLLIN, on_clearing_io,
                                 clearing);
         if (r >= 0 && next_usec != USEC_INFINITY)

@@ -106,13 +106,15 @@ static int on_pause_end(sd_event_source *source, uint64_t usec, void *userdata) 
     (void) source;
     (void) usec;
     (void) sd_event_source_set_enabled(server->listen_source, SD_EVENT_ON);
+    server->pause_source = sd_event_source_disable_unref(server->pause_source);
     return 0;
 }
 
 /* The listener stays readable while there is no descriptor for whom it announces. */
 static void pause_accepting(struct control_server *server) {
-    if (sd_event_source_set_time_relative(server->pause_source, PAUSE_USEC) >= 0 &&
-        sd_event_source_set_enabled(server->pause_source, SD_EVENT_ONESHOT) >= 0)
+    if (server->pause_source ||
+        sd_event_add_time_relative(server->event, &server->pause_source, CLOCK_MONOTONIC, PAUSE_USEC, 0,
+                                   on_pause_end, server) >= 0)
         (void) sd_event_source_set_enabled(server->listen_source, SD_EVENT_OFF);
 }
 
@@ -250,11 +252,12 @@ int control_server_adopt(sd_event *event, int dir_fd, const char *socket_name, i
         return err_set(err, -r, "Failed", "cannot make the control socket %s in the runtime directory: %m",
                        socket_name);
     r = sd_event_add_io(event, &server->listen_source, server->fd, EPOLLIN, on_listener, server);
-    /* Made now, when the loop still gets the descriptor for its timers. */
+    /* Once, while the loop still gets the descriptor for its timers, which it keeps. The source itself would
+     * be a quarter of what a service costs; it is made when it is wanted. */
     if (r >= 0)
-        r = sd_event_add_time(event, &server->pause_source, CLOCK_MONOTONIC, 0, 0, on_pause_end, server);
-    if (r >= 0)
-        r = sd_event_source_set_enabled(server->pause_source, SD_EVENT_OFF);
+        r = sd_event_add_time(event, &server->pause_source, CLOCK_MONOTONIC, UINT64_MAX, 0, on_pause_end,
+                              server);
+    server->pause_source = sd_event_source_disable_unref(server->pause_source);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot watch the control socket %s: %m", socket_name);
     *ret = TAKE_PTR(server);

@@ -109,8 +109,17 @@ int recovery_host_init_offline(struct recovery_host *host, const struct service_
 }
 
 int recovery_init(struct recovery *recovery) {
-    *recovery = (struct recovery){.wait_fd = epoll_create1(EPOLL_CLOEXEC)};
-    return recovery->wait_fd < 0 ? -errno : 0;
+    *recovery = (struct recovery){.wait_fd = -EBADF};
+    return 0;
+}
+
+/* The first to be waited for makes the set: most services never have any. */
+static int wait_for(struct recovery *recovery, int fd) {
+    struct epoll_event event = {.events = EPOLLIN};
+
+    if (recovery->wait_fd < 0)
+        recovery->wait_fd = epoll_create1(EPOLL_CLOEXEC);
+    return recovery->wait_fd < 0 || epoll_ctl(recovery->wait_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
 static void drop_watches(struct recovery *recovery, bool all) {
@@ -147,7 +156,6 @@ void recovery_done(struct recovery *recovery) {
 static struct recovery_watch *watch_process(struct recovery *recovery, const struct recovery_host *host,
                                             const struct process_facts *process) {
     struct process_id id = {.pid = process->pid, .start_ticks = process->start_ticks};
-    struct epoll_event event = {.events = EPOLLIN};
     _cleanup_close_ int pidfd = -EBADF;
     struct recovery_watch *bigger;
 
@@ -163,7 +171,7 @@ static struct recovery_watch *watch_process(struct recovery *recovery, const str
     if (!bigger)
         return NULL;
     recovery->watches = bigger;
-    if (epoll_ctl(recovery->wait_fd, EPOLL_CTL_ADD, pidfd, &event) < 0)
+    if (wait_for(recovery, pidfd) < 0)
         return NULL;
     bigger[recovery->n_watches] = (struct recovery_watch){
         .leftover = {.id = id, .seen_usec = now_usec(CLOCK_BOOTTIME)}, .pidfd = TAKE_FD(pidfd), .seen = true};
@@ -456,7 +464,8 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
     struct leftover_context leftover = host->leftover;
 
     for (unsigned looks = 1;; looks++) {
-        int r = service_inspect_cached(host->config, &host->known, INSPECT_START, host->mounts, inspection, err);
+        int r =
+            service_inspect_cached(host->config, &host->known, INSPECT_START, host->mounts, inspection, err);
 
         if (r < 0)
             return r;
@@ -478,7 +487,6 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
 static int step_leftovers(struct recovery *recovery, const struct recovery_host *host,
                           enum recover_outcome *outcome, uint64_t *next_usec, struct err *err) {
     enum recover_outcome other;
-    struct epoll_event event = {.events = EPOLLIN};
     int r;
 
     if (!host->leftovers)
@@ -488,7 +496,7 @@ static int step_leftovers(struct recovery *recovery, const struct recovery_host 
         return r;
     /* EEXIST: it is in there. */
     if (other == RECOVERY_WORKING && host->leftovers->wait_fd >= 0)
-        (void) epoll_ctl(recovery->wait_fd, EPOLL_CTL_ADD, host->leftovers->wait_fd, &event);
+        (void) wait_for(recovery, host->leftovers->wait_fd);
     if (other == RECOVERY_BLOCKED && *outcome == RECOVERY_CLEAR) {
         *outcome = RECOVERY_BLOCKED;
         return 1;

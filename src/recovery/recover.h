@@ -14,7 +14,7 @@
 struct recovery_watch;
 
 struct recovery {
-    int wait_fd;                    /* epoll(7) over the pidfds below; -EBADF before recovery_init() */
+    int wait_fd;                    /* epoll(7) over the pidfds below; -EBADF: there was none yet */
     struct recovery_watch *watches; /* owned */
     size_t n_watches;
     json_t *actions;       /* owned: what was done, for status: [{step, path, pid, text, atUSec}] */

@@ -3,8 +3,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fd.h"
 #include "base/procfs.h"
@@ -75,4 +78,74 @@ int family_read(int proc_fd, pid_t pid, struct family *ret) {
             }
     *ret = family;
     return 0;
+}
+
+#define CHILDREN_BYTES_MAX (1 << 20)
+
+struct pid_list {
+    pid_t *pids;
+    size_t n;
+};
+
+static int add_pid(struct pid_list *list, pid_t pid) {
+    if ((list->n & (list->n - 1)) == 0) { /* grows at each power of two */
+        pid_t *bigger = reallocarray(list->pids, list->n ? 2 * list->n : 1, sizeof *bigger);
+
+        if (!bigger)
+            return -ENOMEM;
+        list->pids = bigger;
+    }
+    list->pids[list->n++] = pid;
+    return 0;
+}
+
+/* A child is listed with the thread that made it. */
+static int add_children(int task_fd, const char *thread, struct pid_list *list) {
+    _cleanup_free_ char *text = NULL, *path = NULL;
+    int r;
+
+    if (asprintf(&path, "%s/children", thread) < 0)
+        return -ENOMEM;
+    r = fd_read_file_at(task_fd, path, CHILDREN_BYTES_MAX, &text, NULL);
+    for (char *rest = text, *word; r >= 0 && (word = strsep(&rest, " "));) {
+        pid_t pid;
+
+        if (value_parse_pid(word, &pid) >= 0)
+            r = add_pid(list, pid);
+    }
+    return r;
+}
+
+static int add_children_of(int proc_fd, pid_t pid, struct pid_list *list) {
+    _cleanup_closedir_ DIR *dir = NULL;
+    struct dirent *entry;
+    char path[64];
+    int r;
+
+    snprintf(path, sizeof path, "%d/task", (int) pid);
+    r = fd_open_dir_at(proc_fd, path, &dir);
+    while (r >= 0 && (entry = readdir(dir)))
+        if (entry->d_name[0] != '.')
+            r = add_children(dirfd(dir), entry->d_name, list);
+    return r;
+}
+
+int family_count(int proc_fd, pid_t pid) {
+    struct pid_list list = {0};
+    struct family family;
+    int r = add_pid(&list, pid), n;
+
+    for (size_t i = 0; r >= 0 && i < list.n && list.n < INT_MAX; i++)
+        r = add_children_of(proc_fd, list.pids[i], &list);
+    n = (int) list.n;
+    free(list.pids);
+    if (r >= 0)
+        return n;
+    /* Somebody has ended meanwhile, or the kernel does not list children. */
+    r = family_read(proc_fd, pid, &family);
+    if (r < 0)
+        return r;
+    n = (int) family.n;
+    family_done(&family);
+    return n;
 }

@@ -25,3 +25,8 @@ void family_done(struct family *family);
 
 /* 0 or -errno. A process that is gone has none of a family: n is 0. */
 int family_read(int proc_fd, pid_t pid, struct family *ret);
+
+/* How many they are, by the kernel's lists of children: it looks at none but them, however many processes
+ * there are, and may miss some while others of them end (proc(5)). 0: it is gone. Falls back on
+ * family_read(). */
+int family_count(int proc_fd, pid_t pid);

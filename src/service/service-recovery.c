@@ -31,8 +31,9 @@ static void await_recovery(struct service *service, uint64_t next_usec) {
     uint64_t now = now_usec(CLOCK_BOOTTIME);
 
     if (!service->recovery_source &&
-        sd_event_add_io(service->manager->event, &service->recovery_source, service->recovery.wait_fd,
-                        EPOLLIN, on_recovery_wakeup, service) < 0 &&
+        (service->recovery.wait_fd < 0 ||
+         sd_event_add_io(service->manager->event, &service->recovery_source, service->recovery.wait_fd,
+                         EPOLLIN, on_recovery_wakeup, service) < 0) &&
         next_usec == USEC_INFINITY)
         next_usec = now + USEC_PER_SEC; /* nothing will wake us: look again by the clock */
     if (next_usec != USEC_INFINITY)

@@ -73,14 +73,12 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
 
 /* Who is in the service's own cgroup, else the main process and all that descends from it. */
 static json_t *count_processes(const struct service *service) {
-    _cleanup_family_ struct family family = {0};
     int n = service_count_cgroup(service);
 
     if (n >= 0)
         return json_integer(n);
-    if (family_read(service->manager->proc_fd, service->record.main.pid, &family) < 0 || family.n == 0)
-        return json_null();
-    return json_integer((json_int_t) family.n);
+    n = family_count(service->manager->proc_fd, service->record.main.pid);
+    return n > 0 ? json_integer(n) : json_null();
 }
 
 /* The daemon's own figures, from its /proc/PID/stat and statm. */
