@@ -113,9 +113,30 @@ int service_config_build_environment(const struct service_config *config, char *
     return 0;
 }
 
+/* The last one of a list wins. */
+static const char *get_last(char *const list[], const char *name, size_t length) {
+    const char *value = NULL, *found;
+
+    for (; list && (found = environment_get(list, name, length)); list++) {
+        value = found;
+        while (*list + length + 1 != found)
+            list++;
+    }
+    return value;
+}
+
 char *service_config_getenv(const struct service_config *config, const char *name) {
     _cleanup_strlist_ char **list = NULL;
     const char *value;
+
+    /* Asked for PATH before each start: where no file is to be read, nothing need be put together. */
+    if (!config->environment_file) {
+        value = get_last(config->environment, name, strlen(name));
+        if (!value && (value = get_last(environ, name, strlen(name))) &&
+            belongs_to_latchd(value - strlen(name) - 1))
+            value = NULL;
+        return value ? strdup(value) : NULL;
+    }
 
     if (collect(config, environ, true, &list, NULL) < 0)
         return NULL;

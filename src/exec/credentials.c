@@ -338,8 +338,11 @@ static uint64_t bounding_set(void) {
 
 static int resolve_capabilities(const struct service_config *config, const struct capability_sets *ours,
                                 struct credentials *c, struct err *err) {
-    uint64_t bounding = bounding_set(), missing;
+    uint64_t bounding = UINT64_MAX, missing;
 
+    /* Some forty calls, which most services need not wait for. */
+    if (config->capability_bounding_set_set || config->ambient_capabilities || (c->set_uid && c->uid == 0))
+        bounding = bounding_set();
     c->ambient = config->ambient_capabilities;
     if (config->capability_bounding_set_set) {
         c->bounding_drop = bounding & ~config->capability_bounding_set;
