@@ -82,6 +82,26 @@ static void print_processes(json_t *array, const char *label, const char *key) {
     }
 }
 
+/* "healthy" is no news: the answers beside the sockets say so. */
+static void print_health(json_t *status) {
+    json_t *health = json_object_get(status, "health"), *hang = json_object_get(health, "lastHang");
+    const char *verdict = report_text(health, "verdict");
+
+    if (report_text(health, "text")[0]) {
+        printf("     Health: %s", verdict);
+        if (json_is_integer(json_object_get(health, "sinceUSec"))) {
+            printf(" since ");
+            print_moment(integer(health, "sinceUSec"));
+        }
+        printf("\n             %s\n", report_text(health, "text"));
+    }
+    if (!json_is_object(hang) || strcmp(verdict, "hung") == 0)
+        return;
+    printf("  Last hang: ");
+    print_moment(integer(hang, "sinceUSec"));
+    printf("\n             %s\n", report_text(hang, "text"));
+}
+
 static void print_usage(const struct cli *cli, json_t *status) {
     json_t *nofile = json_object_get(json_object_get(status, "limits"), "NOFILE"),
            *used = json_object_get(nofile, "used"), *soft = json_object_get(nofile, "soft");
@@ -160,6 +180,7 @@ static void print_status(const struct cli *cli, json_t *status) {
     if (json_is_integer(supervisor))
         printf(" Supervisor: PID %lld%s%s\n", (long long) json_integer_value(supervisor),
                report_text(status, "unit")[0] ? ", unit " : "", report_text(status, "unit"));
+    print_health(status);
     print_history(status);
     print_locks(cli, status);
     print_processes(json_object_get(status, "leftovers"), "Left over", "why");

@@ -13,6 +13,7 @@
 #include "base/executable.h"
 #include "config/kind.h"
 
+#define PROBE_INTERVAL_LEAST_USEC (100 * USEC_PER_MSEC)
 #define FIRST_BAD_ID UINT32_MAX /* (uid_t) -1: "unchanged" to chown(2) and its like */
 
 /* A value that was written and had its complaint is not missing. */
@@ -190,6 +191,13 @@ static int check_sockets(struct config_builder *builder) {
         if (!socket->listen && !was_rejected(builder, socket, "ListenStream"))
             r = config_builder_problem_at(builder, socket, "ListenStream",
                                           "ListenStream= is missing in [Socket %s]", socket->name);
+        if (r >= 0 && socket->probe_timeout_usec == 0)
+            r = config_builder_problem_at(builder, socket, "ProbeTimeoutSec",
+                                          "ProbeTimeoutSec= is 0: no daemon could answer in that time");
+        if (r >= 0 && socket->probe_interval_usec > 0 && socket->probe_interval_usec < PROBE_INTERVAL_LEAST_USEC)
+            r = config_builder_problem_at(builder, socket, "ProbeIntervalSec",
+                                          "ProbeIntervalSec= is below 100ms: nobody would have another use for "
+                                          "the daemon");
         if (r >= 0 && socket->owner == SOCKET_OWNER_LATCHD)
             r = config_builder_problem_at(builder, socket, "Owner",
                                           "Owner=latchd is not supported by this version");
@@ -201,21 +209,6 @@ static int check_sockets(struct config_builder *builder) {
     if (r >= 0 && config->type == SERVICE_TYPE_SOCKET && config->n_sockets == 0)
         r = config_builder_problem_at(builder, config, "Type",
                                       "Type=socket, but there is no [Socket NAME] that could answer");
-    return r;
-}
-
-/* Keys of the full contract that nothing acts on yet: to take them in silence would be to promise it. */
-static int refuse_unsupported(struct config_builder *builder) {
-    const struct service_config *config = builder->config;
-    int r = 0;
-
-    if (config->watchdog_usec > 0)
-        r = config_builder_problem_at(builder, config, "WatchdogSec",
-                                      "WatchdogSec= is not supported by this version; leave it out");
-    for (size_t i = 0; i < config->n_sockets && r >= 0; i++)
-        if (config->sockets[i]->probe_interval_usec > 0)
-            r = config_builder_problem_at(builder, config->sockets[i], "ProbeIntervalSec",
-                                          "ProbeIntervalSec= is not supported by this version; leave it out");
     return r;
 }
 
@@ -240,6 +233,5 @@ int config_builder_finish(struct config_builder *builder) {
     r = kind_read(config, builder->problems);
     if (r < 0 && r != -EINVAL) /* its mistakes are among the problems */
         return r;
-    r = check_sockets(builder);
-    return r < 0 || builder->problems->n > 0 ? r : refuse_unsupported(builder);
+    return check_sockets(builder);
 }

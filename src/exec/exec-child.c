@@ -218,6 +218,8 @@ static int set_descriptors(struct exec_context *context) {
         return (int) r;
     if (plan->listen_pid)
         format_int((int) system_call(SYS_getpid), plan->listen_pid);
+    if (plan->watchdog_pid)
+        format_int((int) system_call(SYS_getpid), plan->watchdog_pid);
     return 0;
 }
 

@@ -48,6 +48,7 @@ struct exec_plan {
     /* The value of LISTEN_PID= inside envp, with room for EXEC_PID_SIZE bytes: the child writes its pid
      * there, which nobody else can know in time, in our memory too where it shares that. NULL: none. */
     char *listen_pid;
+    char *watchdog_pid; /* the same of WATCHDOG_PID= (sd_watchdog_enabled(3)) */
 };
 
 #define EXEC_PID_SIZE 12       /* a pid_t in decimal, and NUL */

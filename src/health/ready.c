@@ -1,61 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "health/ready.h"
 
-#include <jansson.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
-#include "base/fd.h"
 #include "base/value.h"
-#include "socket/peer.h"
+#include "health/ask.h"
 
 #define RETRY_FIRST_USEC (5 * USEC_PER_MSEC)
 #define RETRY_MOST_USEC (250 * USEC_PER_MSEC)
-#define ANSWER_MAX (1024 * 1024)
-
-static const char status_get[] = "{ \"command\": \"status-get\" }";
 
 struct ready_probe {
     sd_event *event;
+    struct path_watcher *watcher;
     const struct socket_config *config;
     void (*on_ready)(struct ready_probe *probe, uint64_t answer_usec, void *userdata);
     void *userdata;
-    int fd;
-    sd_event_source *io, *timer;
-    uint64_t retry_usec, began_usec;
-    size_t sent;
-    char *answer;
-    size_t answer_size;
+    struct ask *ask;
+    struct path_watch *watch; /* while it is not there */
+    sd_event_source *timer;   /* the first look, and the next one */
+    uint64_t retry_usec;
 };
 
-static int try_once(struct ready_probe *probe);
-
-bool ready_kea_answer_is_good(const char *text, size_t size) {
-    json_t *json = json_loadb(text, size, 0, NULL),
-           *first = json_is_array(json) ? json_array_get(json, 0) : json,
-           *result = json_object_get(first, "result");
-    bool good = json_is_integer(result) && json_integer_value(result) == 0;
-
-    json_decref(json);
-    return good;
-}
-
-static void close_connection(struct ready_probe *probe) {
-    probe->io = sd_event_source_disable_unref(probe->io);
-    probe->fd = fd_close(probe->fd);
-    free(probe->answer);
-    probe->answer = NULL;
-    probe->answer_size = probe->sent = 0;
-}
+static void try_once(struct ready_probe *probe);
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
-    struct ready_probe *probe = userdata;
-
     (void) source;
     (void) usec;
-    close_connection(probe);
-    return try_once(probe);
+    try_once(userdata);
+    return 0;
 }
 
 static int arm_timer(struct ready_probe *probe, uint64_t delay_usec) {
@@ -64,103 +36,76 @@ static int arm_timer(struct ready_probe *probe, uint64_t delay_usec) {
                                       probe);
 }
 
-static int try_later(struct ready_probe *probe) {
+static void try_later(struct ready_probe *probe) {
     uint64_t delay = probe->retry_usec;
 
-    close_connection(probe);
     probe->retry_usec = delay * 2 < RETRY_MOST_USEC ? delay * 2 : RETRY_MOST_USEC;
-    return arm_timer(probe, delay);
+    (void) arm_timer(probe, delay);
 }
 
-static int content(struct ready_probe *probe) {
-    uint64_t took = now_usec(CLOCK_MONOTONIC) - probe->began_usec;
-
-    close_connection(probe);
+static void stop_waiting(struct ready_probe *probe) {
     probe->timer = sd_event_source_disable_unref(probe->timer);
-    probe->on_ready(probe, took, probe->userdata); /* may free the probe */
-    return 0;
+    path_watch_free(probe->watch);
+    probe->watch = NULL;
 }
 
-/* Only what ends like JSON is worth a parser's time, lest a byte at a time costs a look at everything for
- * each. */
-static bool may_be_whole(const struct ready_probe *probe) {
-    size_t size = probe->answer_size;
+static void on_appearance(void *userdata) {
+    struct ready_probe *probe = userdata;
 
-    while (size > 0 && strchr(" \t\r\n", probe->answer[size - 1]))
-        size--;
-    return size > 0 && (probe->answer[size - 1] == '}' || probe->answer[size - 1] == ']');
+    if (ask_is_pending(probe->ask))
+        return;
+    probe->retry_usec = RETRY_FIRST_USEC; /* bind(2) comes first, listen(2) moments later */
+    try_once(probe);
 }
 
-/* Reads until the end; Kea closes the connection behind its answer. */
-static int read_answer(struct ready_probe *probe) {
-    for (;;) {
-        char *bigger = realloc(probe->answer, probe->answer_size + 4096);
-        ssize_t n;
+/* Whether something will tell that the socket has appeared. It may have since the look. */
+static bool await_appearance(struct ready_probe *probe) {
+    if (probe->watch && path_watch_is_blind(probe->watch)) {
+        path_watch_free(probe->watch);
+        probe->watch = NULL;
+    }
+    return probe->watch || path_watch_new(probe->watcher, probe->config->listen, on_appearance, probe,
+                                          &probe->watch) >= 0;
+}
 
-        if (!bigger)
-            return try_later(probe);
-        probe->answer = bigger;
-        n = recv(probe->fd, probe->answer + probe->answer_size, 4096, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return 0;
-        if (n < 0 || probe->answer_size > ANSWER_MAX)
-            return try_later(probe);
-        if (n > 0) {
-            probe->answer_size += (size_t) n;
-            /* Done as soon as it is whole, in case the other side keeps the connection. */
-            if (!may_be_whole(probe) || !ready_kea_answer_is_good(probe->answer, probe->answer_size))
-                continue;
-            return content(probe);
-        }
-        return try_later(probe); /* the end came, and it was no good answer */
+static void take(struct ready_probe *probe, const struct ask_result *result) {
+    switch (result->outcome) {
+    case ASK_PENDING:
+        break;
+    case ASK_ANSWERED:
+        stop_waiting(probe);
+        probe->on_ready(probe, result->took_usec, probe->userdata); /* may free the probe */
+        break;
+    case ASK_NO_ANSWER: /* it had its time */
+        (void) arm_timer(probe, 0);
+        break;
+    default:
+        try_later(probe);
     }
 }
 
-static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdata) {
-    struct ready_probe *probe = userdata;
-    size_t size = sizeof status_get - 1;
+static void on_result(struct ask *ask, const struct ask_result *result, void *userdata) {
+    (void) ask;
+    take(userdata, result);
+}
 
-    (void) source;
-    (void) events;
-    if (probe->sent < size) {
-        ssize_t n = send(fd, status_get + probe->sent, size - probe->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+static void try_once(struct ready_probe *probe) {
+    bool watched = probe->watch != NULL;
+    struct ask_result result;
 
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return 0;
-        if (n < 0)
-            return try_later(probe);
-        probe->sent += (size_t) n;
-        if (probe->sent < size)
-            return 0;
-        return sd_event_source_set_io_events(probe->io, EPOLLIN);
+    probe->timer = sd_event_source_disable_unref(probe->timer);
+    result = ask_begin(probe->ask);
+    if (result.outcome == ASK_ABSENT && await_appearance(probe)) {
+        if (watched)
+            return;
+        result = ask_begin(probe->ask); /* what came between the look and the watch */
+        if (result.outcome == ASK_ABSENT)
+            return;
     }
-    return read_answer(probe);
+    take(probe, &result);
 }
 
-static int try_once(struct ready_probe *probe) {
-    int r;
-
-    probe->began_usec = now_usec(CLOCK_MONOTONIC);
-    probe->fd = peer_connect_path(probe->config->listen);
-    if (probe->fd < 0)
-        return try_later(probe);
-    if (probe->config->probe != SOCKET_PROBE_KEA)
-        return content(probe);
-    r = sd_event_add_io(probe->event, &probe->io, probe->fd, EPOLLOUT, on_io, probe);
-    if (r >= 0)
-        r = arm_timer(probe, probe->config->probe_timeout_usec);
-    return r;
-}
-
-static int on_first(sd_event_source *source, void *userdata) {
-    struct ready_probe *probe = userdata;
-
-    (void) source;
-    probe->io = sd_event_source_disable_unref(probe->io);
-    return try_once(probe);
-}
-
-int ready_probe_new(sd_event *event, const struct socket_config *config,
+int ready_probe_new(sd_event *event, struct path_watcher *watcher, const struct socket_config *config,
                     void (*on_ready)(struct ready_probe *probe, uint64_t answer_usec, void *userdata),
                     void *userdata, struct ready_probe **ret) {
     struct ready_probe *probe = calloc(1, sizeof *probe);
@@ -169,13 +114,14 @@ int ready_probe_new(sd_event *event, const struct socket_config *config,
     if (!probe)
         return -ENOMEM;
     *probe = (struct ready_probe){.event = sd_event_ref(event),
+                                  .watcher = watcher,
                                   .config = config,
                                   .on_ready = on_ready,
                                   .userdata = userdata,
-                                  .fd = -EBADF,
                                   .retry_usec = RETRY_FIRST_USEC};
-    /* From the loop, so that on_ready never is called before this function has returned. */
-    r = sd_event_add_defer(event, &probe->io, on_first, probe);
+    r = ask_new(event, config, on_result, probe, &probe->ask);
+    if (r >= 0) /* from the loop, so that on_ready never is called before this function has returned */
+        r = arm_timer(probe, 0);
     if (r < 0) {
         ready_probe_free(probe);
         return r;
@@ -187,8 +133,8 @@ int ready_probe_new(sd_event *event, const struct socket_config *config,
 void ready_probe_free(struct ready_probe *probe) {
     if (!probe)
         return;
-    close_connection(probe);
-    sd_event_source_disable_unref(probe->timer);
+    stop_waiting(probe);
+    ask_free(probe->ask);
     sd_event_unref(probe->event);
     free(probe);
 }

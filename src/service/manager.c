@@ -20,6 +20,7 @@
 #include "recovery/own-cgroup.h"
 #include "runtime/runtime-dir.h"
 #include "service/manager-internal.h"
+#include "service/pulse.h"
 #include "service/service.h"
 
 #define SHORT_OF_MEMORY_USEC (100 * USEC_PER_MSEC)
@@ -234,6 +235,21 @@ static void drop_inherited(struct manager *manager, bool for_good) {
     manager->n_inherited = 0;
 }
 
+/* Told once: from now on sockets that are not there yet are looked for by the clock. */
+static void on_watch_limit(int error, void *userdata) {
+    struct manager *manager = userdata;
+    struct event_fields fields = {.n = 0};
+    struct event_scope scope = {.service = NULL};
+
+    event_field_add(&fields, "ERRNO", "%d", -error);
+    event_field_set(&fields, "LATCHD_LIMIT",
+                    error == -EMFILE ? "fs.inotify.max_user_instances" : "fs.inotify.max_user_watches");
+    event_emit(manager->log, EVENT_WATCHES_EXHAUSTED, &scope, fields.fields, fields.n,
+               "No more inotify watches (%s): control sockets that are to appear are looked for by the clock; "
+               "raise %s with sysctl",
+               strerror(-error), fields.fields[1].value);
+}
+
 int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret, struct err *err) {
     struct manager *manager = calloc(1, sizeof *manager);
     siginfo_t child;
@@ -287,6 +303,10 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
         r = -ENOMEM;
     if (r >= 0)
         r = inherit(manager);
+    if (r >= 0)
+        r = path_watcher_new(manager->event, on_watch_limit, manager, &manager->watcher);
+    if (r >= 0)
+        r = pulse_start(manager);
     if (r < 0) {
         manager_free(manager);
         return err_set(err, -r, "Failed", "cannot set up the event loop: %m");
@@ -342,6 +362,8 @@ struct manager *manager_free(struct manager *manager) {
     sd_event_source_disable_unref(manager->record_source);
     manager_end_reexec(manager);
     handover_free(manager->handover);
+    path_watcher_free(manager->watcher);
+    sd_event_source_disable_unref(manager->pulse);
     sd_event_unref(manager->event);
     own_cgroup_free(manager->cgroup);
     marks_table_free(manager->marks);

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "runtime/handover.h"
 #include "service/order.h"
+#include "health/path-watch.h"
 
 struct service;
 
@@ -56,6 +57,10 @@ struct manager {
     size_t n_due;                 /* restarts without delay that the next turn of the loop goes on with */
     bool told_reloading;          /* so did RELOADING=1, and no READY=1 after it */
     bool changed;                 /* some service's state did, since the last round of the loop */
+    struct path_watcher *watcher; /* owned: where sockets are awaited */
+    unsigned examinations;        /* of daemons that may hang, going on now */
+    sd_event_source *pulse;       /* WATCHDOG=1 to systemd; NULL: nobody wants it */
+    uint64_t pulse_usec;
 
     char *program;                  /* borrowed: the path of what we were started from; NULL: not known */
     char *const *program_argv;      /* borrowed: as started */

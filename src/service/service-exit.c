@@ -94,6 +94,7 @@ void service_main_exited(struct service *service) {
     service->reap_timer = sd_event_source_disable_unref(service->reap_timer);
     service->main_pidfd = fd_close(service->main_pidfd);
     manager_forget_main(service);
+    service_end_health(service);
     service->stop_wanted = service->end_is_failure = false;
     (void) service_arm_timer(service, USEC_INFINITY);
     service_exit_decided(service, event);

@@ -43,6 +43,10 @@ void service_terminate(struct service *service, bool force);
 
 /* The action abort: SIGABRT, for a core of what hung; SIGKILL follows after TimeoutStopSec=. */
 void service_abort(struct service *service);
+void service_send_abort(struct service *service);
+
+/* With which signal its end began; `by_force`: SIGKILL follows. */
+int service_end_signal(struct service *service, bool by_force);
 
 /* -- service-leftovers.c: what the daemon leaves behind -- */
 

@@ -247,6 +247,31 @@ static int prepare_environment(const struct service_config *config, const char *
     return 0;
 }
 
+/* WATCHDOG_USEC= and WATCHDOG_PID= (sd_watchdog_enabled(3)); the pid is filled in by the child. */
+static int prepare_watchdog(const struct service_config *config, struct service_launch *launch, struct err *err) {
+    char number[32], room[EXEC_PID_SIZE];
+
+    if (config->watchdog_usec == 0)
+        return 0;
+    snprintf(number, sizeof number, "%llu", (unsigned long long) config->watchdog_usec);
+    memset(room, '0', sizeof room - 1);
+    room[sizeof room - 1] = '\0';
+    if (set_variable(&launch->envp, "WATCHDOG_USEC", number) < 0 ||
+        set_variable(&launch->envp, "WATCHDOG_PID", room) < 0)
+        return err_set(err, ENOMEM, "Failed", "out of memory");
+    return 0;
+}
+
+/* Where the child writes its number; NULL: there is no watchdog. */
+static char *find_watchdog_pid(char *const envp[]) {
+    static const char name[] = "WATCHDOG_PID=";
+
+    for (; *envp; envp++)
+        if (strncmp(*envp, name, sizeof name - 1) == 0)
+            return *envp + sizeof name - 1;
+    return NULL;
+}
+
 static int prepare_limits(const struct service_config *config, int proc_fd, uint64_t open_files,
                           const struct rlimit *own_files, struct service_launch *launch, struct err *err) {
     struct rlimits_need need = {.client_limit = config->client_limit, .open_files = open_files};
@@ -278,6 +303,8 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
         r = prepare_limits(config, proc_fd, open_files, own_files, launch, err);
     if (r >= 0)
         r = prepare_environment(config, invocation_id, notify_socket, launch, err);
+    if (r >= 0 && !become) /* `latchd exec` leaves nobody behind who would wait for it */
+        r = prepare_watchdog(config, launch, err);
     if (r >= 0 && service_config_expand_argv(config->exec_start, launch->envp, &launch->argv) < 0)
         r = err_set(err, ENOMEM, "Failed", "out of memory");
     if (r >= 0)
@@ -300,6 +327,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     launch->plan.argv = launch->argv;
     launch->plan.envp = launch->envp;
     launch->plan.working_directory = launch->working_directory;
+    launch->plan.watchdog_pid = config->watchdog_usec > 0 && !become ? find_watchdog_pid(launch->envp) : NULL;
     launch->plan.set_umask = true;
     launch->plan.umask = config->umask;
     launch->plan.set_nice = config->nice_set;

@@ -83,10 +83,9 @@ int service_begin_probes(struct service *service) {
     for (size_t i = 0; i < service->config->n_sockets; i++) {
         int r;
 
-        if (service->config->sockets[i]->probe == SOCKET_PROBE_NONE ||
-            service->config->sockets[i]->listen[0] != '/')
+        if (service->config->sockets[i]->probe == SOCKET_PROBE_NONE)
             continue;
-        r = ready_probe_new(service->manager->event, service->config->sockets[i], on_socket_ready, service,
+        r = ready_probe_new(service->manager->event, service->manager->watcher, service->config->sockets[i], on_socket_ready, service,
                             &service->probes[i]);
         if (r < 0) {
             service_end_probes(service);

@@ -17,6 +17,7 @@ void service_terminate(struct service *service, bool force) {
 
     service->stop_wanted = true;
     service_end_probes(service);
+    service_end_health(service);
     value_format_signal(number, signal, sizeof signal);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
     if (force) {
@@ -24,7 +25,7 @@ void service_terminate(struct service *service, bool force) {
                         value_format_usec(service->config->timeout_stop_usec, waited));
         r = asprintf(&text, "PID %d did not end within %s of SIG%s: sending SIGKILL",
                      (int) service->record.main.pid, waited,
-                     value_format_signal(service->config->kill_signal, signal, sizeof signal));
+                     value_format_signal(service_end_signal(service, true), signal, sizeof signal));
     } else
         r = asprintf(&text, "Stopping PID %d with SIG%s", (int) service->record.main.pid, signal);
     event_field_add(&fields, "LATCHD_SIGNAL", "SIG%s", signal); /* the one that it did not obey */
@@ -35,12 +36,13 @@ void service_terminate(struct service *service, bool force) {
     (void) terminate_signal(service->main_pidfd, number);
 }
 
-void service_abort(struct service *service) {
+void service_send_abort(struct service *service) {
     struct event_fields fields = {.n = 0};
     _cleanup_free_ char *text = NULL;
 
     service->stop_wanted = true;
     service_end_probes(service);
+    service_end_health(service);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
     event_field_set(&fields, "LATCHD_SIGNAL", "SIGABRT");
     if (asprintf(&text, "Ending PID %d with SIGABRT, which leaves a core where LimitCORE= has room for one",

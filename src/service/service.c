@@ -252,6 +252,7 @@ void service_handle(struct service *service, enum service_event event) {
     if (transition.next == SERVICE_RUNNING && before != SERVICE_RUNNING) {
         (void) service_arm_timer(service, USEC_INFINITY);
         service_end_probes(service);
+        service_begin_health(service);
     }
     carry_out(service, transition.action, before);
     if (before == SERVICE_BLOCKED && event == SERVICE_ON_TIMEOUT && service->state == SERVICE_BLOCKED)

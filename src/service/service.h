@@ -235,7 +235,13 @@ void service_become_ready(struct service *service);
 int service_begin_probes(struct service *service);
 void service_end_probes(struct service *service);
 
-/* -- service-health.c: probes and watchdog of a daemon that runs -- */
+/* -- service-health.c, service-watch.c: probes and watchdog of a daemon that runs -- */
+
+void service_begin_health(struct service *service); /* it runs; again for one that is looked after: nothing */
+void service_end_health(struct service *service);   /* it ends, or is being ended */
+
+/* It hung, was sent SIGKILL for that long ago, and is still there: what latchd can do has been done. */
+bool service_is_beyond_help(const struct service *service);
 
 /* The daemon said WATCHDOG=1. */
 void service_watchdog_ping(struct service *service);

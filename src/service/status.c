@@ -12,6 +12,7 @@
 #include "recovery/own-cgroup.h"
 #include "service/family.h"
 #include "service/service-limits.h"
+#include "service/service-health.h"
 
 static json_t *text_or_null(const char *text) {
     return text && *text ? json_string(text) : json_null();
@@ -197,5 +198,6 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
         add_usage(json, service);
         add_cgroup_usage(json, service);
     }
+    json_object_set_new(json, "health", service_health_to_json(service, has_main));
     return json;
 }

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "socket/peer.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "base/value.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77 /* include/uapi/asm-generic/socket.h, since Linux 6.5 */
@@ -206,13 +210,82 @@ int peer_look(int proc_fd, int dir_fd, const char *name, struct peer_facts *ret)
     return file_fd < 0 ? look(proc_fd, file_fd, ret) : peer_look_file(proc_fd, file_fd, ret);
 }
 
-int peer_look_abstract(int proc_fd, const char *name, struct peer_facts *ret) {
+static int address_of_abstract(const char *name, struct unix_address *ret) {
     struct unix_address address = {.name.sun_family = AF_UNIX};
     size_t length = strlen(name);
 
     if (length > sizeof address.name.sun_path - 1)
-        return look(proc_fd, -ENAMETOOLONG, ret);
+        return -ENAMETOOLONG;
     memcpy(address.name.sun_path + 1, name, length);
     address.size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + 1 + length);
-    return look(proc_fd, connect_abstract(&address), ret);
+    *ret = address;
+    return 0;
+}
+
+int peer_look_abstract(int proc_fd, const char *name, struct peer_facts *ret) {
+    struct unix_address address;
+    int r = address_of_abstract(name, &address);
+
+    return look(proc_fd, r < 0 ? r : connect_abstract(&address), ret);
+}
+
+int peer_connect_abstract(const char *name) {
+    struct unix_address address;
+    int r = address_of_abstract(name, &address);
+
+    return r < 0 ? r : connect_address(&address, SOCK_STREAM);
+}
+
+int peer_parse_address(const char *text, struct peer_address *ret) {
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    char host[INET6_ADDRSTRLEN + 2];
+    const char *colon = strrchr(text, ':');
+    size_t length = colon ? (size_t) (colon - text) : 0;
+    int port;
+
+    if (!colon || length == 0 || length >= sizeof host || value_parse_int(colon + 1, 1, 65535, &port) < 0)
+        return -EINVAL;
+    memcpy(host, text, length);
+    host[length] = '\0';
+    *ret = (struct peer_address){.size = 0};
+    if (host[0] == '[' && host[length - 1] == ']') {
+        struct in6_addr address;
+
+        host[length - 1] = '\0';
+        if (inet_pton(AF_INET6, host + 1, &address) != 1)
+            return -EINVAL;
+        if (!IN6_IS_ADDR_UNSPECIFIED(&address))
+            six.sin6_addr = address;
+        six.sin6_port = htons((uint16_t) port);
+        memcpy(&ret->name, &six, ret->size = sizeof six);
+        return 0;
+    }
+    if (strcmp(host, "*") != 0 && strcmp(host, "localhost") != 0) {
+        struct in_addr address;
+
+        if (inet_pton(AF_INET, host, &address) != 1)
+            return -EINVAL;
+        if (address.s_addr != htonl(INADDR_ANY))
+            four.sin_addr = address;
+    }
+    four.sin_port = htons((uint16_t) port);
+    memcpy(&ret->name, &four, ret->size = sizeof four);
+    return 0;
+}
+
+int peer_connect_address(const struct peer_address *address, bool *ret_connecting) {
+    _cleanup_close_ int fd =
+        socket(address->name.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+    bool connecting = false;
+
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *) &address->name, address->size) < 0) {
+        if (errno != EINPROGRESS)
+            return -errno;
+        connecting = true;
+    }
+    *ret_connecting = connecting;
+    return TAKE_FD(fd);
 }

@@ -6,6 +6,7 @@
  * are tried. */
 
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "base/process.h"
@@ -49,3 +50,21 @@ int peer_connect(int dir_fd, const char *name);
 
 /* The same for an absolute path, which may be a link. */
 int peer_connect_path(const char *path);
+
+/* The same for the abstract name (without its '@'). -ECONNREFUSED: nobody listens under it in this network
+ * namespace. */
+int peer_connect_abstract(const char *name);
+
+/* An address of the network. */
+struct peer_address {
+    struct sockaddr_storage name;
+    socklen_t size;
+};
+
+/* ADDRESS:PORT, [ADDRESS]:PORT, *:PORT and localhost:PORT, all without asking anybody; every address of the
+ * machine (*, 0.0.0.0, ::) is reached by its loopback. -EINVAL: something else, such as a host's name. */
+int peer_parse_address(const char *text, struct peer_address *ret);
+
+/* Starts a connection; *ret_connecting: it is under way, and SO_ERROR tells when the descriptor becomes writable
+ * (connect(2)). -errno. */
+int peer_connect_address(const struct peer_address *address, bool *ret_connecting);

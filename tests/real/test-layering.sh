@@ -44,6 +44,8 @@ execute cli/cmd-control.c: systemctl starts a service that no supervisor runs
 fork exec/birth.c: the one place that makes the processes of services
 fork probe/trace-flight.c: a child of its own looks at what strangers sent to strangers
 exit probe/trace-flight.c: that child ends itself
+fork health/helper.c: a child of its own reads what may let it wait, beside the loop
+exit health/helper.c: that child ends
 fork probe/remote.c: a child looks at what may let it wait for ever
 exit probe/remote.c: that child ends
 exit exec/exec-child.c: the child ends itself when it could not become the daemon

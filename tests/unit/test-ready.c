@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +13,13 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/value.h"
+#include "health/ask.h"
 #include "health/ready.h"
 
 #include "suite.h"
@@ -62,6 +66,7 @@ static struct {
     size_t n_clients;
     unsigned ready;
     uint64_t answer_usec;
+    struct path_watcher *watcher;
     struct ready_probe *probe;
     struct socket_config config;
     bool keep_probe; /* on_ready does not free it */
@@ -201,6 +206,16 @@ static void serve(size_t n, const enum manner *manners) {
     ck_assert_int_eq(listen(t.listen_fd, 2000), 0);
     ck_assert_int_ge(sd_event_add_io(t.event, &t.listener, t.listen_fd, EPOLLIN, on_listener, NULL), 0);
 }
+static void listen_at(const struct sockaddr *address, socklen_t size, enum manner manner) {
+    t.manners[0] = manner;
+    t.n_manners = 1;
+    t.listen_fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    ck_assert_int_ge(t.listen_fd, 0);
+    ck_assert_int_eq(bind(t.listen_fd, address, size), 0);
+    ck_assert_int_eq(listen(t.listen_fd, 2000), 0);
+    ck_assert_int_ge(sd_event_add_io(t.event, &t.listener, t.listen_fd, EPOLLIN, on_listener, NULL), 0);
+}
+
 #define SERVE(...)                                                                                           \
     serve(sizeof((enum manner[]){__VA_ARGS__}) / sizeof(enum manner), (enum manner[]){__VA_ARGS__})
 
@@ -214,6 +229,7 @@ static void set_up(void) {
     ck_assert_ptr_nonnull(mkdtemp(t.directory));
     snprintf(t.path, sizeof t.path, "%s/s", t.directory);
     ck_assert_int_ge(sd_event_new(&t.event), 0);
+    ck_assert_int_ge(path_watcher_new(t.event, NULL, NULL, &t.watcher), 0);
     t.config = (struct socket_config){.name = (char *) "s",
                                       .listen = t.path,
                                       .probe = SOCKET_PROBE_KEA,
@@ -222,6 +238,7 @@ static void set_up(void) {
 
 static void tear_down(void) {
     ready_probe_free(t.probe);
+    path_watcher_free(t.watcher);
     for (size_t i = 0; i < t.n_clients; i++)
         end_client(&t.clients[i]);
     sd_event_source_disable_unref(t.listener);
@@ -243,7 +260,7 @@ static void on_ready(struct ready_probe *probe, uint64_t answer_usec, void *user
 }
 
 static void begin(void) {
-    ck_assert_int_eq(ready_probe_new(t.event, &t.config, on_ready, &t, &t.probe), 0);
+    ck_assert_int_eq(ready_probe_new(t.event, t.watcher, &t.config, on_ready, &t, &t.probe), 0);
     ck_assert_uint_eq(t.ready, 0); /* never before it returned */
 }
 
@@ -300,10 +317,10 @@ START_TEST(answers) {
     };
 
     for (size_t i = 0; i < ELEMENTSOF(rows); i++)
-        ck_assert_msg(ready_kea_answer_is_good(rows[i].text, strlen(rows[i].text)) == rows[i].good, "%s",
+        ck_assert_msg(ask_kea_answer_is_good(rows[i].text, strlen(rows[i].text)) == rows[i].good, "%s",
                       rows[i].text);
-    ck_assert(!ready_kea_answer_is_good("{\"result\":0}\0", 13)); /* something behind the end */
-    ck_assert(!ready_kea_answer_is_good(NULL, 0));
+    ck_assert(!ask_kea_answer_is_good("{\"result\":0}\0", 13)); /* something behind the end */
+    ck_assert(!ask_kea_answer_is_good(NULL, 0));
 }
 END_TEST
 
@@ -401,9 +418,25 @@ START_TEST(endless) {
 }
 END_TEST
 
+/* Nothing wakes up while nothing happens, and nothing is left open when it is over. */
 START_TEST(appears_late) {
+    begin();
+    (void) linger(20 * MSEC, false); /* the first look */
+    ck_assert(!path_watcher_is_idle(t.watcher));
+    ck_assert_uint_eq(linger(600 * MSEC, false), 0);
+    ck_assert_uint_eq(t.ready, 0);
+    SERVE(ANSWER);
+    expect_ready();
+    ck_assert(path_watcher_is_idle(t.watcher));
+}
+END_TEST
+
+/* Where there are no watches it is looked for by the clock, with pauses. */
+START_TEST(appears_late_unwatched) {
     unsigned wakes;
 
+    path_watcher_free(t.watcher);
+    t.watcher = NULL;
     begin();
     wakes = linger(600 * MSEC, false);
     ck_assert_uint_eq(t.ready, 0);
@@ -411,6 +444,94 @@ START_TEST(appears_late) {
     ck_assert_uint_le(wakes, 20); /* and pauses */
     SERVE(ANSWER);
     expect_ready();
+}
+END_TEST
+
+/* A directory that is not there yet, two levels deep. */
+START_TEST(directory_appears_late) {
+    char one[80], two[88];
+
+    snprintf(one, sizeof one, "%s/a", t.directory);
+    snprintf(two, sizeof two, "%s/a/b", t.directory);
+    snprintf(t.path, sizeof t.path, "%s/a/b/s", t.directory);
+    begin();
+    (void) linger(20 * MSEC, false);
+    ck_assert_uint_eq(linger(200 * MSEC, false), 0);
+    ck_assert_int_eq(mkdir(one, 0755), 0);
+    ck_assert_int_eq(mkdir(two, 0755), 0);
+    (void) linger(50 * MSEC, false);
+    ck_assert_uint_eq(linger(200 * MSEC, false), 0);
+    SERVE(ANSWER);
+    expect_ready();
+    ck_assert_int_eq(unlink(t.path), 0);
+    ck_assert_int_eq(rmdir(two), 0);
+    ck_assert_int_eq(rmdir(one), 0);
+}
+END_TEST
+
+/* A rename into place is an appearance, too. */
+START_TEST(renamed_into_place) {
+    char final[96];
+
+    strcpy(final, t.path);
+    snprintf(t.path, sizeof t.path, "%s/other", t.directory);
+    SERVE(ANSWER);
+    t.config.listen = final;
+    begin();
+    (void) linger(50 * MSEC, false);
+    ck_assert_uint_eq(t.ready, 0);
+    ck_assert_int_eq(rename(t.path, final), 0);
+    expect_ready();
+    strcpy(t.path, final);
+}
+END_TEST
+
+START_TEST(abstract) {
+    static const char name[] = "@latchd-test-ready-%d";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char listen_name[64];
+
+    snprintf(listen_name, sizeof listen_name, name, (int) getpid());
+    memcpy(address.sun_path + 1, listen_name + 1, strlen(listen_name) - 1);
+    t.config.listen = listen_name;
+    begin();
+    (void) linger(50 * MSEC, false);
+    ck_assert_uint_eq(t.ready, 0);
+    listen_at((const struct sockaddr *) &address,
+              (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(listen_name)), ANSWER);
+    expect_ready();
+}
+END_TEST
+
+/* 127.0.0.1:PORT, localhost:PORT, *:PORT, [::1]:PORT, and a name that somebody has to be asked for. */
+START_TEST(inet) {
+    static const char *const hosts[] = {"127.0.0.1", "localhost", "*", "ip6-or-four", "[::1]"};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    socklen_t size = sizeof six;
+    char where[300], host[200];
+
+    snprintf(host, sizeof host, "%s", hosts[_i]);
+    if (_i == 3)
+        ck_assert_int_eq(gethostname(host, sizeof host), 0);
+    if (_i == 4) {
+        listen_at((const struct sockaddr *) &six, sizeof six, ANSWER);
+        ck_assert_int_eq(getsockname(t.listen_fd, (struct sockaddr *) &six, &size), 0);
+        snprintf(where, sizeof where, "%s:%u", host, ntohs(six.sin6_port));
+    } else {
+        if (_i == 3)
+            four.sin_addr.s_addr = htonl(INADDR_ANY);
+        listen_at((const struct sockaddr *) &four, sizeof four, ANSWER);
+        size = sizeof four;
+        ck_assert_int_eq(getsockname(t.listen_fd, (struct sockaddr *) &four, &size), 0);
+        snprintf(where, sizeof where, "%s:%u", host, ntohs(four.sin_port));
+    }
+    t.config.listen = where;
+    begin();
+    expect_ready();
+    ck_assert_uint_eq(t.n_clients, 1);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
 }
 END_TEST
 
@@ -470,7 +591,7 @@ START_TEST(freed_midway) {
     (void) linger(MSEC, false);
     before = count_descriptors();
     for (int i = 0; i < N; i++)
-        ck_assert_int_eq(ready_probe_new(t.event, &t.config, on_ready, &t, &probes[i]), 0);
+        ck_assert_int_eq(ready_probe_new(t.event, t.watcher, &t.config, on_ready, &t, &probes[i]), 0);
     for (int i = 0; i < N; i++) {
         if (i % 3 == 0)
             ck_assert_int_ge(sd_event_run(t.event, 0), 0);
@@ -510,6 +631,11 @@ int main(void) {
     tcase_add_test(tests, never);
     tcase_add_loop_test(tests, endless, 0, 2);
     tcase_add_test(tests, appears_late);
+    tcase_add_test(tests, appears_late_unwatched);
+    tcase_add_test(tests, directory_appears_late);
+    tcase_add_test(tests, renamed_into_place);
+    tcase_add_test(tests, abstract);
+    tcase_add_loop_test(tests, inet, 0, 5);
     tcase_add_test(tests, left_behind);
     tcase_add_test(tests, not_a_socket);
     tcase_add_test(tests, kept);
