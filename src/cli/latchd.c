@@ -389,6 +389,7 @@ static int run_services(struct invocation *invocation, struct service_config **c
     }
     if (manager_plan_order(manager, &err) < 0 || control_new(manager, &control, &err) < 0)
         return exit_code_of(&err);
+    manager_give_up_privileges(manager);
     if (replaced)
         report_replaced(log);
     else

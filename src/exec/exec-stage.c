@@ -303,11 +303,32 @@ static void write_advice(const struct exec_plan *plan, const struct exec_status 
     }
 }
 
+/* A step that wants a capability, as opposed to a file that may not be executed or a directory that may not
+ * be entered: the same name as where that was seen before the fork (rlimits_plan(), credentials_resolve()).
+ */
+static const char *error_name(const struct exec_status *status) {
+    if (status->error != EPERM && status->error != EACCES)
+        return "ExecFailed";
+    switch (status->stage) {
+    case EXEC_STAGE_OOM:
+    case EXEC_STAGE_NICE:
+    case EXEC_STAGE_RLIMITS:
+    case EXEC_STAGE_BOUNDING:
+    case EXEC_STAGE_GROUPS:
+    case EXEC_STAGE_USER:
+    case EXEC_STAGE_CAPABILITIES:
+    case EXEC_STAGE_AMBIENT:
+        return "NotPermitted";
+    default:
+        return "ExecFailed";
+    }
+}
+
 int exec_stage_explain(const struct exec_plan *plan, const struct exec_status *status, struct err *err) {
     char tried[EXPLAIN_MAX], advice[EXPLAIN_MAX];
 
     write_tried(plan, status, tried);
     write_advice(plan, status, advice);
-    return err_set(err, status->error, "ExecFailed", "cannot start \"%s\": %s failed: %s%s%s",
+    return err_set(err, status->error, error_name(status), "cannot start \"%s\": %s failed: %s%s%s",
                    plan->executable, tried, strerror(status->error), *advice ? "; " : "", advice);
 }

@@ -43,7 +43,8 @@ struct exec_status {
                      * number that the descriptor should have had, -1 for all the others; else 0 */
 };
 
-/* Fills *err ("ExecFailed") with `cannot start "/usr/sbin/kea-dhcp4": setting LimitNOFILE=65536 failed:
- * Operation not permitted; WHAT TO DO` and returns -status->error. It may look at the executable again to
- * tell a missing interpreter from a missing program. */
+/* Fills *err ("ExecFailed"; "NotPermitted" where a capability is missing) with `cannot start
+ * "/usr/sbin/kea-dhcp4": setting LimitNOFILE=65536 failed: Operation not permitted; WHAT TO DO` and returns
+ * -status->error. It may look at the executable again to tell a missing interpreter from a missing program.
+ */
 int exec_stage_explain(const struct exec_plan *plan, const struct exec_status *status, struct err *err);

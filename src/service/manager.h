@@ -31,7 +31,7 @@ struct manager {
     size_t n_services;
     struct order order; /* After= and Requires=, by manager_plan_order() */
     struct service *order_queue;
-    sd_event_source *order_source; /* what is queued there is looked at in the next turn of the loop */
+    sd_event_source *order_source;    /* what is queued there is looked at in the next turn of the loop */
     struct config_paths config_paths; /* borrowed strings: where configurations are read again */
     char boot_id[37];
     sd_event_source *record_source;         /* writes NAME.state files, when there is nothing else to do */
@@ -115,6 +115,11 @@ void manager_take_over(struct manager *manager);
 
 /* Some service has record_dirty set. */
 void manager_record_later(struct manager *manager);
+
+/* From here on this process has the capabilities that its services take, by the configuration they have and
+ * the one that waits for their next start, and no others. Where that fails we have more than we need, which
+ * is no reason not to serve them. */
+void manager_give_up_privileges(struct manager *manager);
 
 /* service.c reports here. */
 void manager_service_changed(struct manager *manager, struct service *service);

@@ -8,6 +8,7 @@
 
 #include "base/value.h"
 #include "service/service-internal.h"
+#include "service/service-limits.h"
 
 static void reject_state(struct service *service, const char *reason) {
     struct event_fields fields = {.n = 0};
@@ -80,6 +81,7 @@ static void go_on_with_daemon(struct service *service, enum service_state state)
     case SERVICE_RUNNING:
     case SERVICE_RELOADING:
         service_handle(service, SERVICE_ON_ADOPTED_UP);
+        service_limits_executed(service);
         if (state == SERVICE_RELOADING) /* whether it had been told so cannot be known */
             service_handle(service, SERVICE_ON_RELOAD);
         break;

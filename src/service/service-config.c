@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "base/value.h"
 #include "config/config-compare.h"
+#include "exec/privileges.h"
 #include "service/service-internal.h"
 
 /* One slot a socket, for each of the configurations. */
@@ -92,6 +93,18 @@ static int load(struct service *service, struct service_config **ret, struct err
     return r;
 }
 
+/* What latchd gave up at its start it gets back only by being executed again. */
+static int check_privileges(struct service *service, const struct service_config *fresh, struct err *err) {
+    _cleanup_err_ struct err why = {0};
+
+    if (privileges_suffice(fresh, &why) >= 0)
+        return 0;
+    (void) reject(service, NULL, err_text(&why), NULL);
+    return err_set(err, why.number, why.name,
+                   "the old configuration is kept, and the daemon was not told to reload: %s",
+                   err_text(&why));
+}
+
 /* The timer that runs goes by the new time, counted from when the old one began. */
 static void adjust_timer(struct service *service, uint64_t start_before_usec, uint64_t stop_before_usec) {
     const struct service_config *config = service->config;
@@ -144,6 +157,9 @@ int service_read_config(struct service *service, struct config_changes *ret, str
         return r;
     if (strcmp(fresh->name, service->config->name) != 0)
         return reject(service, NULL, "the file describes a service of another name", err);
+    r = check_privileges(service, fresh, err);
+    if (r < 0)
+        return r;
     if (service_config_compare(service->config, fresh, &changes) < 0)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     if (!changes.live && !changes.later && !service->next_config)
@@ -155,6 +171,7 @@ int service_read_config(struct service *service, struct config_changes *ret, str
     service->next_config = NULL;
     if (changes.later)
         service->next_config = TAKE_PTR(fresh);
+    manager_give_up_privileges(service->manager);
     forget_text(service);
     adjust_timer(service, start_usec, stop_usec);
     tell_changes(service, "The configuration was read again", &changes);

@@ -220,14 +220,15 @@ note "the limit of processes, and another user's daemon"
 : >"$D/latchd.log"
 chmod 777 "$D"
 rm -f "$D/child"
-service other "$D/opener 1 $D/child" User=54321 Group=54321 LimitNPROC=2
+nobody=$((100000 + $$)) # nobody else's
+service other "$D/opener 1 $D/child" "User=$nobody" "Group=$nobody" LimitNPROC=2
 start_latchd "$D" other
 wait_for 20 "it is running" in_state "$D" running other
 pid=$(main_pid "$D" other)
 wait_for 20 "and has its child" test -s "$D/child"
 is "$(one other NPROC.used)" 2 "two processes of that user are counted"
 matches "$(one other NPROC.remark)" '100 % of the soft limit' "and remarked"
-matches "$(limits_json other | jq -r '.warnings[]')" 'user 54321 has 2 processes and threads, of 2 that LimitNPROC= allows' "it is warned of"
+matches "$(limits_json other | jq -r '.warnings[]')" "user $nobody has 2 processes and threads, of 2 that LimitNPROC= allows" "it is warned of"
 if has_sys_resource "$latchd_pid"; then
     succeeds "with CAP_SYS_RESOURCE its limits are changed" ctl "$D" limits other NOFILE=50
 else

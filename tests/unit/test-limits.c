@@ -331,6 +331,7 @@ END_TEST
 START_TEST(used) {
     _cleanup_close_ int proc_fd = procfs_open();
     uint64_t before[RLIMIT_NLIMITS], after[RLIMIT_NLIMITS], tasks;
+    uid_t uid = 100000 + (uid_t) getpid(); /* nobody else's */
     struct limits_owner owner;
     int fds[10];
     pid_t pid;
@@ -354,17 +355,17 @@ START_TEST(used) {
     if (getuid() != 0)
         return;
     ck_assert(owner.exempt);
-    pid = sleeper(54321); /* nobody else's */
+    pid = sleeper(uid);
     for (int i = 0; i < 500; i++) {
-        ck_assert_int_eq(limits_count_tasks(proc_fd, 54321, &tasks), 0);
+        ck_assert_int_eq(limits_count_tasks(proc_fd, uid, &tasks), 0);
         if (tasks > 0)
             break;
         (void) usleep(1000);
     }
     ck_assert_uint_eq(tasks, 1);
-    ck_assert_int_eq(limits_count_tasks_if_tight(proc_fd, 54321, 1, &tasks), 0);
+    ck_assert_int_eq(limits_count_tasks_if_tight(proc_fd, uid, 1, &tasks), 0);
     ck_assert_uint_eq(tasks, 1);
-    ck_assert_int_eq(limits_count_tasks_if_tight(proc_fd, 54321, UINT64_MAX - 1, &tasks), 0);
+    ck_assert_int_eq(limits_count_tasks_if_tight(proc_fd, uid, UINT64_MAX - 1, &tasks), 0);
     ck_assert_uint_eq(tasks, 0); /* not looked at */
     end(pid);
 }
