@@ -111,7 +111,9 @@ int spawn_read_status(struct spawn *spawn, const struct exec_plan *plan, struct 
             spawn->at_exec = true;
         else if (n == (ssize_t) sizeof status)
             spawn->failure = status; /* it is about to end, on the stack that we gave it */
-    } while (n > 0 || (n < 0 && errno == EINTR));
+        /* A reset (it ended and left the gate's byte unread: unix_release_sock() in net/unix/af_unix.c) is
+         * told once, before what it had sent. */
+    } while (n > 0 || (n < 0 && (errno == EINTR || errno == ECONNRESET)));
     spawn->channel_fd = fd_close(spawn->channel_fd);
     birth_free_stack(spawn->stack);
     spawn->stack = NULL;

@@ -448,6 +448,13 @@ static int release(struct service *service, struct err *err) {
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot watch the new process: %m");
     r = spawn_release(&launch->spawn);
+    if (r == -ECANCELED) { /* what went wrong before the gate it has told */
+        service->launch_source = sd_event_source_disable_unref(service->launch_source);
+        r = spawn_read_status(&launch->spawn, &launch->plan, err);
+        if (r < 0 && r != -EAGAIN)
+            return r;
+        r = -ECANCELED;
+    }
     if (r < 0)
         return err_set(err, -r, "Failed", "the new process ended before it was executed: %m");
     return 0;
