@@ -143,6 +143,7 @@ static const struct {
     {SYS_sendto, "sendto"},
     {SYS_sendmsg, "sendmsg"},
     {SYS_clone, "clone"},
+    {SYS_clone3, "clone"},
     {SYS_waitid, "waitid"},
     {SYS_wait4, "wait4"},
     {SYS_execve, "execve"},
