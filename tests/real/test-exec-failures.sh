@@ -203,7 +203,7 @@ for name in "${cases[@]}"; do
     # From the moment of the breakage to that of the kill it could come up once more.
     pid=$(main_pid "$D" "$name")
     [[ -z $pid ]] || ! describe_exe "$pid" "$name" || kill -KILL "$pid" 2>/dev/null
-    wait_for 20 "$name: says \"${says[$name]}\", and tries again" said "${says[$name]}" 2
+    wait_for 60 "$name: says \"${says[$name]}\", and tries again" said "${says[$name]}" 2
 done
 for name in "${cases[@]}"; do
     for pid in /proc/[0-9]*; do
@@ -240,7 +240,7 @@ done
 expected=$(printf '%s\n' "${policies[@]}" | sort)
 latchd run "${options[@]}" "${policies[@]}" >"$T/policies.log" 2>&1 </dev/null &
 latchd_pid=$!
-wait_for 20 "services with each Restart= run" all_run
+wait_for 60 "services with each Restart= run" all_run
 for name in "${policies[@]}"; do
     succeeds "$name: stopped" ctl "$D" stop "$name"
     rm "$D/bin/$name"
@@ -255,7 +255,7 @@ for name in "${policies[@]}"; do
     copy_back "$name"
 done
 expected=$(printf '%s\n' always on-failure)
-wait_for 20 "Restart=on-failure and always: back by themselves" all_run
+wait_for 60 "Restart=on-failure and always: back by themselves" all_run
 succeeds "Restart=no: started by hand" ctl "$D" start no
 stop_latchd
 
@@ -272,7 +272,7 @@ refuse() { # TEXT INJECTION SAYS [LINE...]
     strace -f -o /dev/null -e trace=$call -e "inject=$injection" -- latchd run "${options[@]}" refused \
         >"$T/refused.log" 2>&1 </dev/null &
     local tracer=$!
-    wait_until 20 eval "((\$(grep -cF '$expected' '$T/refused.log') >= 2))" ||
+    wait_until 60 eval "((\$(grep -cF '$expected' '$T/refused.log') >= 2))" ||
         fail "$text: says \"$expected\", and tries again" "$(tail -n 5 "$T/refused.log")"
     latchd_pid=$(tr -d ' ' <"/proc/$tracer/task/$tracer/children")
     lacks "$(<"$T/refused.log")" "Ready: PID" "$text: is not called ready"
@@ -314,7 +314,7 @@ poor ambient "AmbientCapabilities" AmbientCapabilities=CAP_NET_ADMIN
 ) >"$T/poor.log" 2>&1 </dev/null &
 latchd_pid=$!
 for ((i = 0; i < ${#poor_names[@]}; i++)); do
-    wait_for 20 "unprivileged, ${poor_names[i]}: says so, and tries again" \
+    wait_for 60 "unprivileged, ${poor_names[i]}: says so, and tries again" \
         eval "((\$(grep -F 'latchd[${poor_names[i]}]' '$T/poor.log' | grep -cF '${poor_says[i]}') >= 2))"
 done
 lacks "$(<"$T/poor.log")" "Ready: PID" "and nothing runs with less or more than was asked for"
