@@ -155,9 +155,9 @@ matches "$(ctl list)" 'loop +backoff, [0-9]+min [0-9]+s more' "and so does list"
 grep -q 'Started too often (StartLimitBurst=3 within StartLimitIntervalSec=1h): a pause; next try at .*: latchctl start loop' "$log" &&
     ok "and the journal, with what to do" || fail "the journal says so" "$(<"$log")"
 is "$(field loop restarts)" 3 "the restarts are counted"
-fails "latchctl start tries at once" ctl start loop
+ctl start loop >/dev/null 2>&1 # which may see it run for a moment, or not
 has_started_again() { (($(wc -l <"$T/starts") >= 4)); }
-wait_for 30 "that was a start" has_started_again
+wait_for 30 "latchctl start tries at once" has_started_again
 wait_for 30 "and three in a new count" eval '(($(wc -l <"$T/starts") == 6))'
 kill -TERM "$latchd_pid"
 wait "$latchd_pid"
