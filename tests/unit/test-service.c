@@ -137,7 +137,7 @@ START_TEST(back_off_grows_and_ends) {
     uint64_t before = now_usec(CLOCK_MONOTONIC);
 
     until(count_lines("starts") == 4);
-    ck_assert_uint_ge(now_usec(CLOCK_MONOTONIC) - before, (50 + 100 + 200) * MSEC);
+    ck_assert_uint_ge(now_usec(CLOCK_MONOTONIC) - before, (50 + 90 + 180) * MSEC);
     until(service->state == SERVICE_RUNNING);
     ck_assert_uint_eq(service->record.restarts, 3);
     ck_assert_uint_eq(service->record.generation, 4);
