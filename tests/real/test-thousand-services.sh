@@ -51,6 +51,7 @@ note "up within $(($(now_ms) - began)) ms"
 
 descriptors() { find "/proc/$latchd_pid/fd" -mindepth 1 | wc -l; }
 memory_kib() { awk '$1 == "RssAnon:" { print $2 }' "/proc/$latchd_pid/status"; }
+cpu_ms() { awk '{ sub(/.*\) /, ""); print ($12 + $13) * 1000 / '"$(getconf CLK_TCK)"' }' "/proc/$latchd_pid/stat"; }
 restarts() { ctl "$D" status --json "${names[@]}" | jq -r '.[] | "\(.service) \(.restarts)"'; }
 
 # Everybody once, so that what is allocated at first is there.
@@ -63,9 +64,10 @@ wait_until 20 in_state "$D" stopping stuck || die "stuck is not being stopped"
 descriptors_before=$(descriptors)
 memory_before=$(memory_kib)
 
-"$STORM" --seconds "$seconds" --rate 150 --report "$T/report" "$DAEMON" "${files[@]}" >"$T/storm.log" 2>&1 &
+"$STORM" --seconds "$seconds" --rate 100 --report "$T/report" "$DAEMON" "${files[@]}" >"$T/storm.log" 2>&1 &
 storm_pid=$!
-asked=0 slowest=0
+asked=0 slowest=0 slowest_list=0
+cpu_before=$(cpu_ms)
 while alive "$storm_pid"; do
     ((SECONDS - harness_began < seconds + 200)) || die "the storm does not end"
     for question in "status --json s0000" "status blocked" "list"; do
@@ -74,7 +76,10 @@ while alive "$storm_pid"; do
         # shellcheck disable=SC2086 # words
         ctl "$D" $question >"$T/answer" 2>&1 || rc=$?
         took=$(($(now_ms) - before))
-        ((took <= slowest)) || slowest=$took
+        case $question in
+        list) ((took <= slowest_list)) || slowest_list=$took ;; # that is a question to each service
+        *) ((took <= slowest)) || slowest=$took ;;
+        esac
         ((rc == 0 || rc == 3)) || fail "latchctl $question in the storm" "exit status $rc" "$(head -n 3 "$T/answer")"
         asked=$((asked + 1))
     done
@@ -85,9 +90,11 @@ wait "$storm_pid" || rc=$?
 is "$rc" 0 "every daemon that was killed had a successor" || cat "$T/storm.log"
 read -r _ kills median most < <(tail -n 1 "$T/report")
 note "$kills kills in $seconds s; from a kill to the successor's main: median $median us, most $most us"
-((kills > seconds * 10)) || fail "a storm worth its name" "$kills kills"
+((kills > seconds * 5)) || fail "a storm worth its name" "$kills kills"
 at_most "$most" 10000000 "nobody waited for those in trouble: the slowest restart, in us"
 at_most "$slowest" 10000 "$asked questions meanwhile, the slowest answer in ms"
+at_most "$slowest_list" 40000 "the slowest list of all services, in ms"
+note "latchd took $((($(cpu_ms) - cpu_before) * 1000 / kills)) us of processor time a kill, answers included"
 
 is "$(states)" " 1 blocked $services running 1 stopping " "all run, but the two in trouble"
 is "$(restarts | sort)" \
