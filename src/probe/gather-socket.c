@@ -61,6 +61,17 @@ static int find_row(struct prober *prober, const struct lock_facts *facts, dev_t
     return 0;
 }
 
+/* Whether the kernel's table has a listener, so that none need be connected to. */
+static bool is_spared(struct prober *prober, const struct probe_request *request, dev_t device, ino_t inode) {
+    const struct unix_socket *socket;
+
+    if (!request->spare_listener || gather_sockets(prober) < 0)
+        return false;
+    socket = *request->path == '@' ? unix_table_find_name(&prober->sockets, request->path)
+                                   : unix_table_find(&prober->sockets, device, inode);
+    return socket && socket->listening;
+}
+
 int gather_socket(struct prober *prober, const struct probe_request *request, struct lock_facts *facts,
                   int fd) {
     const struct unix_socket *socket;
@@ -74,7 +85,7 @@ int gather_socket(struct prober *prober, const struct probe_request *request, st
         return 0;
     memcpy(facts->filesystem, mount.type, sizeof facts->filesystem);
     facts->remote = mount_type_is_remote(mount.type);
-    if (!request->no_connect && !facts->remote) {
+    if (!request->no_connect && !facts->remote && !is_spared(prober, request, mount.device, inode)) {
         r = peer_look_file(prober->proc_fd, fd, &facts->listener.peer);
         if (r < 0)
             return r;
@@ -114,7 +125,7 @@ int gather_abstract(struct prober *prober, const struct probe_request *request, 
     r = gather_sockets(prober);
     if (r < 0)
         return r;
-    if (!request->no_connect) {
+    if (!request->no_connect && !is_spared(prober, request, 0, 0)) {
         r = peer_look_abstract(prober->proc_fd, request->path + 1, peer);
         if (r < 0)
             return r;

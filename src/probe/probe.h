@@ -33,6 +33,7 @@ struct probe_request {
      * lock that others may be taking just now, nor for one that this process has by fcntl(2) F_SETLK. */
     bool may_try;
     bool no_connect; /* ask no socket who listens */
+    bool spare_listener; /* nor one of which the kernel's table says that somebody listens */
     /* How long a file system on another machine has for its answer, which a child process waits for; 0: it is
      * not asked, and the verdict is unknown. */
     uint64_t remote_timeout_usec;

@@ -157,7 +157,9 @@ int service_inspect_cached(const struct service_config *config, const struct kno
         requests[i] = (struct probe_request){.path = inspection.paths[i].path,
                                              .style = inspection.paths[i].style,
                                              .effort = inspection.effort,
-                                             .may_try = purpose == INSPECT_START};
+                                             .may_try = purpose == INSPECT_START,
+                                             /* a daemon that runs has better to do than to be looked at */
+                                             .spare_listener = purpose == INSPECT_STATUS};
     r = lock_probe_cached(mounts, requests, inspection.n, &inspection.facts);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look at the locks of service %s: %m", config->name);

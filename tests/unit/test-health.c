@@ -149,6 +149,27 @@ START_TEST(asked_from_time_to_time) {
 }
 END_TEST
 
+/* A look at a daemon that runs makes no connection to it. */
+START_TEST(status_makes_no_connection) {
+    struct service *service = add_service("looked", "exec sleep 1000", "socket @/s", NULL);
+    json_t *status, *socket;
+
+    free(service->config->sockets[0]->lock.path); /* nothing but the socket itself tells */
+    service->config->sockets[0]->lock.path = NULL;
+    service->config->type = SERVICE_TYPE_SIMPLE;
+    begin(service);
+    serve(true);
+    (void) linger(50 * MSEC);
+    status = service_status_to_json(service, true);
+    (void) linger(100 * MSEC);
+    ck_assert_uint_eq(s.n_clients, 0);
+    socket = json_array_get(json_object_get(status, "sockets"), 0);
+    ck_assert_str_eq(json_string_value(json_object_get(socket, "verdict")), "held");
+    ck_assert_int_eq(json_integer_value(json_object_get(socket, "queue")), 0);
+    json_decref(status);
+}
+END_TEST
+
 /* Services that were begun together are asked at different times. */
 START_TEST(not_all_at_once) {
     struct service *services[20];
@@ -498,6 +519,7 @@ int main(void) {
     tcase_add_test(tests, nobody_asks);
     tcase_add_test(tests, asked_from_time_to_time);
     tcase_add_test(tests, not_all_at_once);
+    tcase_add_test(tests, status_makes_no_connection);
     tcase_add_test(tests, hung);
     tcase_add_test(tests, slow_once);
     tcase_add_test(tests, hung_and_left);
