@@ -106,8 +106,8 @@ static bool may_be_whole(const struct ask *ask) {
     return size > 0 && (ask->answer[size - 1] == '}' || ask->answer[size - 1] == ']');
 }
 
-/* Reads until the end; Kea closes the connection behind its answer. True: the question is over, and the ask may
- * be gone. */
+/* Reads until the end; Kea closes the connection behind its answer. True: the question is over, and the ask
+ * may be gone. */
 static bool read_answer(struct ask *ask) {
     for (;;) {
         char *bigger = realloc(ask->answer, ask->answer_size + 4096);
@@ -213,8 +213,8 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
     return 0;
 }
 
-/* Time is over. If we come late ourselves (stopped, without processor), or with us the daemon did, it gets the
- * time once more: only what it did while we looked is held against it. */
+/* Time is over. If we come late ourselves (stopped, without processor), or with us the daemon did, it gets
+ * the time once more: only what it did while we looked is held against it. */
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
     struct ask *ask = userdata;
     uint64_t now = now_usec(CLOCK_MONOTONIC), timeout = ask->config->probe_timeout_usec;
@@ -362,8 +362,8 @@ static struct ask_result begin_inet(struct ask *ask) {
     }
     r = arm_timer(ask);
     if (r >= 0)
-        r = helper_start(ask->event, resolve, listen, -EBADF, ask->config->probe_timeout_usec, on_resolved, ask,
-                         &ask->resolver);
+        r = helper_start(ask->event, resolve, listen, -EBADF, ask->config->probe_timeout_usec, on_resolved,
+                         ask, &ask->resolver);
     if (r >= 0)
         return result_of(ask, ASK_PENDING, 0);
     ask_cancel(ask);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* One question to one control socket, bounded in time: Probe=connect is content with a connection, Probe=kea asks
+/* One question to one control socket, bounded in time: Probe=connect is content with a connection, Probe=kea
+ * asks
  * {"command": "status-get"} and waits for an answer with result 0 (the Kea Administrator Reference Manual,
- * "Management API"). Paths, abstract names and HOST:PORT; a host's name is looked up by a child process. Nothing
- * here ever blocks. */
+ * "Management API"). Paths, abstract names and HOST:PORT; a host's name is looked up by a child process.
+ * Nothing here ever blocks. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,7 +15,7 @@
 #include "config/config.h"
 
 enum ask_outcome {
-    ASK_PENDING,   /* the callback will tell */
+    ASK_PENDING, /* the callback will tell */
     ASK_ANSWERED,
     ASK_ABSENT,    /* nothing stands at that path */
     ASK_REFUSED,   /* nobody listens, or the connection was not wanted (errno) */
@@ -31,8 +32,8 @@ struct ask;
 
 struct ask_result {
     enum ask_outcome outcome;
-    int error;           /* positive errno, 0: none */
-    uint64_t took_usec;  /* from connect to the last byte of the answer */
+    int error;          /* positive errno, 0: none */
+    uint64_t took_usec; /* from connect to the last byte of the answer */
 };
 
 /* Called from the loop. The question is over; the ask may be freed there, or asked again. */
@@ -43,8 +44,8 @@ int ask_new(sd_event *event, const struct socket_config *config, ask_done_t done
             struct ask **ret);
 void ask_free(struct ask *ask); /* NULL is fine */
 
-/* Asks; a question that is under way is dropped. Returns what is known at once, or ASK_PENDING. Only then `done`
- * is called. */
+/* Asks; a question that is under way is dropped. Returns what is known at once, or ASK_PENDING. Only then
+ * `done` is called. */
 struct ask_result ask_begin(struct ask *ask);
 void ask_cancel(struct ask *ask);
 bool ask_is_pending(const struct ask *ask);

@@ -31,7 +31,14 @@ struct examination {
 };
 
 /* The child tells each thing by itself, so that what came before it had to wait is not lost. */
-enum finding_kind { FINDING_TRACER, FINDING_QUEUE, FINDING_WCHAN, FINDING_IO, FINDING_SYSCALL, FINDING_STACK };
+enum finding_kind {
+    FINDING_TRACER,
+    FINDING_QUEUE,
+    FINDING_WCHAN,
+    FINDING_IO,
+    FINDING_SYSCALL,
+    FINDING_STACK
+};
 
 struct finding {
     enum finding_kind kind;
@@ -60,7 +67,8 @@ static int read_cpu(int proc_fd, pid_t pid, uint64_t *ret_usec) {
     if (r < 0)
         return r;
     close = strrchr(text, ')');
-    if (!close || sscanf(close + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
+    if (!close ||
+        sscanf(close + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
         return -EBADMSG;
     *ret_usec = procfs_ticks_to_boottime_usec(user + system);
     return 0;
@@ -75,7 +83,8 @@ static void tell(int out_fd, enum finding_kind kind, const void *data, size_t si
     (void) fd_write_all(out_fd, data, size);
 }
 
-static void tell_text(int proc_fd, pid_t pid, const char *name, size_t max, int out_fd, enum finding_kind kind) {
+static void tell_text(int proc_fd, pid_t pid, const char *name, size_t max, int out_fd,
+                      enum finding_kind kind) {
     _cleanup_free_ char *text = NULL;
     size_t size;
 
@@ -108,7 +117,8 @@ static void tell_tracer(int proc_fd, pid_t pid, int out_fd) {
         tell(out_fd, FINDING_TRACER, &tracer, sizeof tracer);
 }
 
-static const struct unix_socket *find_listener(const struct unix_table *table, int proc_fd, const char *path) {
+static const struct unix_socket *find_listener(const struct unix_table *table, int proc_fd,
+                                               const char *path) {
     struct stat st;
     struct mount_facts mount;
     int fd;

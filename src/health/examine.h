@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Gathers evidence of what a process does, beside the loop: its state and its processor time at both ends of a
- * second; what may not be read without a risk of waiting (its stack, its system call, its input and output, whose
- * readers wait for a lock that execve(2) holds) is read by a child process with a deadline. */
+/* Gathers evidence of what a process does, beside the loop: its state and its processor time at both ends of
+ * a second; what may not be read without a risk of waiting (its stack, its system call, its input and output,
+ * whose readers wait for a lock that execve(2) holds) is read by a child process with a deadline. */
 
 #include <systemd/sd-event.h>
 
@@ -12,8 +12,8 @@
 
 struct examination;
 
-/* Called from the loop, once, with symptom, chances and misses left as they were given; the examination is freed
- * behind it. */
+/* Called from the loop, once, with symptom, chances and misses left as they were given; the examination is
+ * freed behind it. */
 typedef void (*examine_done_t)(const struct health_evidence *evidence, void *userdata);
 
 /* proc_fd is borrowed for as long as it lasts. socket_path: the unix socket (a path or @name) whose queue is

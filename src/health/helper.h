@@ -3,9 +3,9 @@
 
 /* A child process that does what may wait for ever (reading a strange process's stack, asking a name server),
  * with a deadline, beside the event loop. It keeps nothing open but its pipe and the descriptors it was given
- * (a lock's descriptor in it would keep the lock), and dies with latchd. One that the kernel does not let go of
- * is left behind: it ends with what it waits for. Whoever runs the loop reaps children (the manager does, on
- * SIGCHLD). */
+ * (a lock's descriptor in it would keep the lock), and dies with latchd. One that the kernel does not let go
+ * of is left behind: it ends with what it waits for. Whoever runs the loop reaps children (the manager does,
+ * on SIGCHLD). */
 
 #include <stddef.h>
 #include <stdint.h>

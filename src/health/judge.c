@@ -24,18 +24,17 @@ static const char *const health_verdict_names[HEALTH_VERDICT_MAX] = {
 STRTAB_DEFINE(health_verdict, enum health_verdict, health_verdict_names, HEALTH_VERDICT_INVALID)
 
 static bool is_stopped(const struct health_evidence *evidence) {
-    return evidence->seen && (evidence->state == 'T' || evidence->state == 't' || evidence->frozen ||
-                              evidence->tracer > 0);
+    return evidence->seen &&
+           (evidence->state == 'T' || evidence->state == 't' || evidence->frozen || evidence->tracer > 0);
 }
 
 /* Runs now, used the processor, moved bytes, or waits for a disk or a server and cannot be ended before it
  * answers (state D): it may get there. */
 static bool is_busy(const struct health_evidence *evidence) {
-    return evidence->seen &&
-           (evidence->state == 'R' || evidence->state == 'D' ||
-            (evidence->window_usec > 0 &&
-             evidence->cpu_usec * 100 >= evidence->window_usec * HEALTH_BUSY_PERCENT) ||
-            (evidence->io_known && evidence->io_bytes >= HEALTH_BUSY_BYTES));
+    return evidence->seen && (evidence->state == 'R' || evidence->state == 'D' ||
+                              (evidence->window_usec > 0 &&
+                               evidence->cpu_usec * 100 >= evidence->window_usec * HEALTH_BUSY_PERCENT) ||
+                              (evidence->io_known && evidence->io_bytes >= HEALTH_BUSY_BYTES));
 }
 
 enum health_verdict health_judge(const struct health_evidence *evidence) {
@@ -50,7 +49,8 @@ enum health_verdict health_judge(const struct health_evidence *evidence) {
     case HEALTH_NO_WATCHDOG:
         break;
     default:
-        /* It may refuse on purpose: a queue is full as well when as many clients are served as are allowed. */
+        /* It may refuse on purpose: a queue is full as well when as many clients are served as are allowed.
+         */
         return HEALTH_UNANSWERED;
     }
     if (!evidence->seen || evidence->was_stopped) /* it could be stopped; it has had no time yet */
@@ -114,7 +114,8 @@ const char *health_describe(const struct health_evidence *evidence, enum health_
     char symptom[96], doing[HEALTH_DESCRIBE_MAX], more[64] = "";
 
     if (verdict == HEALTH_BUSY)
-        snprintf(more, sizeof more, "; it is given more time (%u of %d)", evidence->chances + 1, HEALTH_CHANCES);
+        snprintf(more, sizeof more, "; it is given more time (%u of %d)", evidence->chances + 1,
+                 HEALTH_CHANCES);
     else if (verdict == HEALTH_HUNG && evidence->chances > 0)
         snprintf(more, sizeof more, ", after %u times more time", evidence->chances);
     snprintf(buffer, HEALTH_DESCRIBE_MAX, "%s: %s%s", symptom_text(evidence, symptom, sizeof symptom),

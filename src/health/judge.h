@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A daemon did not answer, or WATCHDOG=1 did not come: is it hung, busy, or has somebody stopped it? Pure: evidence
- * in, verdict out (doc/latchd.8, "Hung or busy"). */
+/* A daemon did not answer, or WATCHDOG=1 did not come: is it hung, busy, or has somebody stopped it? Pure:
+ * evidence in, verdict out (doc/latchd.8, "Hung or busy"). */
 
 #include <errno.h>
 #include <stdbool.h>
@@ -36,10 +36,10 @@ enum health_verdict {
 };
 STRTAB_DECLARE(health_verdict, enum health_verdict);
 
-#define HEALTH_CHANCES 3        /* further intervals for a busy one */
-#define HEALTH_MISSES 2         /* probes in a row without an answer before an idle one is taken for hung */
-#define HEALTH_BUSY_PERCENT 5   /* of one processor, over the time of the look */
-#define HEALTH_BUSY_BYTES 4096  /* read or written in that time */
+#define HEALTH_CHANCES 3       /* further intervals for a busy one */
+#define HEALTH_MISSES 2        /* probes in a row without an answer before an idle one is taken for hung */
+#define HEALTH_BUSY_PERCENT 5  /* of one processor, over the time of the look */
+#define HEALTH_BUSY_BYTES 4096 /* read or written in that time */
 
 #define HEALTH_STACK_MAX 1536
 
@@ -59,7 +59,7 @@ struct health_evidence {
     uint64_t io_bytes; /* read and written within the window, page cache included */
     bool queue_known;  /* of the unix socket that was asked */
     uint32_t queue, backlog;
-    char wchan[64];   /* where in the kernel its main thread waits; empty: not known, or nowhere */
+    char wchan[64];    /* where in the kernel its main thread waits; empty: not known, or nowhere */
     char syscall[128]; /* /proc/PID/syscall: the number of the call, and its arguments */
     char stack[HEALTH_STACK_MAX]; /* /proc/PID/stack, lines */
 };

@@ -12,10 +12,9 @@
 
 #include "base/fd.h"
 
-/* A name appears by creation or by a rename; the directory itself may be renamed or removed, and a mount on it
- * may go (IN_UNMOUNT comes unasked). A change of its mode may open the way. */
-#define EVENTS                                                                                               \
-    (IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR)
+/* A name appears by creation or by a rename; the directory itself may be renamed or removed, and a mount on
+ * it may go (IN_UNMOUNT comes unasked). A change of its mode may open the way. */
+#define EVENTS (IN_CREATE | IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB | IN_ONLYDIR)
 
 struct path_watch {
     struct path_watcher *watcher;

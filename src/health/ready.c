@@ -64,8 +64,8 @@ static bool await_appearance(struct ready_probe *probe) {
         path_watch_free(probe->watch);
         probe->watch = NULL;
     }
-    return probe->watch || path_watch_new(probe->watcher, probe->config->listen, on_appearance, probe,
-                                          &probe->watch) >= 0;
+    return probe->watch ||
+           path_watch_new(probe->watcher, probe->config->listen, on_appearance, probe, &probe->watch) >= 0;
 }
 
 static void take(struct ready_probe *probe, const struct ask_result *result) {

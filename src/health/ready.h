@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Whether a daemon's control socket answers (health/ask.h): asked until it is content or is freed. A socket that is
- * not there yet is not looked for again and again: inotify tells when it appears (health/path-watch.h). One that is
- * there and refuses, has a full queue or answers badly is asked again after a short, growing pause, as is one of
- * which inotify cannot tell. */
+/* Whether a daemon's control socket answers (health/ask.h): asked until it is content or is freed. A socket
+ * that is not there yet is not looked for again and again: inotify tells when it appears
+ * (health/path-watch.h). One that is there and refuses, has a full queue or answers badly is asked again
+ * after a short, growing pause, as is one of which inotify cannot tell. */
 
 #include <stdint.h>
 #include <systemd/sd-event.h>

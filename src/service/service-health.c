@@ -9,8 +9,8 @@
 
 #include "base/value.h"
 
-/* Examinations at a time in one manager, each with a process for a second. A machine that was held up as a whole
- * makes all its daemons late at once. */
+/* Examinations at a time in one manager, each with a process for a second. A machine that was held up as a
+ * whole makes all its daemons late at once. */
 #define EXAMINATIONS_MAX 8
 #define EXAMINE_LATER_USEC (250 * USEC_PER_MSEC)
 
@@ -41,7 +41,8 @@ static void add_evidence(const struct health_evidence *evidence, struct event_fi
 
     if (!evidence->seen)
         return;
-    event_field_add(fields, "LATCHD_PROCESS_STATE", "%c%s", evidence->state, evidence->frozen ? " frozen" : "");
+    event_field_add(fields, "LATCHD_PROCESS_STATE", "%c%s", evidence->state,
+                    evidence->frozen ? " frozen" : "");
     event_field_set(fields, "LATCHD_CPU", value_format_usec(evidence->cpu_usec, cpu));
     event_field_set(fields, "LATCHD_WINDOW", value_format_usec(evidence->window_usec, window));
     if (evidence->queue_known)
@@ -97,8 +98,8 @@ void health_source_is_well(struct health_source *source) {
     manager_service_changed(service->manager, service);
 }
 
-/* Where Restart= starts it again after a failure, it is ended for that. A missed WatchdogSec= ends it in any case,
- * as it does in systemd.service(5). */
+/* Where Restart= starts it again after a failure, it is ended for that. A missed WatchdogSec= ends it in any
+ * case, as it does in systemd.service(5). */
 static void found_hung(struct health_source *source, bool news) {
     struct service_health *health = source->health;
     struct service *service = health->service;
@@ -178,14 +179,17 @@ static void on_evidence(const struct health_evidence *evidence, void *userdata) 
 
 void health_source_examine(struct health_source *source, enum health_symptom symptom) {
     struct service *service = source->health->service;
-    const char *listen = source->socket && strchr("/@", source->socket->listen[0]) ? source->socket->listen : NULL;
+    const char *listen =
+        source->socket && strchr("/@", source->socket->listen[0]) ? source->socket->listen : NULL;
     struct health_evidence begin;
 
     source->waiting = HEALTH_NONE;
     if (source->examination)
         return;
-    begin = (struct health_evidence){
-        .symptom = symptom, .chances = source->chances, .misses = source->misses + 1, .was_stopped = source->verdict == HEALTH_STOPPED};
+    begin = (struct health_evidence){.symptom = symptom,
+                                     .chances = source->chances,
+                                     .misses = source->misses + 1,
+                                     .was_stopped = source->verdict == HEALTH_STOPPED};
     if (service->manager->examinations >= EXAMINATIONS_MAX ||
         examine_start(service->manager->event, service->manager->proc_fd, service->record.main.pid, listen,
                       &begin, on_evidence, source, &source->examination) < 0) {
@@ -209,8 +213,8 @@ static int on_timer(sd_event_source *event_source, uint64_t usec, void *userdata
     return 0;
 }
 
-/* CLOCK_MONOTONIC, which stands still while the machine sleeps: so does the daemon. Behind all else that happens in
- * the same turn of the loop: a WATCHDOG=1 that is there, or an answer, is read first. */
+/* CLOCK_MONOTONIC, which stands still while the machine sleeps: so does the daemon. Behind all else that
+ * happens in the same turn of the loop: a WATCHDOG=1 that is there, or an answer, is read first. */
 void health_source_arm(struct health_source *source, uint64_t delay_usec) {
     sd_event *event = source->health->service->manager->event;
 
@@ -357,7 +361,8 @@ const struct health_source *service_health_worst(const struct service *service) 
     for (size_t i = 0; health && i <= health->n_probes; i++) {
         const struct health_source *source = i < health->n_probes ? &health->probes[i] : &health->watchdog;
 
-        if (source->verdict != HEALTH_HEALTHY && source->evidence && (!worst || source->verdict > worst->verdict))
+        if (source->verdict != HEALTH_HEALTHY && source->evidence &&
+            (!worst || source->verdict > worst->verdict))
             worst = source;
     }
     return worst;

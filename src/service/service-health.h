@@ -27,7 +27,7 @@ struct health_source {
 
 struct service_health {
     struct service *service;
-    bool active; /* the daemon runs and is looked after */
+    bool active;            /* the daemon runs and is looked after */
     uint64_t watchdog_usec; /* 0: none; what the daemon asked for goes before WatchdogSec= */
     uint64_t pinged_usec;   /* CLOCK_REALTIME: the last WATCHDOG=1 of this daemon; 0: none */
     struct health_source watchdog;

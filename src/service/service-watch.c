@@ -75,8 +75,8 @@ static void probe_is_due(struct health_source *source) {
     take(source, &result);
 }
 
-/* If we come late ourselves (stopped, without processor, a paused machine), the daemon may have been held up with
- * us: it gets the time once more. */
+/* If we come late ourselves (stopped, without processor, a paused machine), the daemon may have been held up
+ * with us: it gets the time once more. */
 static void watchdog_is_due(struct health_source *source) {
     uint64_t watchdog = source->health->watchdog_usec, now = now_usec(CLOCK_MONOTONIC);
 

@@ -30,8 +30,8 @@ static json_t *evidence_to_json(const struct health_evidence *evidence) {
     /* clang-format on */
 }
 
-static json_t *finding_to_json(const char *verdict, uint64_t since_usec, const struct health_evidence *evidence,
-                               enum health_verdict judged) {
+static json_t *finding_to_json(const char *verdict, uint64_t since_usec,
+                               const struct health_evidence *evidence, enum health_verdict judged) {
     char described[HEALTH_DESCRIBE_MAX];
 
     return json_pack("{s:s, s:o, s:s, s:s, s:o}", "verdict", verdict, "sinceUSec",
@@ -77,12 +77,11 @@ json_t *service_health_to_json(struct service *service, bool has_main) {
     } else if (has_main && (text = glance(service, described)))
         verdict = health_verdict_to_string(HEALTH_STOPPED);
     json_object_set_new(json, "verdict", text_or_null(verdict));
-    json_object_set_new(json, "sinceUSec",
-                        since_usec ? json_integer((json_int_t) since_usec) : json_null());
+    json_object_set_new(json, "sinceUSec", since_usec ? json_integer((json_int_t) since_usec) : json_null());
     json_object_set_new(json, "text", text_or_null(text));
     for (size_t i = 0; health && i <= health->n_probes; i++)
-        json_array_append_new(findings, source_to_json(i < health->n_probes ? &health->probes[i]
-                                                                           : &health->watchdog));
+        json_array_append_new(findings,
+                              source_to_json(i < health->n_probes ? &health->probes[i] : &health->watchdog));
     json_object_set_new(json, "findings", findings);
     json_object_set_new(json, "watchdogUSec",
                         health && health->watchdog_usec ? json_integer((json_int_t) health->watchdog_usec)

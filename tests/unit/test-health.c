@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Probes and watchdog of daemons that run: who is busy, stopped or hung, and what is done about it. The test serves
- * the control sockets itself, so that what the daemon does and what its socket does are apart. */
+/* Probes and watchdog of daemons that run: who is busy, stopped or hung, and what is done about it. The test
+ * serves the control sockets itself, so that what the daemon does and what its socket does are apart. */
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -62,8 +62,8 @@ static void serve(bool answers) {
     ck_assert_int_ge(s.listen_fd, 0);
     ck_assert_int_eq(bind(s.listen_fd, (struct sockaddr *) &address, sizeof address), 0);
     ck_assert_int_eq(listen(s.listen_fd, 20), 0);
-    ck_assert_int_ge(
-        sd_event_add_io(t.manager->event, &s.listener, s.listen_fd, EPOLLIN, on_listener, NULL), 0);
+    ck_assert_int_ge(sd_event_add_io(t.manager->event, &s.listener, s.listen_fd, EPOLLIN, on_listener, NULL),
+                     0);
     t.at_end = close_server;
 }
 
@@ -76,8 +76,8 @@ static struct service *begin(struct service *service) {
 /* The socket comes when the daemon runs, lest recovery find it in somebody else's hands. */
 static struct service *add_probed(bool answers, const char *restart, uint64_t interval_usec,
                                   uint64_t timeout_usec) {
-    struct service *service = add_service("probed", "exec sleep 1000", "socket @/s", restart, "RestartSec=10s",
-                                          "RestartMaxDelaySec=10s", NULL);
+    struct service *service = add_service("probed", "exec sleep 1000", "socket @/s", restart,
+                                          "RestartSec=10s", "RestartMaxDelaySec=10s", NULL);
     struct socket_config *socket = service->config->sockets[0];
 
     service->config->type = SERVICE_TYPE_SIMPLE;
@@ -121,7 +121,7 @@ START_TEST(nobody_asks) {
     struct service *service;
 
     service = add_probed(true, "Restart=no", 0, USEC_PER_SEC);
-    (void) linger(USEC_PER_SEC); /* what the start left to do */
+    (void) linger(USEC_PER_SEC);              /* what the start left to do */
     ck_assert_uint_eq(linger(500 * MSEC), 0); /* nothing wakes up */
     ck_assert_uint_eq(s.n_clients, 0);
     ck_assert_ptr_null(service->health);
@@ -270,8 +270,9 @@ START_TEST(no_listener) {
 END_TEST
 
 START_TEST(watchdog_environment) {
-    struct service *service = add_service(
-        "w", "echo \"$WATCHDOG_USEC $WATCHDOG_PID $$\" >@/environment; exec sleep 1000", "WatchdogSec=90s", NULL);
+    struct service *service =
+        add_service("w", "echo \"$WATCHDOG_USEC $WATCHDOG_PID $$\" >@/environment; exec sleep 1000",
+                    "WatchdogSec=90s", NULL);
     unsigned usec = 0;
     int pid = 0, own = -1;
     FILE *file;
@@ -326,8 +327,9 @@ START_TEST(watchdog_missed_and_polite) {
 END_TEST
 
 START_TEST(abort_ignored) {
-    struct service *service = add_service("w", "trap '' ABRT; while :; do sleep 0.1; done", "WatchdogSec=300ms",
-                                          "TimeoutStopSec=500ms", "RestartSec=10s", NULL);
+    struct service *service =
+        add_service("w", "trap '' ABRT; while :; do sleep 0.1; done", "WatchdogSec=300ms",
+                    "TimeoutStopSec=500ms", "RestartSec=10s", NULL);
 
     begin(service);
     until(service->state == SERVICE_BACKOFF);
@@ -396,7 +398,8 @@ START_TEST(busy_for_a_while) {
 }
 END_TEST
 
-/* latchd itself was late: what had come meanwhile counts, and where nothing had, the daemon gets its time anew. */
+/* latchd itself was late: what had come meanwhile counts, and where nothing had, the daemon gets its time
+ * anew. */
 START_TEST(late_ourselves) {
     struct service *service = add_watched("exec sleep 1000", "Restart=on-failure");
 
@@ -404,7 +407,7 @@ START_TEST(late_ourselves) {
         (void) usleep(900 * MSEC); /* three times as long as it may take */
         (void) turn(0);
         (void) turn(0);
-        ck_assert_uint_eq(all_findings(), 0);
+        ck_assert_uint_eq(t.manager->examinations, 0); /* it is not even looked at */
         service_watchdog_ping(service);
         (void) linger(100 * MSEC);
     }
@@ -472,7 +475,9 @@ START_TEST(many_hang) {
     ck_assert_uint_eq(t.events[EVENT_DAEMON_HUNG], N);
     ck_assert_uint_le(most, 8);
     ck_assert_uint_eq(t.manager->examinations, 0);
-    ck_assert_uint_le(count_descriptors(), before + 3 * N + 4); /* of each service: its lock, what recovery waits by, where it notifies */
+    ck_assert_uint_le(count_descriptors(),
+                      before + 3 * N +
+                          4); /* of each service: its lock, what recovery waits by, where it notifies */
 }
 END_TEST
 
