@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void text_done(struct text *text) {
@@ -54,7 +55,10 @@ int text_take(struct text *text, char **ret) {
     text_add(text, "");
     if (text->failed)
         return -ENOMEM;
-    *ret = TAKE_PTR(text->data);
+    /* Much of what is taken stays for as long as a service does: without the room to grow. */
+    *ret = realloc(text->data, text->length + 1);
+    if (!*ret)
+        *ret = text->data;
     *text = (struct text){0};
     return 0;
 }

@@ -93,7 +93,7 @@ static int clear_ourselves(const struct cli *cli, const char *service, bool dry_
     _cleanup_close_ int dir_fd = -EBADF, lock_fd = -EBADF, proc_fd = procfs_open();
     _cleanup_config_ struct service_config *config = NULL;
     _cleanup_err_ struct err err = {0};
-    struct service_record record;
+    _cleanup_record_ struct service_record record = {0};
     struct recovery_host host;
     struct recovery recovery;
     json_t *actions;

@@ -463,7 +463,7 @@ static int exec_service(struct invocation *invocation, const struct service_conf
     _cleanup_err_ struct err err = {0};
     struct event_fields fields = {.n = 0};
     struct service_launch *launch = NULL;
-    struct service_record record;
+    _cleanup_record_ struct service_record record = {0};
     struct recovery recovery;
     struct recovery_host host;
     /* The daemon tells systemd itself, under the number that systemd knows. */
@@ -488,13 +488,12 @@ static int exec_service(struct invocation *invocation, const struct service_conf
         return exit_code_of(&err);
     record.generation++;
     record.ready = true; /* whom it told, if anybody, is not us */
-    record.status_text[0] = '\0';
+    service_record_set_status(&record, NULL);
     if (service_new_invocation_id(record.invocation_id) < 0 ||
         service_launch_prepare(config, proc_fd, record.invocation_id, true, notify_socket, record.open_files,
                                NULL, &launch, &err) < 0)
         return exit_code_of(&err);
-    record.limits = *service_launch_plan(launch)->rlimits;
-    record.limits_known = true;
+    service_record_set_limits(&record, service_launch_plan(launch)->rlimits);
     if (notify_socket && pass_listen_fds(launch) < 0) {
         (void) err_set(&err, ENOMEM, "Failed", "out of memory");
         return exit_code_of(&err);

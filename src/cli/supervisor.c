@@ -157,7 +157,7 @@ int supervisor_load_config(const struct cli *cli, const char *service, struct se
 static char *find_unsupervised(const struct cli *cli, const char *service, const char *daemon_exe,
                                const char *trouble) {
     _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
-    struct service_record record = {0};
+    _cleanup_record_ struct service_record record = {0};
     const char *dir = runtime_dir_of(cli, service);
     char *text;
 
@@ -233,7 +233,7 @@ static int probe_ourselves(const struct cli *cli, const char *service, json_t **
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
     struct known_main known = {.life = PROCESS_UNKNOWN};
-    struct service_record record = {0};
+    _cleanup_record_ struct service_record record = {0};
     int r;
 
     r = supervisor_load_config(cli, service, &config, err);

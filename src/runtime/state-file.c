@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,8 +21,8 @@ enum field_type {
     FIELD_COUNT,  /* uint64_t; what is beyond a JSON integer is written as the largest */
     FIELD_FLAG,   /* bool */
     FIELD_WORD,   /* char[]: small letters, digits and hyphens */
-    FIELD_TEXT,   /* char[]: printable; what is too long is cut */
-    FIELD_LIMITS, /* struct rlimits_planned */
+    FIELD_STATUS, /* char *, owned: printable; what is too long is cut */
+    FIELD_LIMITS, /* struct rlimits_planned *, owned */
 };
 
 /* What a file may lack, and more so an older one. A room that has something to hand on adds a member to
@@ -53,7 +54,7 @@ static const struct optional_field {
     FIELD("exitCode", COUNT, exit_code),
     FIELD("exitStatus", COUNT, exit_status),
     FIELD("ready", FLAG, ready),
-    FIELD("statusText", TEXT, status_text),
+    FIELD("statusText", STATUS, status_text),
     FIELD("limitsKnown", FLAG, limits_known),
     FIELD("limits", LIMITS, limits),
     FIELD("openFiles", COUNT, open_files),
@@ -72,7 +73,9 @@ static json_t *limits_to_json(const struct rlimits_planned *limits) {
     return json;
 }
 
-static bool read_limits(json_t *json, struct rlimits_planned *ret) {
+static bool read_limits(json_t *json, struct service_record *record) {
+    bool known = record->limits_known; /* has its own field */
+    struct rlimits_planned planned = {0};
     const char *name;
     json_t *value;
 
@@ -83,11 +86,15 @@ static bool read_limits(json_t *json, struct rlimits_planned *ret) {
         if (resource < 0 || !json_is_string(value) ||
             rlimit_parse_value(resource, json_string_value(value), &limit, NULL) < 0 || limit.automatic)
             return false;
-        ret->of[resource].set = true;
-        ret->of[resource].soft = limit.soft;
-        ret->of[resource].hard = limit.hard;
+        planned.of[resource].set = true;
+        planned.of[resource].soft = limit.soft;
+        planned.of[resource].hard = limit.hard;
     }
-    return json_is_object(json);
+    if (!json_is_object(json))
+        return false;
+    service_record_set_limits(record, &planned);
+    record->limits_known &= known;
+    return true;
 }
 
 /* Zero is not written: a missing field reads as that. */
@@ -106,7 +113,13 @@ static int write_field(json_t *json, const struct optional_field *field,
     case FIELD_FLAG:
         return *(const bool *) member ? json_object_set_new(json, field->name, json_true()) : 0;
     case FIELD_LIMITS:
-        return record->limits_known ? json_object_set_new(json, field->name, limits_to_json(member)) : 0;
+        return record->limits_known
+                   ? json_object_set_new(json, field->name, limits_to_json(service_record_limits(record)))
+                   : 0;
+    case FIELD_STATUS:
+        return record->status_text
+                   ? json_object_set_new(json, field->name, json_string(record->status_text))
+                   : 0;
     default:
         return *(const char *) member ? json_object_set_new(json, field->name, json_string(member)) : 0;
     }
@@ -132,14 +145,12 @@ static bool read_field(const json_t *json, const struct optional_field *field,
     case FIELD_FLAG:
         *(bool *) member = json_is_true(value);
         return json_is_boolean(value);
-    case FIELD_TEXT:
+    case FIELD_STATUS:
         word = json_string_value(value);
-        if (word)
-            snprintf(member, field->size, "%s", word);
-        value_make_printable(member);
+        service_record_set_status(record, word);
         return word != NULL;
     case FIELD_LIMITS:
-        return read_limits(value, member);
+        return read_limits(value, record);
     default:
         word = json_string_value(value);
         if (!word || strlen(word) >= field->size ||
@@ -154,6 +165,46 @@ static int file_name(const char *service, char *buffer, size_t size) {
     int n = snprintf(buffer, size, "%s.state", service);
 
     return n < 0 || (size_t) n >= size ? -ENAMETOOLONG : 0;
+}
+
+void service_record_done(struct service_record *record) {
+    free(record->status_text);
+    free(record->limits);
+    record->status_text = NULL;
+    record->limits = NULL;
+}
+
+void service_record_set_status(struct service_record *record, const char *text) {
+    free(record->status_text);
+    record->status_text = text && *text ? strndup(text, STATE_STATUS_MAX) : NULL;
+    if (record->status_text)
+        value_make_printable(record->status_text);
+}
+
+void service_record_set_limits(struct service_record *record, const struct rlimits_planned *limits) {
+    bool any = false;
+
+    for (int i = 0; i < RLIMIT_NLIMITS; i++)
+        any |= limits->of[i].set;
+    if (any && !record->limits)
+        record->limits = malloc(sizeof *record->limits);
+    if (any && record->limits)
+        *record->limits = *limits;
+    record->limits_known = !any || record->limits;
+    if (!any) {
+        free(record->limits);
+        record->limits = NULL;
+    }
+}
+
+const char *service_record_status(const struct service_record *record) {
+    return record->status_text ? record->status_text : "";
+}
+
+const struct rlimits_planned *service_record_limits(const struct service_record *record) {
+    static const struct rlimits_planned none;
+
+    return record->limits ? record->limits : &none;
 }
 
 void state_record_forget_state(struct service_record *record) {
@@ -220,8 +271,10 @@ static int parse(json_t *json, const char *service, struct service_record *ret) 
         since < 0 || restarts < 0 || !ids_are_sane(invocation_id, pid, boot_id))
         return -EBADMSG;
     for (size_t i = 0; i < ELEMENTSOF(optional_fields); i++)
-        if (!read_field(json, &optional_fields[i], &record))
+        if (!read_field(json, &optional_fields[i], &record)) {
+            service_record_done(&record);
             return -EBADMSG;
+        }
     record.generation = (uint64_t) generation;
     record.since_usec = (uint64_t) since;
     record.restarts = (uint64_t) restarts;
@@ -315,6 +368,7 @@ int state_file_read_config(int runtime_dir_fd, const char *service, char **ret, 
 
     if (r < 0)
         return r;
+    service_record_done(&record);
     config = json_string_value(json_object_get(json, "config"));
     copy = config ? strdup(config) : NULL;
     json_decref(json);

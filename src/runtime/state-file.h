@@ -16,6 +16,8 @@
  * and go without a new number, as long as one that is missing has a sane default (zero). */
 #define STATE_FILE_SCHEMA 1
 
+#define STATE_STATUS_MAX 255
+
 struct service_record {
     uint64_t generation;    /* how often this service was started */
     char invocation_id[33]; /* of that generation: 32 hexadecimal digits; empty: none */
@@ -39,14 +41,29 @@ struct service_record {
     bool exit_known, exit_unexecuted;                            /* struct exit_status */
     uint64_t exit_code, exit_status;
     bool ready;                    /* it has said READY=1 */
-    char status_text[256];         /* its last STATUS=, printable */
-    bool limits_known;             /* false: written by a latchd that did not write them down */
-    struct rlimits_planned limits; /* as that daemon was given them */
+    /* Most services have neither, and a thousand of them pay for nothing: set by the functions below. */
+    char *status_text; /* owned: its last STATUS=, printable and no longer than STATE_STATUS_MAX; NULL: none */
+    struct rlimits_planned *limits; /* owned: as that daemon was given them; NULL: none was set */
+    bool limits_known;              /* false: written by a latchd that did not write them down */
     uint64_t open_files; /* descriptors it, or the one before it, had open when it ran; 0: not known */
 
     const char *config; /* borrowed, for writing: the configuration the daemon was started with, as
                          * service_config_record() has it; NULL: not said. Reading leaves it NULL */
 };
+
+/* Releases what it owns. Read or set anew, it has to be released before. */
+#define _cleanup_record_ _cleanup_(service_record_done)
+void service_record_done(struct service_record *record);
+
+/* "" or NULL: none. Where memory ran out there is none either. */
+void service_record_set_status(struct service_record *record, const char *text);
+
+/* Without memory they are not known. */
+void service_record_set_limits(struct service_record *record, const struct rlimits_planned *limits);
+
+/* Never NULL. */
+const char *service_record_status(const struct service_record *record);
+const struct rlimits_planned *service_record_limits(const struct service_record *record);
 
 /* What is said of a state is no longer so: as in the file of an older version. */
 void state_record_forget_state(struct service_record *record);

@@ -82,7 +82,7 @@ static char *status_line(const struct manager *manager, const struct service *se
     if (!why && (service->state == SERVICE_BACKOFF || service->state == SERVICE_FAILED))
         why = service->failure.message ? service->failure.message
                                        : exit_status_describe(&service->last_exit, how, sizeof how);
-    if (!why && service_state_has_main(service->state) && service->record.status_text[0])
+    if (!why && service_state_has_main(service->state) && service->record.status_text)
         why = service->record.status_text;
     if (asprintf(&line, "%s%s%s%s%s", alone ? "" : service->config->name, alone ? "" : ": ",
                  service_state_shown(service->state), why ? ": " : "", why ? why : "") < 0)

@@ -494,8 +494,7 @@ void service_spawn(struct service *service) {
     }
     if (r >= 0) {
         service_leftovers_begun(service, true, service->launch->spawn.in_cgroup);
-        service->record.limits = service->launch->limits;
-        service->record.limits_known = true;
+        service_record_set_limits(&service->record, &service->launch->limits);
         r = release(service, &err);
     }
     if (r < 0) {

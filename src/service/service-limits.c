@@ -65,14 +65,14 @@ static void plan_wanted(const struct service *service, struct rlimits_planned *r
 /* ---- after the start ---- */
 
 static void report_mismatch(struct service *service, const struct rlimits_mismatch *mismatch) {
+    const struct rlimits_planned *planned = service_record_limits(&service->record);
     const char *name = rlimit_to_name(mismatch->resource);
     struct event_scope scope = service_scope(service);
     char wanted[RLIMIT_FORMAT_MAX], real[RLIMIT_FORMAT_MAX];
     struct event_fields fields = {.n = 0};
     int pid = (int) service->record.main.pid;
 
-    rlimit_format(service->record.limits.of[mismatch->resource].soft,
-                  service->record.limits.of[mismatch->resource].hard, wanted);
+    rlimit_format(planned->of[mismatch->resource].soft, planned->of[mismatch->resource].hard, wanted);
     rlimit_format(mismatch->soft, mismatch->hard, real);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", pid);
     event_field_set(&fields, "LATCHD_LIMIT", name);
@@ -93,10 +93,14 @@ static void verify(struct service *service) {
     int n;
 
     if (!service->record.limits_known) {
-        plan_wanted(service, &service->record.limits);
-        service->record.limits_known = true;
+        struct rlimits_planned wanted;
+
+        plan_wanted(service, &wanted);
+        service_record_set_limits(&service->record, &wanted);
     }
-    n = rlimits_verify(service->manager->proc_fd, service->record.main.pid, &service->record.limits,
+    if (!service->record.limits) /* nothing was asked for: nothing to read */
+        return;
+    n = rlimits_verify(service->manager->proc_fd, service->record.main.pid, service->record.limits,
                        mismatches);
     for (int i = 0; i < n; i++)
         report_mismatch(service, &mismatches[i]);
@@ -271,7 +275,7 @@ static struct limits_row make_row(const struct service *service, int resource,
 json_t *service_limits_to_json(const struct service *service, bool all) {
     bool running = is_running(service);
     pid_t pid = service->record.main.pid;
-    struct rlimits_planned planned = service->record.limits;
+    struct rlimits_planned planned = *service_record_limits(&service->record);
     struct proc_limit limits[RLIMIT_NLIMITS];
     uint64_t used[RLIMIT_NLIMITS], tasks = 0;
     struct limits_owner owner = {0};

@@ -352,7 +352,7 @@ static void apply(struct service *service, struct notify_datagram *datagram,
         return; /* a barrier's descriptor is closed with those that nobody wants */
     main_changed = message->main_pid > 0 && change_main(service, datagram, family, message->main_pid);
     if (message->has_status)
-        strcpy(service->record.status_text, message->status);
+        service_record_set_status(&service->record, message->status);
     if (message->phase == NOTIFY_PHASE_READY && !service->record.ready)
         service->record.ready = write = true;
     if (message->has_errno) {
@@ -540,7 +540,7 @@ void service_notify_begin(struct service *service) {
     struct service_notify *notify = service->notify;
 
     service->record.ready = false;
-    service->record.status_text[0] = '\0';
+    service_record_set_status(&service->record, NULL);
     if (!notify)
         return;
     notify->phase = NOTIFY_PHASE_NONE;

@@ -265,10 +265,12 @@ int service_new(struct manager *manager, struct service_config *config, int lock
 
     if (!service)
         return r;
-    service->answer_usec = calloc(config->n_sockets + 1, sizeof *service->answer_usec);
-    service->probes = calloc(config->n_sockets + 1, sizeof(struct ready_probe *));
+    if (config->n_sockets > 0) {
+        service->answer_usec = calloc(config->n_sockets, sizeof *service->answer_usec);
+        service->probes = calloc(config->n_sockets, sizeof(struct ready_probe *));
+    }
     service->leftovers = leftovers_new();
-    if (service->answer_usec && service->probes && service->leftovers)
+    if (service->leftovers && (config->n_sockets == 0 || (service->answer_usec && service->probes)))
         r = sd_event_add_time(manager->event, &service->timer_source, CLOCK_BOOTTIME, USEC_INFINITY, 1,
                               on_timer, service);
     if (r >= 0)
@@ -321,6 +323,7 @@ struct service *service_free(struct service *service) {
     fd_close(service->lock_fd);
     free(service->answer_usec);
     free(service->probes);
+    service_record_done(&service->record);
     free(service->config_text);
     free(service->config_word);
     err_done(&service->reload_failure);

@@ -149,7 +149,7 @@ static json_t *status_text(const struct service *service) {
         return backoff_text(service);
     if (service->state == SERVICE_FAILED)
         return text_or_null(service->failure.message);
-    return service_state_has_main(service->state) ? text_or_null(service->record.status_text) : json_null();
+    return service_state_has_main(service->state) ? text_or_null(service_record_status(&service->record)) : json_null();
 }
 
 json_t *service_status_to_json(struct service *service, bool inspect) {

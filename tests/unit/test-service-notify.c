@@ -76,6 +76,13 @@ static void send_as_stranger(const char *text, uid_t uid) {
     until(waitpid(pid, NULL, WNOHANG) == pid || errno == ECHILD || !is_alive(pid));
 }
 
+static bool recorded_status_is(const char *text) {
+    _cleanup_record_ struct service_record record = {0};
+
+    return state_file_read(t.manager->runtime_dir_fd, "d", &record, NULL) == 0 &&
+           strcmp(service_record_status(&record), text) == 0;
+}
+
 START_TEST(test_ready_when_it_says_so) {
     struct service *service = start_daemon(NULL, NULL);
     struct service_record record;
@@ -84,23 +91,23 @@ START_TEST(test_ready_when_it_says_so) {
     linger(300 * MSEC);
     assert_state(service, SERVICE_STARTING);
     order("say STATUS=loading");
-    until(strcmp(service->record.status_text, "loading") == 0);
+    until(strcmp(service_record_status(&service->record), "loading") == 0);
     assert_state(service, SERVICE_STARTING);
     order("say READY=1\\nSTATUS=serving");
     until(service->state == SERVICE_RUNNING);
     ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 1);
-    ck_assert_str_eq(service->record.status_text, "serving");
+    ck_assert_str_eq(service_record_status(&service->record), "serving");
     ck_assert_int_eq(state_file_read(t.manager->runtime_dir_fd, "d", &record, NULL), 0);
     ck_assert(record.ready);
-    ck_assert_str_eq(record.status_text, "serving");
+    ck_assert_str_eq(service_record_status(&record), "serving");
+    service_record_done(&record);
     ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 0);
     /* However often it changes its status, the file has the last one in the end. */
     for (int i = 0; i < 30; i++) {
         snprintf(text, sizeof text, "say STATUS=step %d", i);
         order(text);
     }
-    until(state_file_read(t.manager->runtime_dir_fd, "d", &record, NULL) == 0 &&
-          strcmp(record.status_text, "step 29") == 0);
+    until(recorded_status_is("step 29"));
     service_handle(service, SERVICE_ON_STOP);
     until(service->state == SERVICE_STOPPED);
 }
@@ -178,10 +185,10 @@ START_TEST(test_its_own_children_speak_for_it) {
     struct service *service = start_daemon(NULL, NULL);
 
     order("child STATUS=by a child");
-    until(strcmp(service->record.status_text, "by a child") == 0);
+    until(strcmp(service_record_status(&service->record), "by a child") == 0);
     /* The only service: whoever comes to this latchd comes from it. */
     order("orphan STATUS=by an orphan");
-    until(strcmp(service->record.status_text, "by an orphan") == 0);
+    until(strcmp(service_record_status(&service->record), "by an orphan") == 0);
     ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 0);
 }
 END_TEST
@@ -212,7 +219,7 @@ START_TEST(test_strangers_are_not_heard) {
     send_as_stranger("STOPPING=1", 0);
     pass_barrier();
     assert_state(service, SERVICE_STARTING);
-    ck_assert_str_eq(service->record.status_text, "");
+    ck_assert_str_eq(service_record_status(&service->record), "");
     ck_assert(!service->record.ready);
     ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1); /* and not three */
     ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_NOTIFY_IGNORED], "no process of this service"));
@@ -248,9 +255,9 @@ START_TEST(test_malformed) {
     order(text);
     until(t.events[EVENT_NOTIFY_IGNORED] == 1);
     ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_NOTIFY_IGNORED], "longer than 4096"));
-    ck_assert_str_eq(service->record.status_text, "");
+    ck_assert_str_eq(service_record_status(&service->record), "");
     order("say MAINPID=x\\nSTATUS=rest"); /* no second complaint within a minute */
-    until(strcmp(service->record.status_text, "rest") == 0);
+    until(strcmp(service_record_status(&service->record), "rest") == 0);
     ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1);
     order("say READY=1");
     until(service->state == SERVICE_RUNNING);
