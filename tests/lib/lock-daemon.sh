@@ -145,6 +145,16 @@ await_ready() { # LOG N PID SECONDS
     done
 }
 
+# Until the file has the text in it, or the process has gone, or the time is up.
+await_text() { # FILE TEXT PID SECONDS
+    local until=$((${EPOCHREALTIME/[.,]/} + $4 * 1000000))
+    until [[ $(<"$1") == *"$2"* ]]; do
+        kill -0 "$3" 2>/dev/null || return 1
+        ((${EPOCHREALTIME/[.,]/} < until)) || return 2
+        nap 0.005
+    done
+}
+
 await_gone() { # PID SECONDS
     local until=$((${EPOCHREALTIME/[.,]/} + $2 * 1000000))
     while alive "$1"; do

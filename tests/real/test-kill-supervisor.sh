@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # latchd is killed (SIGKILL) right before each of its steps, from its first system call on, through a start, a restart
-# behind a crash with a leftover that ignores SIGTERM, and a stop. Whenever it was: the next latchd brings everything
-# into order, there never are two daemons, a living daemon is kept, nobody else is touched. The same for
-# `latchd exec` and for `latchctl clear`.
+# behind a crash with a leftover that ignores SIGTERM, a reload, and a stop. Whenever it was: the next latchd brings
+# everything into order, there never are two daemons, a living daemon is kept, nobody else is touched. The same for
+# `latchd exec` and for `latchctl clear`; and a client killed before any of its own steps leaves latchd as fit as before.
 #
 # LATCHD_TEST_EVERY=K takes every Kth step from a random one on (1: all of them, the default); LATCHD_TEST_CALLS=N
 # sets how many random points among all system calls are tried besides; LATCHD_TEST_SEED repeats a run.
@@ -49,7 +49,9 @@ live() { # N [--all]
         killed_by_us=$main
         kill -KILL "$main"
         if await_ready "$T/first.log" 2 "$crash_pid" 10; then
-            phase=stop
+            phase=reload
+            kill -HUP "$victim" 2>/dev/null
+            await_text "$T/first.log" "Ready again" "$crash_pid" 10 && phase=stop
             kill -TERM "$victim" 2>/dev/null
         fi
     fi
@@ -163,6 +165,27 @@ try_clear() { # N
     [[ $outcome == killed ]]
 }
 
+# A client, at work on the latchd that try_client's caller began.
+try_client() { # N
+    local wrong verb rc=0
+    for verb in reload restart stop; do
+        crash_at "$1" latchctl "${options[@]}" "$verb" quick
+        await_gone "$crash_pid" 20 || die "latchctl $verb does not end"
+        wait "$crash_pid"
+        read -r outcome steps call <"$T/report"
+        wrong=
+        if [[ $verb == stop ]]; then
+            timeout 20 latchctl "${options[@]}" stop quick >"$T/second.log" 2>&1 || wrong="the next stop: exit status $?"
+            wrong+=$(check_down quick.sock)
+        fi
+        timeout 20 latchctl "${options[@]}" start quick >"$T/second.log" 2>&1 || wrong+="the next start: exit status $?"
+        wrong+=$(check_up)
+        [[ -z $wrong ]] || tell "latchctl $verb: $outcome, step $steps ${call-}" "$wrong"
+        tried=$((tried + 1))
+    done
+    [[ $outcome == killed ]]
+}
+
 # Every step from 1 on, or every Kth from a random one on, until there are no more.
 sweep() { # FUNCTION TEXT
     local n=$((1 + RANDOM % every)) before=$harness_failed
@@ -176,6 +199,17 @@ sweep try_run "latchd run"
 note "$tried kills in $(($(now_ms) - began)) ms"
 sweep try_exec "latchd exec"
 sweep try_clear "latchctl clear"
+begin_afresh
+killed_by_us=
+run_latchd "$T/first-latchd.log"
+await_ready "$T/first-latchd.log" 1 "$latchd_pid" 10 || die "latchd does not start"
+sweep try_client "latchctl reload, restart and stop"
+kill -TERM "$latchd_pid"
+await_gone "$latchd_pid" 10 || die "latchd does not end"
+rc=0
+wait "$latchd_pid" || rc=$?
+is "$rc" 0 "behind all these clients latchd ends in good order"
+is "$(check_down "")" "" "and nothing is left"
 
 # Between two steps as well, where only time passes and facts are read.
 begin_afresh

@@ -8,7 +8,7 @@
  * descriptors. Every connection gets an answer like that to Kea's status-get. DIR/journal gets a line for
  * each event; those in capital letters are what must never happen:
  *
- *     start PID, helper PID, ready PID, term PID, end PID
+ *     start PID, helper PID, ready PID, hup PID (SIGHUP: told to reload), term PID, end PID
  *     TWO PID OTHER     another instance is alive (a POSIX lock on DIR/alone tells, which nobody inherits)
  *     REFUSED PID WHY   it was started though something was in the way
  *     LOST PID WHAT     its lock or its socket is not its own any more */
@@ -151,6 +151,16 @@ static void finish(struct lock_daemon *daemon) {
     note(daemon->dir_fd, "end %d", (int) getpid());
 }
 
+static int next_signal(const struct lock_daemon *daemon) {
+    struct signalfd_siginfo info;
+
+    if (read(daemon->signal_fd, &info, sizeof info) != (ssize_t) sizeof info)
+        abort();
+    if (info.ssi_signo == SIGHUP)
+        note(daemon->dir_fd, "hup %d", (int) getpid());
+    return (int) info.ssi_signo;
+}
+
 static int be_daemon(const char *dir, char *helper) {
     struct lock_daemon daemon = {.dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
     struct pollfd waits[2];
@@ -162,6 +172,7 @@ static int be_daemon(const char *dir, char *helper) {
     be_alone(daemon.dir_fd);
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
     (void) sigprocmask(SIG_BLOCK, &set, NULL); /* a stop waits until there is something to stop */
     daemon.signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
     write_pid(daemon.dir_fd);
@@ -171,7 +182,7 @@ static int be_daemon(const char *dir, char *helper) {
     waits[0] = (struct pollfd){.fd = daemon.signal_fd, .events = POLLIN};
     waits[1] = (struct pollfd){.fd = daemon.listen_fd, .events = POLLIN};
     while (poll(waits, 2, -1) >= 0 || errno == EINTR) {
-        if (waits[0].revents) {
+        if (waits[0].revents && next_signal(&daemon) == SIGTERM) {
             finish(&daemon);
             return EXIT_SUCCESS;
         }
