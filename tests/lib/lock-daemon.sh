@@ -145,6 +145,18 @@ await_ready() { # LOG N PID SECONDS
     done
 }
 
+# Until the daemon is ready, or taken over as one that was (of which LOG tells nothing more); else as await_ready.
+await_up() { # LOG PID SECONDS
+    local until=$((${EPOCHREALTIME/[.,]/} + $3 * 1000000)) text
+    while ready_count "$1" && ((ready < 1)); do
+        { text=$(<"$D/run/quick.state"); } 2>/dev/null
+        [[ $text != *'"state": "running"'* || $text != *"\"supervisorPid\": $2,"* ]] || return 0
+        kill -0 "$2" 2>/dev/null || return 1
+        ((${EPOCHREALTIME/[.,]/} < until)) || return 2
+        nap 0.005
+    done
+}
+
 # Until the file has the text in it, or the process has gone, or the time is up.
 await_text() { # FILE TEXT PID SECONDS
     local until=$((${EPOCHREALTIME/[.,]/} + $4 * 1000000))

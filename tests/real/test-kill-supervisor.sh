@@ -3,7 +3,7 @@
 # latchd is killed (SIGKILL) right before each of its steps, from its first system call on, through a start, a restart
 # behind a crash with a leftover that ignores SIGTERM, a reload, and a stop. Whenever it was: the next latchd brings
 # everything into order, there never are two daemons, a living daemon is kept, nobody else is touched. The same for
-# `latchd exec` and for `latchctl clear`; and a client killed before any of its own steps leaves latchd as fit as before.
+# `latchd exec`, for `latchctl clear`, and for latchd on its way to a new binary (reexec); and a client killed before any of its own steps leaves latchd as fit as before.
 #
 # LATCHD_TEST_EVERY=K takes every Kth step from a random one on (1: all of them, the default); LATCHD_TEST_CALLS=N
 # sets how many random points among all system calls are tried besides; LATCHD_TEST_SEED repeats a run.
@@ -30,6 +30,7 @@ crash_at() { # N [OPTION] COMMAND...
     local at=$1 option=()
     shift
     [[ $1 != --* ]] || { option=("$1") && shift; }
+    [[ -z ${after-} ]] || option+=(--after "$after")
     rm -f "$T/report" "$T/victim"
     "$CRASH" --at "$at" "${option[@]}" --pid-file "$T/victim" --report "$T/report" -- "$@" >"$T/first.log" 2>&1 \
         </dev/null &
@@ -70,7 +71,7 @@ look_after_crash() {
 recover_and_stop() {
     local wrong
     run_latchd "$T/second.log"
-    if ! await_ready "$T/second.log" 1 "$latchd_pid" 10; then
+    if ! await_up "$T/second.log" "$latchd_pid" 10; then
         echo "the new latchd did not get ready within 10 s"
         kill -KILL "$latchd_pid"
         return 1
@@ -165,6 +166,33 @@ try_clear() { # N
     [[ $outcome == killed ]]
 }
 
+# latchd replaces itself by the installed binary: whenever it is killed on the way, as the old one or the new one, the
+# daemon goes on.
+try_reexec() { # N
+    local wrong='' after=$T/armed
+    begin_afresh
+    : >"$T/second.log"
+    rm -f "$after"
+    killed_by_us=
+    crash_at "$1" latchd run "${options[@]}" --log-target stderr quick
+    await_ready "$T/first.log" 1 "$crash_pid" 10 || die "latchd does not start" "$(<"$T/first.log")"
+    : >"$after"
+    if timeout 20 latchctl "${options[@]}" reexec quick >"$T/client.log" 2>&1; then
+        find_living start
+        [[ $(recorded_main) == "${living[*]}" ]] || wrong="alive is ${living[*]}, and $(recorded_main) on record"
+        kill -TERM "$victim" 2>/dev/null
+    fi
+    await_gone "$crash_pid" 20 || die "crash-at does not end" "step $1" "$(<"$T/client.log")"
+    wait "$crash_pid"
+    read -r outcome steps call <"$T/report"
+    look_after_crash
+    [[ -n $survivor ]] || journal_has term || wrong+="the daemon did not survive it"
+    if [[ $outcome == killed ]]; then wrong+=$(recover_and_stop); else wrong+=$(check_down ""); fi
+    [[ -z $wrong ]] || tell "latchctl reexec: $outcome, step $steps ${call-}" "$wrong"
+    tried=$((tried + 1))
+    [[ $outcome == killed ]]
+}
+
 # A client, at work on the latchd that try_client's caller began.
 try_client() { # N
     local wrong verb rc=0
@@ -199,6 +227,7 @@ sweep try_run "latchd run"
 note "$tried kills in $(($(now_ms) - began)) ms"
 sweep try_exec "latchd exec"
 sweep try_clear "latchctl clear"
+sweep try_reexec "latchctl reexec"
 begin_afresh
 killed_by_us=
 run_latchd "$T/first-latchd.log"
@@ -250,7 +279,7 @@ frozen_child() { # the copy of latchd that it left
 
 thaw_and_check() { # TEXT WRONG
     local wrong=$2
-    await_ready "$T/second.log" 1 "$latchd_pid" 10 || wrong+=$'\n'"the new latchd does not get ready"
+    await_up "$T/second.log" "$latchd_pid" 10 || wrong+=$'\n'"the new latchd does not get ready"
     wrong+=$(check_up)
     kill -TERM "$latchd_pid"
     await_gone "$latchd_pid" 10 || wrong+=$'\n'"the new latchd does not end"

@@ -37,7 +37,7 @@ take_over() { # EXIT-STATUS
     [[ -s $T/first.log ]] || echo "latchd ended (exit status $1) and said nothing"
     before=$(living_one)
     run_latchd "$T/second.log"
-    await_ready "$T/second.log" 1 "$latchd_pid" 20 || echo "the next latchd does not get ready"
+    await_up "$T/second.log" "$latchd_pid" 20 || echo "the next latchd does not get ready"
     check_up
     after=$(living_one)
     [[ -z $before || $before == "$after" ]] || echo "daemon $before was alive, and $after runs now"

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Runs a program and kills it (SIGKILL) right before one of its steps:
  *
- *     crash-at [--at N] [--call CALL] [--behind] [--freeze-children] [--all] [--pid-file FILE] --report FILE
+ *     crash-at [--at N] [--call CALL] [--after FILE] [--behind] [--freeze-children] [--all] [--pid-file FILE]
+ * --report FILE
  *              -- COMMAND [ARG...]
  *
  * A step is a system call that changes something outside the process; with --all every system call is one,
  * with
- * --call only those of that name are. The report gets one line: "killed N CALL", or "ended N" when the
- * program ended by itself after N steps, or "became N" when it executed another program after N steps (that
- * one is let go, and waited for). Children are not followed. With --behind it is killed right behind step N.
- * With --freeze-children too; its children get a moment to come as far as they can by themselves, and are
- * stopped (SIGSTOP) before step N; a child that this step makes is stopped too. Exit status: 0 killed, else
- * that of the command. */
+ * --call only those of that name are; with --after only those that it makes when FILE is there. The report
+ * gets one line: "killed N CALL", or "ended N" when the program ended by itself after N steps, or "became N"
+ * when it executed another program after N steps (that one is let go, and waited for; with --after it is
+ * followed). Children are not followed. With --behind it is killed right behind step N. With
+ * --freeze-children too; its children get a moment to come as far as they can by themselves, and are stopped
+ * (SIGSTOP) before step N; a child that this step makes is stopped too. Exit status: 0 killed, else that of
+ * the command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -202,7 +204,7 @@ static bool is_step(pid_t pid, const struct syscall_info *info) {
 struct crash {
     pid_t pid;
     unsigned long at; /* 0: never */
-    const char *call;
+    const char *call, *after;
     bool all, behind, freeze_children;
     unsigned long steps;
     unsigned executed;
@@ -262,6 +264,8 @@ static bool on_call(struct crash *crash) {
         return false;
     if (crash->call && strcmp(crash->call, name_of((long) info.nr, buffer)) != 0)
         return false;
+    if (crash->after && access(crash->after, F_OK) < 0)
+        return false;
     if (++crash->steps != crash->at)
         return false;
     if (crash->freeze_children)
@@ -293,12 +297,12 @@ static int follow(struct crash *crash) {
             return EXIT_FAILURE;
         }
         if (!WIFSTOPPED(status)) {
-            if (crash->executed < 2)
+            if (crash->executed < 2 || crash->after)
                 write_file(crash->report, "ended %lu\n", crash->steps);
             return exit_status(status);
         }
         if (status >> 16 == PTRACE_EVENT_EXEC) {
-            if (++crash->executed == 2) {
+            if (++crash->executed == 2 && !crash->after) {
                 write_file(crash->report, "became %lu\n", crash->steps);
                 request = PTRACE_DETACH;
             }
@@ -343,11 +347,15 @@ static int run(struct crash *crash, char *argv[], const char *pid_file) {
 }
 
 int main(int argc, char *argv[]) {
-    static const struct option options[] = {
-        {"at", required_argument, NULL, 'n'},        {"all", no_argument, NULL, 'a'},
-        {"freeze-children", no_argument, NULL, 'f'}, {"behind", no_argument, NULL, 'b'},
-        {"call", required_argument, NULL, 'c'},      {"pid-file", required_argument, NULL, 'p'},
-        {"report", required_argument, NULL, 'r'},    {0}};
+    static const struct option options[] = {{"at", required_argument, NULL, 'n'},
+                                            {"all", no_argument, NULL, 'a'},
+                                            {"freeze-children", no_argument, NULL, 'f'},
+                                            {"behind", no_argument, NULL, 'b'},
+                                            {"call", required_argument, NULL, 'c'},
+                                            {"pid-file", required_argument, NULL, 'p'},
+                                            {"report", required_argument, NULL, 'r'},
+                                            {"after", required_argument, NULL, 'w'},
+                                            {0}};
     const char *pid_file = NULL;
     struct crash crash = {0};
     int c;
@@ -369,6 +377,9 @@ int main(int argc, char *argv[]) {
         case 'c':
             crash.call = optarg;
             break;
+        case 'w':
+            crash.after = optarg;
+            break;
         case 'p':
             pid_file = optarg;
             break;
@@ -379,10 +390,10 @@ int main(int argc, char *argv[]) {
             return 64;
         }
     if (!crash.report || optind == argc) {
-        fputs(
-            "usage: crash-at [--at N] [--call CALL] [--behind] [--freeze-children] [--all] [--pid-file FILE] "
-            "--report FILE -- COMMAND [ARG...]\n",
-            stderr);
+        fputs("usage: crash-at [--at N] [--call CALL] [--after FILE] [--behind] [--freeze-children] [--all] "
+              "[--pid-file FILE] "
+              "--report FILE -- COMMAND [ARG...]\n",
+              stderr);
         return 64;
     }
     return run(&crash, &argv[optind], pid_file);
