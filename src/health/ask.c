@@ -14,7 +14,8 @@
 #include "health/helper.h"
 #include "socket/peer.h"
 
-#define ANSWER_MAX (1024 * 1024)
+#define ANSWER_MAX (128 * 1024) /* Kea's has a few thousand bytes */
+#define PIECE_MAX (16 * 1024)
 #define ADDRESSES_MAX 8
 
 static const char status_get[] = "{ \"command\": \"status-get\" }";
@@ -32,6 +33,12 @@ struct addresses {
     size_t n, next;
 };
 
+/* How far an answer in pieces has come. */
+struct scan {
+    unsigned depth;
+    bool in_string, escaped;
+};
+
 struct ask {
     sd_event *event;
     const struct socket_config *config;
@@ -46,6 +53,7 @@ struct ask {
     size_t sent;
     char *answer;
     size_t answer_size;
+    struct scan scan;
 };
 
 bool ask_kea_answer_is_good(const char *text, size_t size) {
@@ -64,6 +72,7 @@ static void close_connection(struct ask *ask) {
     free(ask->answer);
     ask->answer = NULL;
     ask->answer_size = ask->sent = 0;
+    ask->scan = (struct scan){0};
     ask->connecting = false;
 }
 
@@ -96,46 +105,62 @@ static void finish_with(struct ask *ask, enum ask_outcome outcome, int error) {
     finish(ask, result_of(ask, outcome, error));
 }
 
-/* Only what ends like JSON is worth a parser's time, lest a byte at a time costs a look at everything for
- * each. */
-static bool may_be_whole(const struct ask *ask) {
-    size_t size = ask->answer_size;
+/* Counts the brackets that are open behind this piece, so that the parser is asked once, however many pieces
+ * there are: 1: what began has been closed; -1: no answer begins like that. */
+static int scan(struct scan *scan, const char *text, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
 
-    while (size > 0 && strchr(" \t\r\n", ask->answer[size - 1]))
-        size--;
-    return size > 0 && (ask->answer[size - 1] == '}' || ask->answer[size - 1] == ']');
+        if (scan->in_string) {
+            if (scan->escaped)
+                scan->escaped = false;
+            else if (c == '\\')
+                scan->escaped = true;
+            else
+                scan->in_string = c != '"';
+        } else if (c == '{' || c == '[')
+            scan->depth++;
+        else if (scan->depth == 0 && !strchr(" \t\r\n", c))
+            return -1;
+        else if (c == '"')
+            scan->in_string = true;
+        else if ((c == '}' || c == ']') && --scan->depth == 0)
+            return 1;
+    }
+    return 0;
 }
 
-/* Reads until the end; Kea closes the connection behind its answer. True: the question is over, and the ask
- * may be gone. */
+/* One piece a turn of the loop: whoever sends without end does not keep the others, nor the time that is set
+ * to it, waiting. Whole is what closes its first bracket, in case the other side keeps the connection (Kea
+ * closes it). True: the question is over, and the ask may be gone. */
 static bool read_answer(struct ask *ask) {
-    for (;;) {
-        char *bigger = realloc(ask->answer, ask->answer_size + 4096);
-        ssize_t n;
+    char *bigger = realloc(ask->answer, ask->answer_size + PIECE_MAX);
+    ssize_t n;
+    int r;
 
-        if (!bigger) {
-            finish_with(ask, ASK_FAILED, ENOMEM);
-            return true;
-        }
-        ask->answer = bigger;
-        n = recv(ask->fd, ask->answer + ask->answer_size, 4096, MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return false;
-        if (n < 0 || ask->answer_size > ANSWER_MAX) {
-            finish_with(ask, ASK_BAD, n < 0 ? errno : EMSGSIZE);
-            return true;
-        }
-        if (n == 0) { /* the end came, and it was no good answer */
-            finish_with(ask, ASK_BAD, 0);
-            return true;
-        }
-        ask->answer_size += (size_t) n;
-        /* Done as soon as it is whole, in case the other side keeps the connection. */
-        if (!may_be_whole(ask) || !ask_kea_answer_is_good(ask->answer, ask->answer_size))
-            continue;
-        finish_with(ask, ASK_ANSWERED, 0);
+    if (!bigger) {
+        finish_with(ask, ASK_FAILED, ENOMEM);
         return true;
     }
+    ask->answer = bigger;
+    n = recv(ask->fd, ask->answer + ask->answer_size, PIECE_MAX, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n <= 0) { /* the end came, and it was no answer */
+        finish_with(ask, ASK_BAD, n < 0 ? errno : 0);
+        return true;
+    }
+    r = scan(&ask->scan, ask->answer + ask->answer_size, (size_t) n);
+    ask->answer_size += (size_t) n;
+    if (ask->answer_size > ANSWER_MAX)
+        finish_with(ask, ASK_BAD, EMSGSIZE);
+    else if (r > 0 && ask_kea_answer_is_good(ask->answer, ask->answer_size))
+        finish_with(ask, ASK_ANSWERED, 0);
+    else if (r != 0)
+        finish_with(ask, ASK_BAD, 0);
+    else
+        return false;
+    return true;
 }
 
 /* What connect(2) says, as an outcome. */
