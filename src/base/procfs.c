@@ -142,6 +142,22 @@ int procfs_read_status(int proc_fd, pid_t pid, struct proc_status *ret) {
     return r < 0 ? r : procfs_parse_status(text, ret);
 }
 
+int procfs_read_held_signals(int proc_fd, pid_t pid, uint64_t *ret) {
+    static const char *const fields[] = {"\nSigBlk:", "\nSigIgn:", "\nSigCgt:"};
+    _cleanup_free_ char *text = NULL;
+    int r = read_entry(proc_fd, pid, "status", &text, NULL);
+
+    *ret = 0;
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(fields); i++) {
+        const char *found = strstr(text, fields[i]);
+
+        if (!found)
+            return -EBADMSG;
+        *ret |= strtoull(found + strlen(fields[i]), NULL, 16);
+    }
+    return r < 0 ? r : 0;
+}
+
 int procfs_read_cmdline(int proc_fd, pid_t pid, char **ret) {
     _cleanup_free_ char *text = NULL;
     size_t size;

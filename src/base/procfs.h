@@ -47,6 +47,9 @@ struct proc_status {
 int procfs_parse_status(const char *text, struct proc_status *ret);
 int procfs_read_status(int proc_fd, pid_t pid, struct proc_status *ret);
 
+/* The signals that its main thread catches, ignores or blocks: bit 0 is signal 1. */
+int procfs_read_held_signals(int proc_fd, pid_t pid, uint64_t *ret);
+
 int procfs_read_cmdline(int proc_fd, pid_t pid, char **ret); /* arguments joined by blanks; "" for a zombie */
 int procfs_read_exe(int proc_fd, pid_t pid, char **ret);     /* " (deleted)" is cut off */
 int procfs_read_cgroup(int proc_fd, pid_t pid, char **ret);  /* the unified path, else that of name=systemd */

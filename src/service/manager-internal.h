@@ -24,5 +24,9 @@ void manager_end_reexec(struct manager *manager);
 int manager_begin_signals(struct manager *manager);
 void manager_end_signals(struct manager *manager);
 
+/* SIGHUP came to latchd: tells from whom. */
+struct signalfd_siginfo;
+void manager_report_reload_signal(struct manager *manager, const struct signalfd_siginfo *info);
+
 /* Reaps, in the next turn of the loop, what ended before there was anybody to be told of it. */
 void manager_reap_soon(struct manager *manager);

@@ -60,6 +60,14 @@ static void describe(const struct signalfd_siginfo *info, struct event_fields *f
         snprintf(ret, size, "SIG%s from outside", name);
 }
 
+void manager_report_reload_signal(struct manager *manager, const struct signalfd_siginfo *info) {
+    struct event_fields fields = {.n = 0};
+    char what[80];
+
+    describe(info, &fields, what, sizeof what);
+    event_emit(manager->log, EVENT_RELOAD_ASKED, NULL, fields.fields, fields.n, "%s: reload", what);
+}
+
 static void ignore(struct manager *manager, const struct signalfd_siginfo *info, const char *why) {
     struct event_fields fields = {.n = 0};
     char what[80];

@@ -43,7 +43,7 @@ static int on_reload_signal(sd_event_source *source, const struct signalfd_sigin
     struct manager *manager = userdata;
 
     (void) source;
-    (void) info;
+    manager_report_reload_signal(manager, info);
     for (size_t i = 0; i < manager->n_services; i++) {
         _cleanup_config_changes_ struct config_changes changes = {0};
 

@@ -63,7 +63,9 @@ static char *describe_delay(const struct service *service, uint64_t delay, bool 
 
     value_format_usec(delay, span);
     value_format_usec(config->start_limit_interval_usec, window);
-    if (limited && delay == USEC_INFINITY)
+    if (delay == USEC_INFINITY && !limited)
+        r = asprintf(&text, "RestartSec=infinity: not started again by itself; latchctl start %s", config->name);
+    else if (delay == USEC_INFINITY)
         r = asprintf(&text,
                      "Started too often (StartLimitBurst=%u, StartLimitIntervalSec=infinity): not started "
                      "again by itself; once mended: latchctl start %s",
@@ -81,24 +83,32 @@ static char *describe_delay(const struct service *service, uint64_t delay, bool 
     return r < 0 ? NULL : text;
 }
 
-void service_back_off(struct service *service) {
+/* What never comes is nothing to wait for: then it has failed, and whoever waits for its end hears of that. */
+bool service_plan_back_off(struct service *service) {
     uint64_t now = now_usec(CLOCK_BOOTTIME),
              ran = service->main_since_usec ? now - service->main_since_usec : 0;
+
+    service->backoff_usec =
+        restart_delay(service->config, &service->history, now, ran, draw(), &service->backoff_limited);
+    return service->backoff_usec != USEC_INFINITY;
+}
+
+char *service_back_off_text(const struct service *service) {
+    return describe_delay(service, service->backoff_usec, service->backoff_limited);
+}
+
+void service_back_off(struct service *service) {
+    uint64_t delay = service->backoff_usec;
     struct event_fields fields = {.n = 0};
-    _cleanup_free_ char *text = NULL;
+    _cleanup_free_ char *text = service_back_off_text(service);
     char span[VALUE_FORMAT_MAX], how[96];
-    bool limited;
-    uint64_t delay = restart_delay(service->config, &service->history, now, ran, draw(), &limited);
 
     event_field_set(&fields, "LATCHD_DELAY", value_format_usec(delay, span));
-    if (delay < USEC_INFINITY)
-        event_field_add(&fields, "LATCHD_NEXT_TRY", "%llu",
-                        (unsigned long long) (now_usec(CLOCK_REALTIME) + delay));
+    event_field_add(&fields, "LATCHD_NEXT_TRY", "%llu", (unsigned long long) (now_usec(CLOCK_REALTIME) + delay));
     event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
     event_field_add(&fields, "LATCHD_REASON", "it %s%s",
                     exit_status_describe(&service->last_exit, how, sizeof how),
-                    limited ? ", too often for StartLimitBurst=" : "");
-    text = describe_delay(service, delay, limited);
+                    service->backoff_limited ? ", too often for StartLimitBurst=" : "");
     if (text)
         service_emit(service, EVENT_SERVICE_RESTART_SCHEDULED, &fields, text);
     (void) service_arm_timer(service,

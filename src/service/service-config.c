@@ -174,6 +174,7 @@ int service_read_config(struct service *service, struct config_changes *ret, str
     manager_give_up_privileges(service->manager);
     forget_text(service);
     adjust_timer(service, start_usec, stop_usec);
+    service_health_config_changed(service);
     tell_changes(service, "The configuration was read again", &changes);
     *ret = changes;
     changes = (struct config_changes){0};
@@ -189,6 +190,7 @@ void service_switch_config(struct service *service) {
     service->next_config = NULL;
     service_config_free(service->config);
     service->config = next;
+    service_health_switch_config(service);
     forget_text(service);
     (void) manager_plan_order(service->manager, NULL); /* its names moved */
 }

@@ -63,6 +63,8 @@ enum service_event service_judge_exit(const struct service *service) {
         return service->config->restart == RESTART_NO ? SERVICE_ON_EXIT_FAILED : SERVICE_ON_EXIT_AGAIN;
     if (service->stop_wanted)
         return service->start_again ? SERVICE_ON_EXIT_RESTART : SERVICE_ON_EXIT_WANTED;
+    if (service_reload_ended_it(service)) /* nobody wanted it to end, be that signal a clean end else */
+        return service->config->restart == RESTART_NO ? SERVICE_ON_EXIT_FAILED : SERVICE_ON_EXIT_AGAIN;
     if (restart_wanted(service->config->restart, &service->last_exit))
         return SERVICE_ON_EXIT_AGAIN;
     return exit_status_is_clean(&service->last_exit) ? SERVICE_ON_EXIT_CLEAN : SERVICE_ON_EXIT_FAILED;
@@ -86,6 +88,7 @@ void service_main_exited(struct service *service) {
     service->last_exit_usec = now_usec(CLOCK_REALTIME);
     if (!service->last_exit.failed_to_execute)
         report_exit(service, service->stop_wanted);
+    service_reload_note_end(service);
     event = service_judge_exit(service);
 
     /* record.main stays: that this process is dead is what recovery goes by. */
@@ -100,19 +103,41 @@ void service_main_exited(struct service *service) {
     service_exit_decided(service, event);
 }
 
-void service_exit_decided(struct service *service, enum service_event event) {
-    service->ended_by_itself = event == SERVICE_ON_EXIT_CLEAN || event == SERVICE_ON_EXIT_FAILED;
-    if (event == SERVICE_ON_EXIT_FAILED) {
-        struct event_fields fields = {.n = 0};
-        char how[96];
+static void report_failed(struct service *service, const char *why, const char *text) {
+    struct event_fields fields = {.n = 0};
+    char how[96];
 
-        event_field_add(&fields, "LATCHD_REASON", "it %s, and Restart= leaves it down then",
-                        exit_status_describe(&service->last_exit, how, sizeof how));
-        event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
-        add_exit_fields(&service->last_exit, &fields);
-        service_emit(service, EVENT_SERVICE_FAILED, &fields,
-                     "Failed, and Restart= leaves it down; once mended: latchctl start");
+    event_field_add(&fields, "LATCHD_REASON", "it %s, %s",
+                    exit_status_describe(&service->last_exit, how, sizeof how), why);
+    event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
+    add_exit_fields(&service->last_exit, &fields);
+    service_emit(service, EVENT_SERVICE_FAILED, &fields, text);
+}
+
+/* It would be started again, but never is. */
+static void give_up(struct service *service) {
+    _cleanup_free_ char *text = service_back_off_text(service);
+    _cleanup_err_ struct err why = service->failure;
+    char how[96];
+
+    service->failure = (struct err){0};
+    if (text) {
+        report_failed(service, service->backoff_limited ? "too often for StartLimitBurst=" : "and RestartSec=infinity",
+                      text);
+        (void) err_set(&service->failure, why.number ? why.number : EIO, why.name ? why.name : "Failed", "%s%s. %s",
+                       why.message ? "" : "the daemon ",
+                       why.message ? why.message : exit_status_describe(&service->last_exit, how, sizeof how), text);
     }
+}
+
+void service_exit_decided(struct service *service, enum service_event event) {
+    if (event == SERVICE_ON_EXIT_AGAIN && !service_plan_back_off(service)) {
+        give_up(service);
+        event = SERVICE_ON_EXIT_FAILED;
+    } else if (event == SERVICE_ON_EXIT_FAILED)
+        report_failed(service, "and Restart= leaves it down then",
+                      "Failed, and Restart= leaves it down; once mended: latchctl start");
+    service->ended_by_itself = event == SERVICE_ON_EXIT_CLEAN || event == SERVICE_ON_EXIT_FAILED;
     service_handle(service, event);
 }
 

@@ -237,14 +237,18 @@ static void end_source(struct health_source *source) {
     free(source->evidence);
 }
 
-static void drop_sources(struct service_health *health) {
-    end_source(&health->watchdog);
-    health->watchdog = (struct health_source){.health = health};
+static void drop_probes(struct service_health *health) {
     for (size_t i = 0; i < health->n_probes; i++)
         end_source(&health->probes[i]);
     free(health->probes);
     health->probes = NULL;
     health->n_probes = 0;
+}
+
+static void drop_sources(struct service_health *health) {
+    end_source(&health->watchdog);
+    health->watchdog = (struct health_source){.health = health};
+    drop_probes(health);
 }
 
 static struct service_health *get_health(struct service *service) {
@@ -291,6 +295,37 @@ void service_end_health(struct service *service) {
         health->watchdog_usec = service->config->watchdog_usec;
         health->pinged_usec = 0;
     }
+}
+
+static bool is_as_configured(const struct health_source *source) {
+    return source->probe == source->socket->probe && source->interval_usec == source->socket->probe_interval_usec &&
+           source->timeout_usec == source->socket->probe_timeout_usec;
+}
+
+void service_health_config_changed(struct service *service) {
+    struct service_health *health = service->health;
+    bool same = true;
+    size_t wanted = 0;
+
+    if (!health || !health->active) {
+        if (service->state == SERVICE_RUNNING)
+            service_begin_health(service);
+        return;
+    }
+    for (size_t i = 0; i < service->config->n_sockets; i++)
+        wanted += service_probes_periodically(service->config->sockets[i]);
+    for (size_t i = 0; i < health->n_probes; i++)
+        same = same && is_as_configured(&health->probes[i]);
+    if (same && wanted == health->n_probes)
+        return;
+    drop_probes(health);
+    (void) service_begin_periodic_probes(health);
+    manager_service_changed(service->manager, service);
+}
+
+void service_health_switch_config(struct service *service) {
+    if (service->health && service->main_pidfd < 0)
+        service->health->watchdog_usec = service->config->watchdog_usec;
 }
 
 void service_health_free(struct service *service) {

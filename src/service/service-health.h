@@ -12,6 +12,8 @@
 struct health_source {
     struct service_health *health;
     const struct socket_config *socket; /* NULL: the watchdog */
+    enum socket_probe probe; /* what it was begun with: a reload may change that of the socket */
+    uint64_t interval_usec, timeout_usec;
     uint64_t *answer_usec;              /* where the time of its last answer is kept */
     struct ask *ask;
     sd_event_source *timer; /* the next question, or when the watchdog runs out */
@@ -52,6 +54,7 @@ const struct health_source *service_health_worst(const struct service *service);
 
 /* -- service-watch.c -- */
 void health_source_is_due(struct health_source *source);
+bool service_probes_periodically(const struct socket_config *socket);
 int service_begin_periodic_probes(struct service_health *health);
 void service_begin_watchdog(struct service_health *health);
 

@@ -76,6 +76,12 @@ void service_report_remaining(struct service *service, const char *blocked);
 /* -- service-reload.c: the action reload -- */
 void service_reload(struct service *service);
 
+/* The daemon has ended of ReloadSignal=, which it was sent and did not care for. */
+bool service_reload_ended_it(const struct service *service);
+
+/* It has ended: remembers for who waits for the reload, if that is why. */
+void service_reload_note_end(struct service *service);
+
 /* The reload's time is over: tells so, if there was anything to wait for. */
 void service_reload_timed_out(struct service *service);
 
@@ -84,6 +90,14 @@ void service_end_reload(struct service *service);
 
 /* The daemon is ready again, and the command of ExecReload= has not ended: that is waited for. */
 bool service_reload_holds_ready(struct service *service);
+
+/* -- service-health.c -- */
+
+/* Values that count at once have changed: who is probed, and how often, follows. */
+void service_health_config_changed(struct service *service);
+
+/* The next daemon is started with another configuration. */
+void service_health_switch_config(struct service *service);
 
 /* -- service-config.c -- */
 
@@ -104,7 +118,15 @@ bool service_order_admits(const struct service *service);
 void service_order_changed(struct service *service);
 void service_order_free(struct service *service);
 
-/* -- service-backoff.c: the action back-off: reckons the delay, tells of it, arms the timer -- */
+/* -- service-backoff.c -- */
+
+/* The daemon has ended and is to be started again: reckons when. False: never, by itself. */
+bool service_plan_back_off(struct service *service);
+
+/* When that is, or why it is not, in words; owned by the caller. */
+char *service_back_off_text(const struct service *service);
+
+/* The action back-off: tells of it, arms the timer. */
 void service_back_off(struct service *service);
 
 /* -- service-exit.c: what follows from the daemon's end -- */

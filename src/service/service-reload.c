@@ -11,6 +11,8 @@
 #include "service/service-internal.h"
 #include "service/service-limits.h"
 
+#define DYING_PATIENCE_USEC USEC_PER_SEC
+
 /* The command of ExecReload= under way. */
 struct service_reload {
     struct service_launch *launch;
@@ -195,6 +197,34 @@ static void run_command(struct service *service, uint64_t patience_usec) {
         (void) service_arm_timer(service, service->config->timeout_start_usec);
 }
 
+/* Whether nothing in the daemon's main thread keeps the signal from its default action, which is mostly to end it.
+ * False also where that cannot be told. */
+static bool is_defenceless(const struct service *service, int signal) {
+    uint64_t held;
+
+    return procfs_read_held_signals(service->manager->proc_fd, service->record.main.pid, &held) >= 0 &&
+           !(held & UINT64_C(1) << (signal - 1));
+}
+
+static void send_signal(struct service *service, uint64_t patience_usec) {
+    int signal = service->config->reload_signal;
+    bool defenceless = is_defenceless(service, signal);
+    struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *text = NULL;
+    char name[16];
+
+    value_format_signal(signal, name, sizeof name);
+    event_field_add(&fields, "LATCHD_SIGNAL", "SIG%s", name);
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_field_set(&fields, "LATCHD_KEY", "ReloadSignal=");
+    if (asprintf(&text, "Sent SIG%s to PID %d (ReloadSignal=)", name, (int) service->record.main.pid) >= 0)
+        service_emit(service, EVENT_RELOAD_SIGNAL_SENT, &fields, text);
+    (void) terminate_signal(service->main_pidfd, signal);
+    if (defenceless && patience_usec == 0 && service->config->type != SERVICE_TYPE_SOCKET)
+        patience_usec = DYING_PATIENCE_USEC; /* its end comes in a moment; that is not to be told as a success */
+    await_ready(service, patience_usec);
+}
+
 void service_reload(struct service *service) {
     uint64_t patience_usec;
 
@@ -205,6 +235,25 @@ void service_reload(struct service *service) {
         run_command(service, patience_usec);
         return;
     }
-    (void) terminate_signal(service->main_pidfd, service->config->reload_signal);
-    await_ready(service, patience_usec);
+    send_signal(service, patience_usec);
+}
+
+bool service_reload_ended_it(const struct service *service) {
+    const struct exit_status *last = &service->last_exit;
+
+    return service->state == SERVICE_RELOADING && !service->config->exec_reload && last->known &&
+           (last->code == CLD_KILLED || last->code == CLD_DUMPED) &&
+           last->status == service->config->reload_signal;
+}
+
+void service_reload_note_end(struct service *service) {
+    char name[16];
+
+    if (service->stop_wanted || !service_reload_ended_it(service))
+        return;
+    err_done(&service->failure);
+    (void) err_set(&service->failure, EIO, "Failed",
+                   "the daemon ended by SIG%s (ReloadSignal=) instead of reloading: set ExecReload= or another "
+                   "ReloadSignal=",
+                   value_format_signal(service->config->reload_signal, name, sizeof name));
 }

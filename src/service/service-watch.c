@@ -100,6 +100,11 @@ void service_begin_watchdog(struct service_health *health) {
         health_source_arm(&health->watchdog, health->watchdog_usec);
 }
 
+bool service_probes_periodically(const struct socket_config *socket) {
+    return socket->probe_interval_usec > 0 && socket->probe_interval_usec != USEC_INFINITY &&
+           socket->probe != SOCKET_PROBE_NONE;
+}
+
 int service_begin_periodic_probes(struct service_health *health) {
     const struct service_config *config = health->service->config;
 
@@ -111,11 +116,14 @@ int service_begin_periodic_probes(struct service_health *health) {
         struct health_source *source = &health->probes[health->n_probes];
         int r;
 
-        if (socket->probe_interval_usec == 0 || socket->probe_interval_usec == USEC_INFINITY ||
-            socket->probe == SOCKET_PROBE_NONE)
+        if (!service_probes_periodically(socket))
             continue;
-        *source = (struct health_source){
-            .health = health, .socket = socket, .answer_usec = &health->service->answer_usec[i]};
+        *source = (struct health_source){.health = health,
+                                         .socket = socket,
+                                         .probe = socket->probe,
+                                         .interval_usec = socket->probe_interval_usec,
+                                         .timeout_usec = socket->probe_timeout_usec,
+                                         .answer_usec = &health->service->answer_usec[i]};
         r = ask_new(health->service->manager->event, socket, on_result, source, &source->ask);
         if (r < 0)
             return r;

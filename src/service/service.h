@@ -93,6 +93,8 @@ struct service {
     sd_event_source *turn_source;  /* owned: instead of it, where there is no delay */
     uint64_t timer_until_usec; /* CLOCK_BOOTTIME, as armed */
     struct restart_history history;
+    uint64_t backoff_usec; /* the delay before the next start, as planned at the daemon's end */
+    bool backoff_limited;  /* by StartLimitBurst= */
     struct exit_status last_exit;
     uint64_t last_exit_usec;       /* CLOCK_REALTIME; 0: none so far */
     struct service_limits *limits; /* NULL: nothing yet */

@@ -63,6 +63,9 @@ log=$T/latchd.log
 echo "# the daemon's end is the container's"
 contain "$log" --name one --restart no -- /bin/sh -c 'exit 7'
 ends_with 7 "a daemon that exits with 7 and stays down: latchd exits with 7"
+contain "$log" --name one --set RestartSec=10ms --set StartLimitBurst=2 --set StartLimitIntervalSec=infinity -- /bin/sh -c 'exit 9'
+ends_with 9 "one that failed too often, and is never started again: its last status"
+grep -q 'StartLimitIntervalSec=infinity): not started again by itself' "$log" || fail "latchd says why" "$(tail -5 "$log")"
 contain "$log" --name one -- /bin/true
 ends_with 0 "one that is done, with Restart=on-failure: 0"
 contain "$log" --name one --restart no -- /bin/sh -c 'kill -KILL $$'

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "base/text.h"
+#include "service/service-health.h"
 
 #define DAEMON                                                                                               \
     "ExecStart=/bin/sh -c 'echo $$$$ >>@/starts; trap \"echo >>@/hups\" HUP; while :; do sleep 0.02; "       \
@@ -145,7 +146,7 @@ END_TEST
 START_TEST(other_sockets) {
     struct service *service = begin(HEAD DAEMON "[Socket x]\nListenStream=@/x\n");
 
-    until(service->state == SERVICE_RUNNING);
+    until(count_lines("starts") == 1 && service->state == SERVICE_RUNNING);
     put(HEAD DAEMON "[Socket x]\nListenStream=@/x\nProbeTimeoutSec=1s\n[Socket y]\nListenStream=@/y\n"
                     "[Socket z]\nListenStream=@/z\n");
     read_again(service, "<ProbeTimeoutSec= of [Socket x]>", "<[Socket y]><[Socket z]>");
@@ -318,6 +319,54 @@ START_TEST(command_overtaken) {
 }
 END_TEST
 
+/* Who is probed, and how often, follows the file at once; WatchdogSec= with the next daemon. */
+START_TEST(probes_follow) {
+    struct service *service = begin(HEAD DAEMON "[Socket x]\nListenStream=@/x\n");
+
+    until(count_lines("starts") == 1 && service->state == SERVICE_RUNNING);
+    ck_assert_ptr_null(service->health);
+    put(HEAD DAEMON "[Socket x]\nListenStream=@/x\nProbeIntervalSec=1h\n");
+    read_again(service, "<ProbeIntervalSec= of [Socket x]>", "");
+    ck_assert_ptr_nonnull(service->health);
+    ck_assert_uint_eq(service->health->n_probes, 1);
+    ck_assert_uint_eq(service->health->probes[0].interval_usec, 3600 * USEC_PER_SEC);
+    put(HEAD DAEMON "[Socket x]\nListenStream=@/x\nProbeIntervalSec=2h\n");
+    read_again(service, "<ProbeIntervalSec= of [Socket x]>", "");
+    ck_assert_uint_eq(service->health->probes[0].interval_usec, 7200 * USEC_PER_SEC);
+    put(HEAD DAEMON "WatchdogSec=1h\n[Socket x]\nListenStream=@/x\n");
+    read_again(service, "<ProbeIntervalSec= of [Socket x]>", "<WatchdogSec=>");
+    ck_assert_uint_eq(service->health->n_probes, 0);
+    ck_assert_uint_eq(service->health->watchdog_usec, 0);
+    service_handle(service, SERVICE_ON_RESTART);
+    until(count_lines("starts") == 2 && service->state == SERVICE_RUNNING);
+    ck_assert_uint_eq(service->health->watchdog_usec, 3600 * USEC_PER_SEC);
+}
+END_TEST
+
+/* A daemon that has no handler for the signal ends of it: that is no reload, and no clean end. */
+START_TEST(ended_by_the_reload_signal) {
+    struct service *service =
+        begin(HEAD "ExecStart=/bin/sh -c 'echo $$$$ >>@/starts; exec sleep 100'\nRestart=on-failure\n");
+    pid_t pid;
+
+    until(count_lines("starts") == 1 && service->state == SERVICE_RUNNING);
+    pid = service->record.main.pid;
+    until(!t.manager->n_due);
+    linger(100 * MSEC); /* the shell is sleep by now */
+    service_handle(service, SERVICE_ON_RELOAD);
+    assert_state(service, SERVICE_RELOADING);
+    ck_assert_uint_eq(t.events[EVENT_RELOAD_SIGNAL_SENT], 1);
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_RELOAD_SIGNAL_SENT], "Sent SIGHUP to PID "));
+    until(service->state != SERVICE_RELOADING);
+    assert_state(service, SERVICE_BACKOFF);
+    ck_assert_ptr_nonnull(strstr(service->failure.message, "ended by SIGHUP (ReloadSignal=) instead of reloading"));
+    until(service->state == SERVICE_RUNNING && count_lines("starts") == 2);
+    ck_assert_int_ne(service->record.main.pid, pid);
+    service_handle(service, SERVICE_ON_STOP);
+    until(service->state == SERVICE_STOPPED);
+}
+END_TEST
+
 int main(void) {
     TCase *tests = tcase_create("all");
 
@@ -330,6 +379,8 @@ int main(void) {
     tcase_add_test(tests, by_hangup);
     tcase_add_test(tests, after_a_takeover);
     tcase_add_test(tests, command);
+    tcase_add_test(tests, ended_by_the_reload_signal);
+    tcase_add_test(tests, probes_follow);
     tcase_add_loop_test(tests, command_fails, 0, 4);
     tcase_add_loop_test(tests, command_overtaken, 0, 3);
     return run_suite("service-reload", tests);
