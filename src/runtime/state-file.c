@@ -45,6 +45,7 @@ static const struct optional_field {
     FIELD("startAgain", FLAG, start_again),
     FIELD("endIsFailure", FLAG, end_is_failure),
     FIELD("executed", FLAG, executed),
+    FIELD("leadsSession", FLAG, leads_session),
     FIELD("restartsInARow", COUNT, restarts_in_a_row),
     FIELD("limitWindowUSec", COUNT, limit_window_usec),
     FIELD("limitStarts", COUNT, limit_starts),
@@ -443,6 +444,14 @@ static bool runs_latchd(int proc_fd, pid_t pid) {
     return name && strcmp(name + 1, "latchd") == 0;
 }
 
+/* Without marks the record alone speaks for it, which only the owner of the directory can write. What it says
+ * of the session holds for life. */
+static bool leads_its_session(int proc_fd, pid_t pid) {
+    struct proc_stat stat;
+
+    return procfs_read_stat(proc_fd, pid, &stat) >= 0 && stat.session == pid;
+}
+
 static bool is_this_boot(int proc_fd, const struct service_record *record) {
     char boot_id[37];
 
@@ -473,6 +482,8 @@ int state_file_find_main(int proc_fd, const char *service, const struct service_
             return -ESRCH;
         if (r == 0 || r == -EACCES || r == -EPERM || (r == -ENOENT && runs(proc_fd, pid, daemon_exe)))
             return TAKE_FD(pidfd);
+        if (r == -ENOENT && record->leads_session && !runs_latchd(proc_fd, pid))
+            return leads_its_session(proc_fd, pid) ? TAKE_FD(pidfd) : -EBADMSG;
         if (r != -ENOENT && r != -EBADMSG && r != -ESRCH)
             return r;
         if (now_usec(CLOCK_BOOTTIME) > until)

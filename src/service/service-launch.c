@@ -436,6 +436,7 @@ static int release(struct service *service, struct err *err) {
     int r;
 
     service->record.main = launch->spawn.id;
+    service->record.leads_session = launch->plan.new_session;
     service->main_reaped = false;
     service->record.since_usec = now_usec(CLOCK_REALTIME);
     r = service_write_record(service, err);

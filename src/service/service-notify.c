@@ -184,6 +184,7 @@ static bool change_main(struct service *service, const struct notify_datagram *d
     uint64_t since_usec = service->main_since_usec;
     struct event_fields fields = {.n = 0};
     _cleanup_free_ char *text = NULL;
+    struct proc_stat stat;
     struct process_id id;
     int r;
 
@@ -214,6 +215,8 @@ static bool change_main(struct service *service, const struct notify_datagram *d
                  (int) service->record.main.pid) >= 0)
         service_emit(service, EVENT_MAIN_CHANGED, &fields, text);
     service->record.main = id;
+    service->record.leads_session =
+        procfs_read_stat(service->manager->proc_fd, pid, &stat) >= 0 && stat.session == pid;
     manager_track_main(service);
     return true;
 }

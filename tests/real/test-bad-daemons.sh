@@ -31,7 +31,10 @@ done
 printf '%s\n' "[Service]" "ExecStart=$BAD $T/bad bomb" Restart=always RestartSec=10ms TimeoutStopSec=20s \
     OrphanGraceSec=100ms OrphanKillSec=100ms StandardOutput=null "User=$BOMBER" "Group=$BOMBER" LimitNPROC=60 >"$D/etc/bomb.conf"
 printf '%s\n' "[Service]" "ExecStart=$SMALL $D/pid/calm" Restart=always TimeoutStopSec=500ms >"$D/etc/calm.conf"
-services=("${kinds[@]}" calm)
+# No mark of latchd's, and another executable than the one that is configured.
+printf '%s\n' "[Service]" "ExecStart=/bin/sh -c 'exec env -i $SMALL $D/pid/bare'" Restart=always RestartSec=10ms \
+    TimeoutStopSec=500ms >"$D/etc/bare.conf"
+services=("${kinds[@]}" bare calm)
 "$SMALL" "$D/pid/innocent" &
 innocent=$!
 : >"$T/first.log"
@@ -69,6 +72,13 @@ is "$(sort "$T/bad" | uniq -d)" "" "none was started twice"
 for kind in "${kinds[@]}"; do
     is "$(grep -cx "[0-9]* $kind" "$T/bad")" 1 "$kind: there is one"
 done
+
+# ---- and so does the one in its place ----
+
+succeeds "latchd is replaced in place" ctl "$D" reexec calm
+wait_for 30 "all run" all_run
+is "$(mains)" "$first" "each is the one that was there before"
+is "$(sort "$T/bad" | uniq -d)" "" "none was started twice"
 
 # ---- each is stopped ----
 

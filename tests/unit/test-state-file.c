@@ -76,7 +76,8 @@ static void assert_same(const struct service_record *a, const struct service_rec
     ck_assert_uint_eq(a->state_since_usec, b->state_since_usec);
     ck_assert_uint_eq(a->state_until_usec, b->state_until_usec);
     ck_assert(a->stays_down == b->stays_down && a->start_again == b->start_again);
-    ck_assert(a->end_is_failure == b->end_is_failure && a->executed == b->executed && a->exit_known == b->exit_known);
+    ck_assert(a->end_is_failure == b->end_is_failure && a->executed == b->executed &&
+              a->exit_known == b->exit_known);
     ck_assert(a->exit_unexecuted == b->exit_unexecuted);
     ck_assert_uint_eq(a->restarts_in_a_row, b->restarts_in_a_row);
     ck_assert_uint_eq(a->limit_window_usec, b->limit_window_usec);
@@ -112,6 +113,7 @@ START_TEST(round_trip) {
         .start_again = true,
         .end_is_failure = true,
         .executed = true,
+        .leads_session = true,
         .restarts_in_a_row = UINT32_MAX,
         .limit_window_usec = 1,
         .limit_starts = 2,
@@ -402,7 +404,10 @@ END_TEST
 
 /* ---- is it the daemon? ---- */
 
-/* A child that executes `sleep` with this environment after a while, and the record of it. */
+static bool session; /* the children lead sessions of their own */
+
+/* A child that executes `sleep` with this environment after a while, and the record of it, which says nothing
+ * of its session. */
 static struct service_record begin(char *const environment[], unsigned delay_usec) {
     static char *const argv[] = {(char *) "sleep", (char *) "60", NULL};
     struct service_record record = full;
@@ -414,6 +419,8 @@ static struct service_record begin(char *const environment[], unsigned delay_use
     child = fork();
     ck_assert_int_ge(child, 0);
     if (child == 0) {
+        if (session)
+            (void) setsid();
         (void) usleep(delay_usec);
         (void) execve("/bin/sleep", argv, environment);
         _exit(127);
@@ -424,6 +431,7 @@ static struct service_record begin(char *const environment[], unsigned delay_use
     close(ends[0]);
     pidfd = process_pin(proc_fd, child, &record.main);
     ck_assert_int_ge(pidfd, 0);
+    record.leads_session = false;
     return record;
 }
 
@@ -519,6 +527,30 @@ START_TEST(known_by_its_executable) {
 }
 END_TEST
 
+/* Begun with nothing (env -i), by a wrapper: the record says that the daemon leads its session. Marks of
+ * another service still speak against it, and so does another session. */
+START_TEST(known_by_its_session) {
+    char *const other[] = {(char *) "LATCHD_SERVICE=kea6", (char *) "INVOCATION_ID=" ID, NULL};
+    struct service_record record = begin(unmarked, 0);
+    uint64_t took;
+
+    record.leads_session = true;
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -EBADMSG);
+    end_child();
+    session = true;
+    record = begin(unmarked, 0);
+    record.leads_session = true;
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), 0);
+    record.leads_session = false;
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -EBADMSG);
+    end_child();
+    record = begin(other, 0);
+    record.leads_session = true;
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -EBADMSG);
+    session = false;
+}
+END_TEST
+
 /* Its latchd died between the record and the exec. */
 START_TEST(on_its_way) {
     struct service_record record = begin(marked, 300000);
@@ -560,6 +592,7 @@ int main(void) {
     tcase_add_loop_test(tests, forged_records, 0, 6);
     tcase_add_test(tests, init_is_nobodys_daemon);
     tcase_add_test(tests, known_by_its_executable);
+    tcase_add_test(tests, known_by_its_session);
     tcase_add_test(tests, on_its_way);
     suite_add_tcase(suite, tests);
 
