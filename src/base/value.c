@@ -281,6 +281,8 @@ const char *value_format_usec(uint64_t usec, char buffer[static VALUE_FORMAT_MAX
             used += (size_t) snprintf(buffer + used, VALUE_FORMAT_MAX - used, "%s%" PRIu64 "%s",
                                       shown ? " " : "", n, parts[i].name);
         shown++;
+        if (parts[i].factor == USEC_PER_MSEC)
+            break; /* nobody reads microseconds of a time that long */
     }
     if (used == 0)
         strcpy(buffer, "0");

@@ -24,12 +24,23 @@ static int start_unit(const struct cli *cli, const char *service, bool block) {
     int status;
     pid_t pid;
 
-    if (supervisor_load_config(cli, service, &config, &err) < 0)
+    bool by_systemd = geteuid() == 0 && access("/run/systemd/system", F_OK) == 0 && !cli->config_dir &&
+                      !cli->runtime_dir_told;
+
+    if (!by_systemd && supervisor_tell_unsupervised(cli, service, &err) < 0) {
+        err_prefix(&err, "cannot start %s", service);
         return cli_fail(&err);
-    if (geteuid() != 0 || access("/run/systemd/system", F_OK) < 0 || cli->config_dir) {
-        fprintf(stderr, "latchctl: no supervisor runs for service %s; start one by: latchd run%s%s %s\n",
-                service, cli->config_dir ? " --config-dir " : "", cli->config_dir ? cli->config_dir : "",
-                service);
+    }
+    if (supervisor_load_config(cli, service, &config, &err) < 0) {
+        _cleanup_err_ struct err lives = {0};
+
+        return cli_fail(supervisor_tell_unsupervised(cli, service, &lives) < 0 ? &lives : &err);
+    }
+    if (!by_systemd) {
+        _cleanup_free_ char *command = supervisor_advise(cli, "latchd run", service);
+
+        fprintf(stderr, "latchctl: no supervisor runs for service %s; start one by: %s\n", service,
+                command ? command : "latchd run");
         return EXIT_FAILURE;
     }
     if (!block) {
@@ -138,6 +149,8 @@ static int control(struct cli *cli, const struct command *command, const char *m
             if (one == EXIT_SUCCESS && block) /* the unit is up; the service may be blocked, or have failed */
                 r = call(cli, argv[i], method, block, timeout_usec, &err);
         }
+        if (r < 0 && err.name && strcmp(err.name, "NotRunning") == 0)
+            (void) supervisor_tell_unsupervised(cli, argv[i], &err);
         if (r < 0) {
             err_prefix(&err, "cannot %s %s", command->name, argv[i]);
             one = cli_fail(&err);

@@ -12,12 +12,31 @@
 
 /* A service whose configuration is broken has a row too. */
 static json_t *status_or_error(const struct cli *cli, const char *service) {
+    struct cli quiet = *cli;
     _cleanup_err_ struct err err = {0};
+    _cleanup_free_ char *command = NULL;
+    bool misconfigured = false;
     json_t *status;
 
-    if (supervisor_status(cli, service, false, &status, &err) >= 0)
+    quiet.quiet_problems = true;
+    if (supervisor_status(&quiet, service, false, &status, &err) >= 0)
         return status;
-    return json_pack("{s:s, s:s, s:s}", "service", service, "state", "unknown", "statusText", err_text(&err));
+    if (err.name && strcmp(err.name, "BadConfiguration") == 0) {
+        misconfigured = true;
+        command = supervisor_advise(cli, "latchd check", service);
+        fprintf(stderr, "latchctl: the configuration of service %s has mistakes: %s\n", service,
+                command ? command : "latchd check");
+    }
+    return json_pack("{s:s, s:s, s:s, s:b}", "service", service, "state", "unknown", "statusText",
+                     err_text(&err), "misconfigured", misconfigured);
+}
+
+/* For people, who mind what the daemon does rather than what the word of the interface is. */
+static const char *state_of(json_t *status) {
+    if (json_is_integer(json_object_get(status, "unsupervisedPid")))
+        return "unsupervised";
+    return json_is_true(json_object_get(status, "misconfigured")) ? "misconfigured"
+                                                                  : report_text(status, "state");
 }
 
 /* "backoff, 25s more" */
@@ -30,7 +49,7 @@ static void describe_state(json_t *status, char *ret, size_t size) {
         snprintf(ret, size, "%s, %s more", report_text(status, "state"),
                  value_format_usec((at - now) / USEC_PER_SEC * USEC_PER_SEC, span));
     else
-        snprintf(ret, size, "%s", report_text(status, "state"));
+        snprintf(ret, size, "%s", state_of(status));
 }
 
 static int run(struct cli *cli, int argc, char *argv[]) {
@@ -58,15 +77,16 @@ static int run(struct cli *cli, int argc, char *argv[]) {
         return cli_print_json(all);
     table = table_new(cli, columns, ELEMENTSOF(columns));
     for (size_t i = 0; table && i < json_array_size(all); i++) {
-        json_t *status = json_array_get(all, i);
+        json_t *status = json_array_get(all, i), *main_pid = json_object_get(status, "mainPid");
         char pid[24] = "-", restarts[24] = "-", state[64];
         const char *cells[ELEMENTSOF(columns)] = {report_text(status, "service"), state, pid, restarts,
                                                   report_text(status, "description")};
 
+        if (!json_is_integer(main_pid))
+            main_pid = json_object_get(status, "unsupervisedPid");
         describe_state(status, state, sizeof state);
-        if (json_is_integer(json_object_get(status, "mainPid")))
-            snprintf(pid, sizeof pid, "%lld",
-                     (long long) json_integer_value(json_object_get(status, "mainPid")));
+        if (json_is_integer(main_pid))
+            snprintf(pid, sizeof pid, "%lld", (long long) json_integer_value(main_pid));
         if (json_is_integer(json_object_get(status, "restarts")))
             snprintf(restarts, sizeof restarts, "%lld",
                      (long long) json_integer_value(json_object_get(status, "restarts")));

@@ -157,7 +157,9 @@ static void print_log(const struct cli *cli, const char *service) {
 }
 
 static void print_status(const struct cli *cli, json_t *status) {
-    const char *state = report_text(status, "state"), *text = report_text(status, "statusText");
+    json_t *unsupervised = json_object_get(status, "unsupervisedPid");
+    const char *state = json_is_integer(unsupervised) ? "unsupervised" : report_text(status, "state"),
+               *text = report_text(status, "statusText");
     json_t *supervisor = json_object_get(status, "supervisorPid"),
            *main_pid = json_object_get(status, "mainPid");
 
@@ -172,7 +174,9 @@ static void print_status(const struct cli *cli, json_t *status) {
         printf(" (no supervisor runs)");
     putchar('\n');
     if (text[0])
-        printf("    Because: %s\n", text);
+        printf("%11s: %s\n", json_is_integer(main_pid) ? "Status" : "Because", text);
+    if (json_is_integer(unsupervised))
+        printf("   Main PID: %lld\n", (long long) json_integer_value(unsupervised));
     if (json_is_integer(main_pid))
         printf("   Main PID: %lld (generation %lld, %lld restart%s)\n",
                (long long) json_integer_value(main_pid), (long long) integer(status, "generation"),

@@ -13,8 +13,10 @@
 struct cli {
     bool json;
     bool color, terminal;   /* standard output is one; colours only there and without NO_COLOR */
+    bool quiet_problems;    /* the mistakes of a configuration are not told one by one */
     const char *config_dir; /* NULL: the installed ones */
     char *runtime_dir;      /* NULL: there is none */
+    bool runtime_dir_told;  /* by --runtime-dir: whoever is to reach it has to say so again */
     const char *system_dir; /* where an ordinary user looks as well, if told of no other; NULL: nowhere */
 };
 

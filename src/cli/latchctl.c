@@ -57,6 +57,7 @@ int cli_option(struct cli *cli, const struct command *command, int option, const
     case CLI_OPT_RUNTIME_DIR:
         free(cli->runtime_dir);
         cli->runtime_dir = strdup(argument);
+        cli->runtime_dir_told = true;
         cli->system_dir = NULL;
         return -1;
     case CLI_OPT_VERSION:

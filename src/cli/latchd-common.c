@@ -14,6 +14,16 @@ int latchd_fail_usage(const char *message, const char *subject) {
     return EXIT_BAD_USAGE;
 }
 
+bool latchd_lacks_command(const struct invocation *invocation) {
+    if (invocation->n_words > 0 || !invocation->command || invocation->command[0])
+        return false;
+    for (size_t i = 0; i < invocation->n_options; i++)
+        if (strcmp(invocation->options[i].key, "set") == 0 &&
+            strncmp(invocation->options[i].value, "ExecStart", strlen("ExecStart")) == 0)
+            return false;
+    return true;
+}
+
 int latchd_exit_code(const struct err *err) {
     int code = options_fail("latchd", err);
 
@@ -37,6 +47,8 @@ int latchd_load(const struct invocation *invocation, const char *name, struct se
     if (r < 0 && problems.n == 0)
         fprintf(stderr, "latchd: %s\n", err.message ? err.message : strerror(-r));
     config_problems_done(&problems);
+    if (r == -EBADMSG && !name)
+        return EXIT_BAD_USAGE;
     return r < 0 ? EXIT_BAD_CONFIG : 0;
 }
 

@@ -108,6 +108,8 @@ int latchd_exec(struct invocation *invocation) {
 
     if (invocation->n_words > 1 || (invocation->n_words == 0 && !invocation->command))
         return latchd_fail_usage("exec wants one service, or a command behind --", NULL);
+    if (latchd_lacks_command(invocation))
+        return latchd_fail_usage("there is no COMMAND behind --", NULL);
     if (invocation->n_words == 1 && invocation->n_options > 0)
         return latchd_fail_usage(
             "options that describe a service go with a command behind --, not with a service's name", NULL);

@@ -62,7 +62,7 @@ static int load_services(const struct invocation *invocation, struct service_con
 
     if (invocation->n_words == 0) {
         code = latchd_load(invocation, NULL, &configs[0]);
-        if (code)
+        if (code && invocation->handover)
             code = load_recorded(invocation, 0, &configs[0]);
         return code ? code : latchd_check_order(configs, 1, false);
     }
@@ -168,6 +168,8 @@ int latchd_run(struct invocation *invocation) {
 
     if (invocation->n_words == 0 && !invocation->command)
         return latchd_fail_usage("run wants a service, or a command behind --", NULL);
+    if (latchd_lacks_command(invocation))
+        return latchd_fail_usage("there is no COMMAND behind --", NULL);
     if (invocation->n_words > 0 && (invocation->command || invocation->n_options > 0))
         return latchd_fail_usage("either a service's name or a command behind --, not both", NULL);
     if (receive_handover(invocation, &err) < 0)

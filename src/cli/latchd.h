@@ -27,6 +27,9 @@ struct invocation {
 /* "latchd: MESSAGE[: SUBJECT]; try latchd --help". Returns the exit code. */
 int latchd_fail_usage(const char *message, const char *subject);
 
+/* Nothing stands behind --, nor in --set ExecStart=, of a service that has no file. */
+bool latchd_lacks_command(const struct invocation *invocation);
+
 /* Tells a failure. Returns its exit code. */
 int latchd_exit_code(const struct err *err);
 

@@ -30,12 +30,28 @@ static const char *runtime_dir_of(const struct cli *cli, const char *service) {
     return cli->runtime_dir;
 }
 
+/* What is wrong with a configuration that a supervisor has read, as `latchd check` tells it. */
+static void print_problems(const json_t *error) {
+    const json_t *problems = json_object_get(error, "problems");
+
+    for (size_t i = 0; i < json_array_size(problems); i++) {
+        const char *line = json_string_value(json_array_get(problems, i));
+        _cleanup_free_ char *copy = line ? strdup(line) : NULL;
+
+        if (copy) {
+            value_make_printable(copy);
+            fprintf(stderr, "%s\n", copy);
+        }
+    }
+}
+
 int supervisor_call(const struct cli *cli, const char *service, const char *method, json_t *parameters,
                     uint64_t timeout_usec, json_t **ret, struct err *err) {
     _cleanup_varlink_client_ struct varlink_client *client = NULL;
     _cleanup_free_ char *path = NULL, *full = NULL;
     uint64_t connect_usec = timeout_usec < QUICK_USEC ? timeout_usec : QUICK_USEC;
     const char *dir = runtime_dir_of(cli, service);
+    json_t *error = NULL;
     int r;
 
     if (strchr(service, '/')) {
@@ -60,7 +76,10 @@ int supervisor_call(const struct cli *cli, const char *service, const char *meth
                            service, path);
         return r;
     }
-    return varlink_client_call(client, full, parameters, timeout_usec, ret, NULL, err);
+    r = varlink_client_call(client, full, parameters, timeout_usec, ret, &error, err);
+    print_problems(error);
+    json_decref(error);
+    return r;
 }
 
 static int compare_names(const void *a, const void *b) {
@@ -143,7 +162,8 @@ int supervisor_load_config(const struct cli *cli, const char *service, struct se
     struct config_problems problems = {0};
     int r = service_config_load(service, &paths, &problems, ret, err);
 
-    options_print_problems(&problems);
+    if (!cli->quiet_problems)
+        options_print_problems(&problems);
     if (r == -ENOENT)
         err->name = "NoService";
     else if (r < 0 && problems.n > 0)
@@ -152,59 +172,102 @@ int supervisor_load_config(const struct cli *cli, const char *service, struct se
     return r;
 }
 
-/* A daemon may outlive its supervisor. NULL: none does. trouble: with the configuration, which has to be
- * mended before it can be taken over; NULL: none. */
-static char *find_unsupervised(const struct cli *cli, const char *service, const char *daemon_exe,
-                               const char *trouble) {
-    _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
-    _cleanup_record_ struct service_record record = {0};
-    const char *dir = runtime_dir_of(cli, service);
+char *supervisor_advise(const struct cli *cli, const char *command, const char *service) {
+    const char *runtime_dir = cli->runtime_dir_told ? cli->runtime_dir : NULL;
     char *text;
 
-    dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
-    if (dir_fd < 0 || state_file_read(dir_fd, service, &record, NULL) < 0)
-        return NULL;
-    main_fd = state_file_find_main(proc_fd, service, &record, daemon_exe);
-    if (main_fd < 0 ||
-        asprintf(
-            &text,
-            "no supervisor runs; the daemon was started by latchd and lives as PID %d; %s%slatchd run %s "
-            "takes it over",
-            (int) record.main.pid, trouble ? trouble : "", trouble ? ": when that is mended, " : "",
-            service) < 0)
+    if (asprintf(&text, "%s%s%s%s%s %s", command, cli->config_dir ? " --config-dir " : "",
+                 cli->config_dir ? cli->config_dir : "", runtime_dir ? " --runtime-dir " : "",
+                 runtime_dir ? runtime_dir : "", service) < 0)
         return NULL;
     return text;
 }
 
-/* What is known without a supervisor. */
-static json_t *unsupervised_status(const char *service, const char *description, const char *text) {
-    return json_pack("{s:s, s:s?, s:s, s:b, s:s?, s:n, s:n, s:[], s:[], s:{}}", "service", service,
+/* A daemon may outlive its supervisor. Returns its PID; 0: none does. */
+static pid_t find_unsupervised(const struct cli *cli, const char *service, const char *daemon_exe) {
+    _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
+    _cleanup_record_ struct service_record record = {0};
+    const char *dir = runtime_dir_of(cli, service);
+
+    dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+    if (dir_fd < 0 || state_file_read(dir_fd, service, &record, NULL) < 0)
+        return 0;
+    main_fd = state_file_find_main(proc_fd, service, &record, daemon_exe);
+    return main_fd >= 0 ? record.main.pid : 0;
+}
+
+/* How its daemon is brought under a latchd again. error: of its configuration; no name: it is good. */
+static char *describe_unsupervised(const struct cli *cli, const char *service, pid_t pid,
+                                   const struct err *error) {
+    _cleanup_free_ char *command = supervisor_advise(cli, "latchd run", service);
+    bool missing = error->name && strcmp(error->name, "NoService") == 0;
+    char *text;
+    int r;
+
+    if (missing)
+        r = asprintf(&text,
+                     "no supervisor runs; the daemon was started by latchd and lives as PID %d; it has no "
+                     "configuration file: if it was described on latchd's command line, the same latchd run "
+                     "command again takes it over; if the file was removed, put it back first",
+                     (int) pid);
+    else
+        r = asprintf(&text,
+                     "no supervisor runs; the daemon was started by latchd and lives as PID %d; %s%s takes it "
+                     "over",
+                     (int) pid, error->name ? "its configuration has mistakes: when that is mended, " : "",
+                     command ? command : "latchd run");
+    return r < 0 ? NULL : text;
+}
+
+/* What is known without a supervisor. pid: of a daemon that lives all the same; 0: none. */
+static json_t *unsupervised_status(const char *service, const char *description, pid_t pid, const char *text) {
+    return json_pack("{s:s, s:s?, s:s, s:b, s:s?, s:n, s:n, s:o, s:[], s:[], s:{}}", "service", service,
                      "description", description, "state", "stopped", "ready", 0, "statusText", text,
-                     "supervisorPid", "mainPid", "sockets", "locks", "limits");
+                     "supervisorPid", "mainPid", "unsupervisedPid", pid > 0 ? json_integer(pid) : json_null(),
+                     "sockets", "locks", "limits");
 }
 
 /* A mistake in the configuration, or that it is gone, hides no daemon that lives. */
 static int status_in_spite_of(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
-    bool missing = err->name && strcmp(err->name, "NoService") == 0;
     _cleanup_free_ char *left = NULL;
+    pid_t pid;
 
     if (strchr(service, '/'))
         return -err->number;
-    left = find_unsupervised(cli, service, NULL,
-                             missing ? "it has no configuration any more" : "its configuration has mistakes");
-    if (!left)
+    pid = find_unsupervised(cli, service, NULL);
+    if (pid == 0)
         return -err->number;
-    *ret = unsupervised_status(service, NULL, left);
+    left = describe_unsupervised(cli, service, pid, err);
+    *ret = unsupervised_status(service, NULL, pid, left);
     if (!*ret)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     err_done(err);
     return 0;
 }
 
+int supervisor_tell_unsupervised(const struct cli *cli, const char *service, struct err *err) {
+    _cleanup_free_ char *left = NULL, *daemon_exe = NULL;
+    _cleanup_config_ struct service_config *config = NULL;
+    struct config_paths paths = options_config_paths(cli->config_dir);
+    struct config_problems problems = {0};
+    _cleanup_err_ struct err why = {0};
+    int r = service_config_load(service, &paths, &problems, &config, &why);
+    pid_t pid;
+
+    config_problems_done(&problems);
+    if (r == -ENOENT)
+        why.name = "NoService";
+    daemon_exe = config ? service_find_daemon_exe(config) : NULL;
+    pid = strchr(service, '/') ? 0 : find_unsupervised(cli, service, daemon_exe);
+    left = pid > 0 ? describe_unsupervised(cli, service, pid, &why) : NULL;
+    return left ? err_set(err, ENOENT, "NotRunning", "%s", left) : 0;
+}
+
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err) {
     _cleanup_config_ struct service_config *config = NULL;
     _cleanup_free_ char *left = NULL, *daemon_exe = NULL;
     json_t *reply, *first;
+    pid_t pid;
     int r;
 
     r = supervisor_call(cli, service, "GetStatus", json_pack("{s:b}", "locks", locks), QUICK_USEC, &reply,
@@ -222,8 +285,10 @@ int supervisor_status(const struct cli *cli, const char *service, bool locks, js
     if (supervisor_load_config(cli, service, &config, err) < 0)
         return status_in_spite_of(cli, service, ret, err);
     daemon_exe = service_find_daemon_exe(config);
-    left = find_unsupervised(cli, config->name, daemon_exe, NULL);
-    *ret = unsupervised_status(config->name, config->description, left);
+    pid = find_unsupervised(cli, config->name, daemon_exe);
+    err_done(err); /* that no supervisor runs is no failure here */
+    left = pid > 0 ? describe_unsupervised(cli, config->name, pid, err) : NULL;
+    *ret = unsupervised_status(config->name, config->description, pid, left);
     return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
 }
 

@@ -27,8 +27,15 @@ int supervisor_choose(const struct cli *cli, char *const named[], char ***ret, s
 int supervisor_load_config(const struct cli *cli, const char *service, struct service_config **ret,
                            struct err *err);
 
+/* "COMMAND SERVICE" with the directories that latchctl itself was told of: what it advises has to work when it is
+ * typed. The caller owns it; NULL: no memory. */
+char *supervisor_advise(const struct cli *cli, const char *command, const char *service);
+
+/* Where no supervisor runs but the daemon lives: says so in *err (-errno), with the remedy. Else 0. */
+int supervisor_tell_unsupervised(const struct cli *cli, const char *service, struct err *err);
+
 /* GetStatus of one service, or, without a supervisor, what is known all the same: state "stopped", and
- * statusText tells of a daemon that lives unsupervised, be its configuration as it may. "NoService" when
+ * unsupervisedPid and statusText tell of a daemon that lives unsupervised, be its configuration as it may. "NoService" when
  * there is neither a supervisor nor a configuration. The caller owns *ret. */
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err);
 

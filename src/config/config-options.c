@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/strlist.h"
 #include "config/config-build.h"
+#include "config/rlimit.h"
 
 /* The options that are keys of [Service] by another name. */
 static const struct {
@@ -110,10 +111,12 @@ static int set_key(struct config_builder *builder, const char *prefix, const cha
     for (char *p = name + strlen(prefix); *prefix && *p; p++)
         *p = (char) toupper((unsigned char) *p);
     if (!config_key_find(CONFIG_SECTION_SERVICE, name)) {
-        nearest = config_key_nearest(CONFIG_SECTION_SERVICE, name);
-        return config_builder_problem(builder, "unknown %s '%s'%s%s%s", *prefix ? "limit" : "key",
+        nearest = *prefix ? rlimit_nearest(name + strlen(prefix))
+                          : config_key_nearest(CONFIG_SECTION_SERVICE, name);
+        return config_builder_problem(builder, "unknown %s '%s'%s%s%s%s", *prefix ? "limit" : "key",
                                       name + strlen(prefix), nearest ? "; did you mean '" : "",
-                                      nearest ? nearest + strlen(prefix) : "", nearest ? "'?" : "");
+                                      nearest ? nearest : "", nearest ? "'?" : "",
+                                      *prefix && !nearest ? "; there are " RLIMIT_NAMES : "");
     }
     value = equals + 1 + strspn(equals + 1, " \t");
     length = strlen(value);
@@ -203,6 +206,7 @@ int service_config_from_options(const struct config_option *options, size_t n_op
     _cleanup_(config_problems_done) struct config_problems own = {0};
     _cleanup_(config_builder_done) struct config_builder builder = {.problems = problems ? problems : &own};
     size_t before = builder.problems->n;
+    bool misread;
     int r = start(&builder, options, n_options, argv);
 
     for (size_t i = 0; i < n_options && r >= 0; i++) {
@@ -218,12 +222,13 @@ int service_config_from_options(const struct config_option *options, size_t n_op
     if (r >= 0)
         r = take_command(&builder, argv);
     builder.literal = false;
+    misread = builder.problems->n > before;
     if (r >= 0)
         r = config_builder_finish(&builder);
     if (r < 0)
         return r;
     if (builder.problems->n > before)
-        return -EINVAL;
+        return misread ? -EBADMSG : -EINVAL;
     *ret = TAKE_PTR(builder.config);
     return 0;
 }

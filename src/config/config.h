@@ -194,7 +194,9 @@ struct config_paths {
 int service_config_load(const char *service, const struct config_paths *paths,
                         struct config_problems *problems, struct service_config **ret, struct err *err);
 
-/* The same from the options of a command line (--name, --lock, --socket, --limit, --user, and argv). */
+/* The same from the options of a command line (--name, --lock, --socket, --limit, --user, and argv). -EBADMSG: an
+ * option's own value is wrong, which is a mistake in how latchd is used; -EINVAL: they are well written, but what they
+ * say does not fit this machine or each other. */
 struct config_option {
     const char *key;   /* "name", "lock", "socket", "limit", "user", "group", "environment", "kind", ... */
     const char *value; /* as typed */

@@ -2,6 +2,7 @@
 #include "config/rlimit.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -159,18 +160,22 @@ int rlimit_parse_value(int resource, const char *text, struct limit_config *ret,
     return 0;
 }
 
-/* The configuration's keys are these names with "Limit" before them. */
-static bool find_nearest(const char *name, const char **ret) {
+/* The configuration's keys are these names with "Limit" before them, which makes all of them look alike: where neither
+ * the first nor the last letter is right, another name was meant. */
+const char *rlimit_nearest(const char *name) {
+    const char *bare = strncasecmp(name, "Limit", 5) == 0 ? name + 5 : name, *nearest;
     _cleanup_free_ char *key = NULL;
-    const char *nearest;
 
-    if (asprintf(&key, "%s%s", strncasecmp(name, "Limit", 5) == 0 ? "" : "Limit", name) < 0)
-        return false;
+    if (!*bare || asprintf(&key, "Limit%s", bare) < 0)
+        return NULL;
     nearest = config_key_nearest(CONFIG_SECTION_SERVICE, key);
     if (!nearest || strncmp(nearest, "Limit", 5) != 0)
-        return false;
-    *ret = nearest + 5;
-    return true;
+        return NULL;
+    nearest += 5;
+    return toupper((unsigned char) bare[0]) == nearest[0] ||
+                   toupper((unsigned char) bare[strlen(bare) - 1]) == nearest[strlen(nearest) - 1]
+               ? nearest
+               : NULL;
 }
 
 int rlimit_parse_assignment(const char *text, int *ret_resource, struct limit_config *ret, struct err *err) {
@@ -187,13 +192,11 @@ int rlimit_parse_assignment(const char *text, int *ret_resource, struct limit_co
         return err_set(err, ENOMEM, "OutOfMemory", "\"%s\": %m", text);
     resource = rlimit_from_name(name);
     if (resource < 0)
-        return find_nearest(name, &nearest)
+        return (nearest = rlimit_nearest(name))
                    ? err_set(err, EINVAL, "BadLimit", "there is no limit \"%s\"; did you mean %s?", name,
                              nearest)
                    : err_set(err, EINVAL, "BadLimit",
-                             "there is no limit \"%s\": CPU, FSIZE, DATA, STACK, CORE, RSS, NOFILE, AS, "
-                             "NPROC, MEMLOCK, "
-                             "LOCKS, SIGPENDING, MSGQUEUE, NICE, RTPRIO and RTTIME are known",
+                             "there is no limit \"%s\": " RLIMIT_NAMES " are known",
                              name);
     r = rlimit_parse_value(resource, equals + 1, ret, err);
     if (r < 0)

@@ -26,6 +26,14 @@ enum rlimit_unit {
 const char *rlimit_to_name(int resource);
 /* RLIMIT_NOFILE for "NOFILE" (capitals, no prefix); -EINVAL for a name that is none. */
 int rlimit_from_name(const char *name);
+
+#define RLIMIT_NAMES                                                                                         \
+    "CPU, FSIZE, DATA, STACK, CORE, RSS, NOFILE, AS, NPROC, MEMLOCK, LOCKS, SIGPENDING, MSGQUEUE, NICE, "     \
+    "RTPRIO and RTTIME"
+
+/* The name that was perhaps meant, with or without "Limit" before it; NULL: none is near. */
+const char *rlimit_nearest(const char *name);
+
 /* RLIMIT_UNIT_MAX for a number that is no resource. */
 enum rlimit_unit rlimit_unit(int resource);
 

@@ -88,6 +88,21 @@ static json_t *to_strings(char *const *words) {
     return array;
 }
 
+/* The mistakes, which stand behind the message, a line each, are a list of their own in the answer. */
+static int answer_mistakes(struct control_call *call, const struct err *err) {
+    _cleanup_free_ char *text = strdup(err_text(err));
+    char *line = text, *message;
+    json_t *problems;
+
+    if (!err->name || strcmp(err->name, "BadConfiguration") != 0 || !text)
+        return control_call_error_from(call, err);
+    problems = json_array();
+    message = strsep(&line, "\n");
+    while (line)
+        json_array_append_new(problems, json_string(strsep(&line, "\n")));
+    return control_call_error(call, err->name, message, json_pack("{s:o}", "problems", problems));
+}
+
 /* latchd's own configuration first; only if that is good the daemon is told. */
 static int method_reload(struct control_call *call, json_t *parameters, void *userdata) {
     _cleanup_config_changes_ struct config_changes changes = {0};
@@ -111,7 +126,7 @@ static int method_reload(struct control_call *call, json_t *parameters, void *us
                                   NULL);
     endpoint_note_request(endpoint, call);
     if (service_read_config(service, &changes, &err) < 0)
-        return control_call_error_from(call, &err);
+        return answer_mistakes(call, &err);
     answer = json_pack("{s:b, s:o, s:o}", "fromFile", service->config_word != NULL, "countsNow",
                        to_strings(changes.live), "countsLater", to_strings(changes.later));
     service_handle(service, SERVICE_ON_RELOAD);

@@ -76,7 +76,7 @@ static int reject(struct service *service, char *const *lines, const char *other
     return err_set(
         err, EINVAL, "BadConfiguration",
         "the configuration of service %s has mistakes; the old one is kept, and the daemon was not "
-        "told to reload:\n%s",
+        "told to reload\n%s",
         service->config->name, reason);
 }
 

@@ -70,6 +70,17 @@ note "usage"
 run_latchd 64 "no verb"
 run_latchd 64 "an unknown verb" rnu kea
 run_latchd 64 "an unknown option" run --no-such-option kea
+for verb in run exec; do
+    run_latchd 64 "$verb: a limit that there is not" "$verb" --limit FOO=1 -- true
+    lacks "$out" CORE= "nothing far-fetched is offered"
+    run_latchd 64 "$verb: a bad limit" "$verb" --limit NOFILE=many -- true
+    run_latchd 64 "$verb: a bad key" "$verb" --set Nise=1 -- true
+    run_latchd 64 "$verb: a bad style" "$verb" --lock /run/x:flok -- true
+    run_latchd 64 "$verb: a bad type" "$verb" --type often -- true
+    run_latchd 64 "$verb: nothing behind --" "$verb" --
+    contains "$out" "no COMMAND behind --" "and it says so"
+    run_latchd 78 "$verb: a user that there is not" "$verb" --user nosuchuser -- true
+done
 run_latchd 64 "no service" run
 run_latchd 64 "exec with two services" exec kea kea2
 run_latchd 64 "a service twice" run "${options[@]}" kea kea

@@ -64,16 +64,28 @@ wait_for 30 "a service" ready 1
 main=$(main_of s1)
 kill -KILL "$latchd_pid"
 wait "$latchd_pid" 2>/dev/null
+matches "$(latchctl "${options[@]}" list 2>&1)" "s1 +unsupervised +$main " "list says that the daemon lives, unsupervised"
+contains "$(latchctl "${options[@]}" status s1 2>&1)" "State: unsupervised" "status as well"
+for verb in stop restart start; do
+    out=$(latchctl "${options[@]}" "$verb" s1 2>&1)
+    is "$?" 1 "$verb of a daemon without supervisor fails"
+    contains "$out" "lives as PID $main; latchd run ${options[*]} s1 takes it over" "and names it, and the remedy"
+done
 echo 'Mistake=yes' >>"$T/etc/s1.conf"
+echo 'Mistake=yes' >>"$T/etc/s2.conf"
+out=$(latchctl "${options[@]}" list 2>&1)
+matches "$out" "s2 +misconfigured " "list calls a service misconfigured"
+contains "$out" "the configuration of service s2 has mistakes: latchd check ${options[*]} s2" "list has a line for a broken configuration"
+is "$(grep -c "\.conf:" <<<"$out")" 0 "and does not recite it"
 out=$(latchctl "${options[@]}" status s1 2>&1)
 is "$?" 3 "no supervisor, and a mistake in the configuration: status 3"
 contains "$out" "Mistake" "the mistake is told"
-contains "$out" "lives as PID $main; its configuration has mistakes: when that is mended, latchd run s1 takes it over" \
+contains "$out" "lives as PID $main; its configuration has mistakes: when that is mended, latchd run ${options[*]} s1 takes it over" \
     "and so is the daemon that lives"
 contains "$(latchctl --json "${options[@]}" list 2>/dev/null | jq -r '.[] | select(.service == "s1").statusText')" \
     "PID $main" "list does so, too"
 rm "$T/etc/s1.conf"
-contains "$(latchctl "${options[@]}" status s1 2>&1)" "lives as PID $main; it has no configuration any more" \
+contains "$(latchctl "${options[@]}" status s1 2>&1)" "lives as PID $main; it has no configuration file" \
     "without a configuration as well"
 kill -KILL "$main"
 wait_for 10 "when it is gone" gone "$main"

@@ -39,6 +39,7 @@ out=$(ctl "$D" reload kea 2>&1) || rc=$?
 is "$rc" 1 "a configuration with mistakes is refused"
 contains "$out" "$conf:$((lines - 1)): RestartSec=never" "the first is told with its place"
 contains "$out" "$conf:$lines: unknown key 'Usr'" "the second as well"
+is "$(grep -c "^$conf:[0-9]*: " <<<"$out")" 2 "each has a line of its own"
 contains "$(<"$D/latchd.log")" "$conf:$lines: unknown key 'Usr'" "and in the log"
 cp "$D/good" "$conf"
 edit 's/"Dhcp4": {/"Dhcp4": { "control-socket" /' "$D/kea.conf"

@@ -246,6 +246,6 @@ mkdir -m 700 "$T/roots"
 refused 1 "changing to WorkingDirectory=$T/roots failed: Permission denied" --set "WorkingDirectory=$T/roots"
 refused 78 "EnvironmentFile=$T/none" --set "EnvironmentFile=$T/none"
 refused 78 'User=nosuchuser' --user nosuchuser
-refused 78 'UMask' --set UMask=999
-refused 78 'AmbientCapabilities' --set AmbientCapabilities=CAP_NONSENSE
+refused 64 'UMask' --set UMask=999
+refused 64 'AmbientCapabilities' --set AmbientCapabilities=CAP_NONSENSE
 finish

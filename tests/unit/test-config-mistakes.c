@@ -185,6 +185,7 @@ START_TEST(test_option_mistakes) {
         {"socket", "x"},
         {"limit", "NOFILE"},
         {"limit", "NOFLIE=5"},
+        {"limit", "FOO=1"},
         {"limit", "nofile=2:1"},
         {"user", "nobody-at-all"},
         {"set", "RestartSecs=1"},
@@ -199,6 +200,7 @@ START_TEST(test_option_mistakes) {
         "--socket: ListenStream=x: expected ",
         "--limit: 'NOFILE': expected NAME=SOFT[:HARD]",
         "--limit: unknown limit 'NOFLIE'; did you mean 'NOFILE'?",
+        "--limit: unknown limit 'FOO'; there are CPU, ",
         "--limit: LimitNOFILE=2:1: the soft limit is above",
         "--set: unknown key 'RestartSecs'; did you mean 'RestartSec'?",
         "--set: 'Nice': expected KEY=VALUE",
@@ -210,7 +212,7 @@ START_TEST(test_option_mistakes) {
     char *argv[] = {(char[]){"true"}, NULL}, *relative[] = {(char[]){"./x"}, NULL},
          *odd[] = {(char[]){"/x/.y"}, NULL};
 
-    ck_assert_int_eq(from_options(options, ELEMENTSOF(options), argv), -EINVAL);
+    ck_assert_int_eq(from_options(options, ELEMENTSOF(options), argv), -EBADMSG);
     ck_assert_uint_eq(problems.n, ELEMENTSOF(expected));
     for (size_t i = 0; i < problems.n; i++)
         if (strncmp(problems.lines[i], expected[i], strlen(expected[i])) != 0)
@@ -218,11 +220,11 @@ START_TEST(test_option_mistakes) {
 
     ck_assert_int_eq(from_options(NULL, 0, NULL), -EINVAL);
     ck_assert_ptr_nonnull(strstr(complaints(), "ExecStart= is missing"));
-    ck_assert_int_eq(from_options(NULL, 0, relative), -EINVAL);
+    ck_assert_int_eq(from_options(NULL, 0, relative), -EBADMSG);
     ck_assert_str_eq(complaints(),
                      "command: './x': expected the executable's absolute path, or its name to be found in "
                      "PATH\n");
-    ck_assert_int_eq(from_options(NULL, 0, odd), -EINVAL);
+    ck_assert_int_eq(from_options(NULL, 0, odd), -EBADMSG);
     ck_assert_ptr_nonnull(strstr(complaints(), "--name: '.y' cannot be a service's name"));
     ck_assert_int_eq(from_options(NULL, 0, argv), 0);
     ck_assert_str_eq(config->name, "true");
