@@ -16,6 +16,11 @@ static int kill_one(const struct cli *cli, const char *service, const char *sign
     if (r >= 0)
         json_array_append_new(results, json_pack("{s:s, s:O?}", "service", service, "signalled",
                                                  json_object_get(reply, "signalled")));
+    if (r >= 0 && json_is_true(json_object_get(reply, "more")))
+        r = err_set(err, EBUSY, "Incomplete",
+                    "%lld processes got it, and there are more than latchd looks for at once; say it again, or "
+                    "with SIGKILL (LimitNPROC= bounds how many there can be)",
+                    (long long) json_integer_value(json_object_get(reply, "signalled")));
     json_decref(reply);
     return r;
 }

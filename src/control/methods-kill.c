@@ -36,11 +36,13 @@ static int read_signal(json_t *value, int *ret) {
 }
 
 /* Who asked, for what, and how many got it. */
-static void report(struct endpoint *endpoint, struct control_call *call, int signal, bool all, size_t n) {
+static void report(struct endpoint *endpoint, struct control_call *call, int signal, bool all,
+                   const struct service_signalled *signalled) {
     const struct ucred *peer = control_call_peer(call);
     struct service *service = endpoint->service;
     struct event_scope scope = service_scope(service);
     struct event_fields fields = {.n = 0};
+    size_t n = signalled->n;
     char name[16];
 
     value_format_signal(signal, name, sizeof name);
@@ -52,8 +54,8 @@ static void report(struct endpoint *endpoint, struct control_call *call, int sig
     event_field_add(&fields, "LATCHD_CLIENT_UID", "%u", peer->uid);
     if (all)
         event_emit(endpoint->control->manager->log, EVENT_SIGNAL_SENT, &scope, fields.fields, fields.n,
-                   "Sent SIG%s to %zu process%s of the service, asked for by PID %d of uid %u", name, n,
-                   n == 1 ? "" : "es", (int) peer->pid, peer->uid);
+                   "Sent SIG%s to %zu process%s of the service%s, asked for by PID %d of uid %u", name, n,
+                   n == 1 ? "" : "es", signalled->more ? ", which has more" : "", (int) peer->pid, peer->uid);
     else
         event_emit(endpoint->control->manager->log, EVENT_SIGNAL_SENT, &scope, fields.fields, fields.n,
                    "Sent SIG%s to PID %d, asked for by PID %d of uid %u", name,
@@ -65,8 +67,8 @@ int endpoint_kill(struct control_call *call, json_t *parameters, void *userdata)
     json_t *value = json_object_get(parameters, "signal"), *whom = json_object_get(parameters, "whom");
     _cleanup_err_ struct err err = {0};
     bool all = false;
+    struct service_signalled signalled;
     int signal, r;
-    size_t n;
 
     if (value && !json_is_string(value) && !json_is_integer(value) && !json_is_null(value))
         return control_call_invalid_parameter(call, "signal");
@@ -81,9 +83,10 @@ int endpoint_kill(struct control_call *call, json_t *parameters, void *userdata)
         snprintf(number, sizeof number, "%lld", (long long) json_integer_value(value));
         return refuse_signal(call, json_is_string(value) ? json_string_value(value) : number);
     }
-    r = service_signal(endpoint->service, signal, all, &n, &err);
+    r = service_signal(endpoint->service, signal, all, &signalled, &err);
     if (r < 0)
         return control_call_error_from(call, &err);
-    report(endpoint, call, signal, all, n);
-    return control_call_reply(call, json_pack("{s:I}", "signalled", (json_int_t) n));
+    report(endpoint, call, signal, all, &signalled);
+    return control_call_reply(
+        call, json_pack("{s:I, s:b}", "signalled", (json_int_t) signalled.n, "more", (int) signalled.more));
 }

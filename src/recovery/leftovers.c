@@ -15,9 +15,8 @@
 #include "recovery/own-cgroup.h"
 #include "recovery/recover.h"
 
-#define HELD_MAX 64      /* pidfds a service: a thousand may have leftovers at once */
-#define NEW_MAX 512      /* a look: the rest is for the next turn of the loop */
-#define ENTRIES_MAX 8192 /* more than any process table of use; a bound */
+#define HELD_MAX 64 /* pidfds a service: a thousand may have leftovers at once */
+#define NEW_MAX 512 /* a look: the rest is for the next turn of the loop */
 #define DESCRIBED_MAX 8
 #define POLL_USEC (50 * USEC_PER_MSEC) /* while there are some without a pidfd */
 #define SOON_USEC USEC_PER_MSEC
@@ -150,6 +149,13 @@ static bool has_moved_away(const struct recovery_host *host, const struct proces
            !cgroup_is_within(process->cgroup, host->own_cgroup_path);
 }
 
+static bool is_ancestor(const struct process_facts *process, pid_t pid) {
+    for (size_t i = 0; i < process->n_ancestors; i++)
+        if (process->ancestors[i].pid == pid)
+            return true;
+    return false;
+}
+
 /* What its ancestors prove holds only if those that are known lived on while they were read. */
 static enum leftover_proof prove(const struct leftovers *leftovers, const struct recovery_host *host,
                                  struct leftover_context *context, const struct process_facts *process) {
@@ -161,7 +167,8 @@ static enum leftover_proof prove(const struct leftovers *leftovers, const struct
     if (proof == PROOF_NONE && leftovers->n > 0 && (family = calloc(leftovers->n, sizeof *family))) {
         context->family = family;
         for (size_t i = 0; i < leftovers->n; i++)
-            if (!has_ended(&leftovers->entries[i], host->proc_fd))
+            if (is_ancestor(process, leftovers->entries[i].id.pid) &&
+                !has_ended(&leftovers->entries[i], host->proc_fd))
                 family[context->n_family++] = leftovers->entries[i].id;
         proof = leftover_prove(process, context, (uid_t) -1);
         context->family = NULL;
@@ -264,14 +271,14 @@ int leftovers_look(struct leftovers *leftovers, const struct recovery_host *host
     if (r < 0)
         return r;
     context.cgroup = leftovers->cgroup_path;
-    leftovers->incomplete = false;
+    leftovers->incomplete = leftovers->full = false;
     for (size_t i = 0; i < n; i++) {
         if (is_known_pid(leftovers, pids[i], host->proc_fd))
             continue;
-        if (found == NEW_MAX || leftovers->n == ENTRIES_MAX) {
-            leftovers->incomplete = true;
+        leftovers->full = leftovers->n >= LEFTOVERS_MAX;
+        leftovers->incomplete = !leftovers->full && found == NEW_MAX;
+        if (leftovers->full || leftovers->incomplete)
             break;
-        }
         r = consider(leftovers, host, &context, pids[i]);
         if (r < 0)
             return r;
@@ -460,7 +467,7 @@ static void carry_out_kill(struct round *round) {
 static void give_up(struct round *round) {
     struct leftovers *leftovers = round->leftovers;
     _cleanup_free_ char *who = leftovers_describe(leftovers);
-    bool all = !leftovers->incomplete;
+    bool all = !leftovers->incomplete && !leftovers->full;
 
     for (size_t i = 0; i < leftovers->n; i++)
         all &= leftovers->entries[i].killed || is_elsewhere(round, &leftovers->entries[i]);
@@ -544,12 +551,13 @@ int leftovers_step(struct leftovers *leftovers, struct recovery *recovery, const
     if (n > 0)
         move = leftovers_plan(host->config, &leftovers->clock, by_cgroup, round.now, &until_usec);
     /* While they are waited for, there is no need to know of every child that they have. */
-    if (n == 0 || !leftovers->looked || leftovers->incomplete || move != LEFTOVERS_WAIT)
+    if (n == 0 || !leftovers->looked || leftovers->incomplete || move != LEFTOVERS_WAIT ||
+        (leftovers->full && leftovers->n < LEFTOVERS_MAX))
         r = leftovers_look(leftovers, host);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look for what a dead %s left: %m", host->config->name);
     n = count_ours(&round);
-    if (n == 0 && !leftovers->incomplete)
+    if (n == 0 && !leftovers->incomplete && !leftovers->full)
         return 0;
     all_held = by_cgroup || leftovers->stop_rounds >= STOP_ROUNDS_MAX ||
                (leftovers->stop_rounds > 0 && !leftovers->found_new && !leftovers->incomplete);

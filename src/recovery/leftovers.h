@@ -10,6 +10,8 @@
 struct recovery;
 struct recovery_host;
 
+#define LEFTOVERS_MAX 8192 /* known at a time; more than any service of use has */
+
 struct leftover {
     struct process_id id;
     int pidfd; /* -EBADF: of many, only some are held; then it is found again by its identity */
@@ -49,7 +51,8 @@ struct leftovers {
     struct leftovers_clock clock;
     unsigned stop_rounds;
     bool found_new;  /* the last look did */
-    bool incomplete; /* there are more than one look takes on */
+    bool incomplete; /* there are more than one look takes on: the next one goes on with them */
+    bool full;       /* there are more than LEFTOVERS_MAX: the next look finds others when some have ended */
     bool told;       /* the administrator knows of this set */
 
     /* How the daemon's end was seen; for leftover_context. */

@@ -15,6 +15,7 @@
 #include "service/service-internal.h"
 
 #define SHOWN_MAX 256
+#define SIGNAL_USEC (250 * USEC_PER_MSEC) /* to look for whom a signal is for: the loop waits meanwhile */
 
 /* ---- our children ---- */
 
@@ -339,10 +340,33 @@ static int find_family(void *userdata, pid_t **ret, size_t *ret_n) {
     return 0;
 }
 
-static int signal_all(struct service *service, int signal, size_t *ret, struct err *err) {
+/* SIGKILL to the service's own cgroup, in which none can begin another meanwhile: how many were in it. */
+static size_t kill_cgroup(const struct service *service) {
+    _cleanup_close_ int fd = service_open_cgroup(service);
+    _cleanup_free_ pid_t *pids = NULL;
+    size_t n = 0;
+
+    if (fd < 0 || own_cgroup_list(fd, 1 << 20, &pids, &n) < 0 || own_cgroup_use_up(fd) < 0 ||
+        terminate_cgroup(fd) < 0)
+        return 0;
+    return n;
+}
+
+/* Looks until all are known, or this has taken too long, or there is no room for more. */
+static int look_for_all(struct leftovers *all, const struct recovery_host *host) {
+    uint64_t until = now_usec(CLOCK_MONOTONIC) + SIGNAL_USEC;
+    int r;
+
+    do
+        r = leftovers_look(all, host);
+    while (r >= 0 && all->incomplete && now_usec(CLOCK_MONOTONIC) < until);
+    return r;
+}
+
+static int signal_all(struct service *service, int signal, struct service_signalled *ret, struct err *err) {
+    size_t n_killed = signal == SIGKILL ? kill_cgroup(service) : 0;
     struct recovery_host host = service_recovery_host(service);
     struct leftovers *all = leftovers_new();
-    _cleanup_close_ int cgroup_fd = -EBADF;
     int r;
 
     if (!all)
@@ -357,31 +381,31 @@ static int signal_all(struct service *service, int signal, size_t *ret, struct e
         host.leftover.session_until_ticks = UINT64_MAX;
         (void) leftovers_add_root(all, service->manager->proc_fd, &service->record.main);
     }
-    do
-        r = leftovers_look(all, &host);
-    while (r >= 0 && all->incomplete);
-    *ret = r < 0 ? 0 : leftovers_signal(all, service->manager->proc_fd, signal);
-    cgroup_fd = r < 0 || signal != SIGKILL ? -EBADF : service_open_cgroup(service);
-    if (cgroup_fd >= 0 && own_cgroup_use_up(cgroup_fd) >= 0)
-        (void) terminate_cgroup(cgroup_fd); /* also whom one of them has begun meanwhile */
+    r = look_for_all(all, &host);
+    if (r >= 0) {
+        ret->n = leftovers_signal(all, service->manager->proc_fd, signal);
+        ret->more = n_killed == 0 && (all->incomplete || all->full);
+        ret->n = ret->n > n_killed ? ret->n : n_killed; /* who is being killed may be seen still */
+    }
     all->cgroup_path = NULL;
     leftovers_free(all);
     return r < 0 ? err_set(err, -r, "Failed", "cannot look for the service's processes: %m") : 0;
 }
 
-int service_signal(struct service *service, int signal, bool all, size_t *ret, struct err *err) {
+int service_signal(struct service *service, int signal, bool all, struct service_signalled *ret,
+                   struct err *err) {
     int r;
 
-    *ret = 0;
+    *ret = (struct service_signalled){0};
     if (all) {
         r = signal_all(service, signal, ret, err);
         if (r < 0)
             return r;
-        if (*ret > 0)
+        if (ret->n > 0)
             return 0;
     } else if (service->main_pidfd >= 0) {
         r = terminate_signal(service->main_pidfd, signal);
-        *ret = r >= 0;
+        ret->n = r >= 0;
         if (r < 0 && r != -ESRCH)
             return err_set(err, -r, r == -EPERM ? "NotPermitted" : "Failed",
                            "cannot send a signal to PID %d: %m", (int) service->record.main.pid);

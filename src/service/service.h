@@ -201,9 +201,15 @@ int service_open_cgroup(const struct service *service);
 /* How many processes are in it; -ENOENT. */
 int service_count_cgroup(const struct service *service);
 
-/* Sends the signal to the main process, or to all that are proven to be the service's. *ret: how many got it.
- * -ESRCH "NotRunning". */
-int service_signal(struct service *service, int signal, bool all, size_t *ret, struct err *err);
+struct service_signalled {
+    size_t n;  /* how many got it */
+    bool more; /* there were too many to be looked for at once, and some did not */
+};
+
+/* Sends the signal to the main process, or to all that are proven to be the service's. -ESRCH "NotRunning".
+ */
+int service_signal(struct service *service, int signal, bool all, struct service_signalled *ret,
+                   struct err *err);
 
 /* -- service-launch.c: from the way being free to exec -- */
 void service_spawn(struct service *service);

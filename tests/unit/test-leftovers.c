@@ -319,6 +319,41 @@ START_TEST(only_who_is_proven) {
 }
 END_TEST
 
+/* No look goes on with what there is no room for: whoever repeats it until all are known would never end. */
+START_TEST(no_room) {
+    _cleanup_close_ int proc_fd = procfs_open();
+    struct leftovers *leftovers = leftovers_new();
+    struct service_config config = terminates;
+    struct recovery_host host;
+    pid_t ours = begin_sleep();
+    struct process_id self = identify(proc_fd, getpid());
+    int status;
+
+    config.name = (char *) "a";
+    host = host_of(proc_fd, &config, NULL);
+    host.places.find_strays = find_strays;
+    strays.pids[0] = ours;
+    strays.n = 1;
+    until_session(ours);
+    host.leftover.session = ours;
+    host.leftover.session_until_ticks = UINT64_MAX;
+    leftovers->entries = calloc(LEFTOVERS_MAX, sizeof *leftovers->entries);
+    for (size_t i = 0; i < LEFTOVERS_MAX; i++)
+        leftovers->entries[i] = (struct leftover){.id = self, .pidfd = -EBADF};
+    leftovers->n = LEFTOVERS_MAX;
+    ck_assert_int_eq(leftovers_look(leftovers, &host), 0);
+    ck_assert(leftovers->full && !leftovers->incomplete);
+    ck_assert_uint_eq(leftovers->n, LEFTOVERS_MAX);
+    leftovers->n = LEFTOVERS_MAX - 1; /* one has ended */
+    ck_assert_int_eq(leftovers_look(leftovers, &host), 0);
+    ck_assert(!leftovers->full && !leftovers->incomplete);
+    ck_assert_int_eq(leftovers->entries[LEFTOVERS_MAX - 1].id.pid, ours);
+    leftovers_free(leftovers);
+    ck_assert_int_eq(kill(ours, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(ours, &status, 0), ours);
+}
+END_TEST
+
 /* Many are told of in a line that stays short. */
 START_TEST(descriptions) {
     struct leftovers leftovers = {.wait_fd = -EBADF};
@@ -359,6 +394,7 @@ int main(void) {
     tcase_add_test(tests, a_foreign_directory);
     tcase_add_test(tests, a_number_given_out_again);
     tcase_add_test(tests, only_who_is_proven);
+    tcase_add_test(tests, no_room);
     tcase_add_test(tests, descriptions);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
