@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "base/fd.h"
+#include "base/closer.h"
 #include "control/peer.h"
 
 /* A client that sent many requests at once lets the others have their turn after as many. */
@@ -46,7 +46,7 @@ void control_connection_drop(struct control_connection *connection) {
     connection->io_source = sd_event_source_disable_unref(connection->io_source);
     connection->go_on_source = sd_event_source_disable_unref(connection->go_on_source);
     connection->timer_source = sd_event_source_disable_unref(connection->timer_source);
-    connection->fd = fd_close(connection->fd);
+    connection->fd = closer_close_socket(&server->closer, connection->fd);
     varlink_input_done(&connection->input);
     varlink_output_done(&connection->output);
     control_call_orphan(connection);
@@ -128,7 +128,7 @@ static void connection_fill(struct control_connection *connection) {
         connection->doomed = true;
     if (r <= 0)
         return;
-    got = recv(connection->fd, to, size, MSG_DONTWAIT);
+    got = closer_receive(&connection->server->closer, connection->fd, to, size);
     if (got > 0) {
         varlink_input_commit(&connection->input, (size_t) got);
         connection->active_usec = connection_now(connection);
@@ -320,6 +320,7 @@ int control_connection_new(struct control_server *server, int fd, const struct u
     struct control_connection *connection;
     int r;
 
+    (void) closer_pass_rights(fd, false); /* one that an older latchd accepted */
     connection = malloc(sizeof(*connection));
     if (!connection)
         return -ENOMEM;

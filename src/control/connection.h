@@ -21,6 +21,7 @@ struct control_server {
     struct control_limits limits;
     sd_event_source *listen_source;
     sd_event_source *pause_source;          /* ends a pause in accepting */
+    struct closer *closer;                  /* of what clients send along, and nobody asked for */
     struct control_connection *connections; /* list */
     unsigned n_connections;
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/closer.h"
 #include "control/connection.h"
 #include "control/endpoint.h"
 #include "control/peer.h"
@@ -131,7 +132,7 @@ static int restore_client(struct control_server *server, int fd, const json_t *c
     if (r >= 0)
         r = control_connection_new(server, fd, &peer, &connection);
     if (r < 0) {
-        fd_close(fd);
+        closer_close_socket(&server->closer, fd);
         return r;
     }
     if (varlink_input_feed(&connection->input, input, input_size) != (ssize_t) input_size ||

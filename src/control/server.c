@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/closer.h"
 #include "base/fd.h"
 #include "base/value.h"
 #include "control/connection.h"
@@ -47,7 +48,7 @@ static void turn_away(struct control_server *server, int fd, const struct ucred 
         (void) !send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     json_decref(message);
     varlink_output_done(&output);
-    fd_close(fd);
+    closer_close_socket(&server->closer, fd);
 }
 
 /* Drops the client that was silent for longest: of one user, or (uid NULL) of all but, to spare the owners,
@@ -93,11 +94,11 @@ static void welcome(struct control_server *server, int fd) {
     bool own_fault;
 
     if (peer_read(fd, &peer) < 0)
-        fd_close(fd);
+        closer_close_socket(&server->closer, fd);
     else if (!admit(server, fd, &peer, &own_fault))
         turn_away(server, fd, &peer, own_fault);
     else if (control_connection_new(server, fd, &peer, &connection) < 0)
-        fd_close(fd);
+        closer_close_socket(&server->closer, fd);
 }
 
 static int on_pause_end(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -124,7 +125,13 @@ static int on_listener(sd_event_source *source, int fd, uint32_t revents, void *
     (void) source;
     (void) revents;
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-        int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        int client;
+
+        if (closer_is_crowded(server->closer)) { /* of those who come there are some who bring more of it */
+            pause_accepting(server);
+            break;
+        }
+        client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (client >= 0)
             welcome(server, client);
@@ -180,6 +187,7 @@ static int make_socket(struct control_server *server) {
     server->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (server->fd < 0)
         return -errno;
+    (void) closer_pass_rights(server->fd, false); /* nobody can be earlier */
     r = bind_temporary(server->fd, server->dir_fd, server->name, temporary, sizeof(temporary));
     if (r < 0)
         return r;
@@ -251,6 +259,7 @@ int control_server_adopt(sd_event *event, int dir_fd, const char *socket_name, i
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot make the control socket %s in the runtime directory: %m",
                        socket_name);
+    (void) closer_pass_rights(server->fd, false); /* whom it announces has that from it (net/unix/af_unix.c) */
     r = sd_event_add_io(event, &server->listen_source, server->fd, EPOLLIN, on_listener, server);
     /* Once, while the loop still gets the descriptor for its timers, which it keeps. The source itself would
      * be a quarter of what a service costs; it is made when it is wanted. */
@@ -272,6 +281,20 @@ unsigned control_server_clients(const struct control_server *server) {
     return server->n_connections;
 }
 
+/* With those in its queue whom nobody has let in, and what they sent. */
+static void close_listener(struct control_server *server) {
+    int client;
+
+    if (server->fd < 0)
+        return;
+    (void) shutdown(server->fd, SHUT_RDWR); /* no more of them come, and accept(2) ends */
+    while ((client = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0)
+        closer_close_socket(&server->closer, client);
+    if ((errno != EMFILE && errno != ENFILE) || closer_close(&server->closer, &server->fd, 1) < 0)
+        fd_close(server->fd);
+    server->fd = -EBADF;
+}
+
 void control_server_free(struct control_server *server) {
     struct stat st;
 
@@ -286,7 +309,8 @@ void control_server_free(struct control_server *server) {
     if (server->published && fstatat(server->dir_fd, server->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
         st.st_dev == server->device && st.st_ino == server->inode)
         (void) unlinkat(server->dir_fd, server->name, 0);
-    fd_close(server->fd);
+    close_listener(server);
+    server->closer = closer_free(server->closer);
     fd_close(server->dir_fd);
     free(server->name);
     sd_event_unref(server->event);

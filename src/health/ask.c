@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "base/closer.h"
 #include "base/fd.h"
 #include "base/value.h"
 #include "health/helper.h"
@@ -49,6 +50,7 @@ struct ask {
     uint64_t began_usec, due_usec; /* CLOCK_MONOTONIC */
     bool connecting, extended;
     struct helper *resolver;
+    struct closer *closer;       /* of what comes along with the answer */
     struct addresses *addresses; /* NULL: not HOST:PORT, or not looked up yet */
     size_t sent;
     char *answer;
@@ -68,7 +70,7 @@ bool ask_kea_answer_is_good(const char *text, size_t size) {
 
 static void close_connection(struct ask *ask) {
     ask->io = sd_event_source_disable_unref(ask->io);
-    ask->fd = fd_close(ask->fd);
+    ask->fd = closer_close_socket(&ask->closer, ask->fd);
     free(ask->answer);
     ask->answer = NULL;
     ask->answer_size = ask->sent = 0;
@@ -143,7 +145,7 @@ static bool read_answer(struct ask *ask) {
         return true;
     }
     ask->answer = bigger;
-    n = recv(ask->fd, ask->answer + ask->answer_size, PIECE_MAX, MSG_DONTWAIT);
+    n = closer_receive(&ask->closer, ask->fd, ask->answer + ask->answer_size, PIECE_MAX);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (n <= 0) { /* the end came, and it was no answer */
@@ -423,6 +425,7 @@ void ask_free(struct ask *ask) {
     if (!ask)
         return;
     ask_cancel(ask);
+    closer_free(ask->closer);
     free(ask->addresses);
     sd_event_unref(ask->event);
     free(ask);

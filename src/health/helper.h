@@ -16,8 +16,10 @@
 struct helper;
 
 /* Runs in the child: says what it found by write(2) to out_fd. A whole copy of latchd's memory is there to
- * read; `fd` is the one descriptor that was given to it (-EBADF: none). latchd has one thread, so that memory
- * may be allocated here. */
+ * read; `fd` is the one descriptor that was given to it (-EBADF: none). Memory may be allocated here,
+ * though latchd may have other threads (base/closer.h): fork(3) of the C library has malloc(3)'s locks free in
+ * the child, and those threads take no other lock that somebody else takes: they call close(2) and free(3) and
+ * nothing else. More than that a thread must not be given to do. */
 typedef void (*helper_work_t)(const void *question, int fd, int out_fd);
 
 /* Called from the loop, once: all that the child wrote, in order, until it ended or the deadline came

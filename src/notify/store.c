@@ -15,7 +15,7 @@
 
 #include "base/fd.h"
 #include "base/mount.h"
-#include "notify/closer.h"
+#include "base/closer.h"
 
 /* So many descriptors latchd keeps for its own needs, starts above all. */
 #define OWN_DESCRIPTORS 128
@@ -75,7 +75,7 @@ static void free_entry(struct notify_stored *entry) {
     if (!entry)
         return;
     sd_event_source_disable_unref(entry->source);
-    (void) notify_closer_close(entry->store->closer, &entry->fd, entry->fd >= 0 ? 1 : 0);
+    (void) closer_close(entry->store->closer, &entry->fd, entry->fd >= 0 ? 1 : 0);
     free(entry->name);
     free(entry);
 }

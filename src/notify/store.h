@@ -2,7 +2,7 @@
 #pragma once
 
 /* Descriptors that a daemon hands over to have them back after its next start (sd_pid_notify_with_fds(3),
- * FDSTORE=1). They are closed by notify_closer_close() alone. */
+ * FDSTORE=1). They are closed by closer_close() alone. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #define NOTIFY_STORE_MAX ((size_t) 512)
 #define NOTIFY_STORE_DEFAULT_NAME "stored"
 
-struct notify_closer;
+struct closer;
 
 struct notify_stored {
     int fd;     /* owned */
@@ -30,7 +30,7 @@ struct notify_store {
     /* One was dropped, since its other end has gone; may be NULL. Its name is valid during the call. */
     void (*on_gone)(struct notify_store *store, const char *name, void *userdata);
     void *userdata;
-    struct notify_closer **closer; /* borrowed */
+    struct closer **closer; /* borrowed */
 };
 
 /* Whether a descriptor may be kept: neither polling, closing nor holding it may ever wait for anybody else.

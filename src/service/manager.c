@@ -14,7 +14,7 @@
 #include "base/strlist.h"
 #include "base/value.h"
 #include "exec/rlimits.h"
-#include "notify/closer.h"
+#include "base/closer.h"
 #include "notify/upstream.h"
 #include "recovery/members.h"
 #include "recovery/own-cgroup.h"
@@ -227,7 +227,7 @@ static void drop_inherited(struct manager *manager, bool for_good) {
         if (for_good && inherited->fd >= 0 && strchr(inherited->name, '/') &&
             asprintf(&text, "FDSTOREREMOVE=1\nFDNAME=%s", inherited->name) >= 0)
             (void) notify_upstream_send(manager->upstream, text, -EBADF);
-        (void) notify_closer_close(&manager->closer, &inherited->fd, inherited->fd >= 0 ? 1 : 0);
+        (void) closer_close(&manager->closer, &inherited->fd, inherited->fd >= 0 ? 1 : 0);
         free(inherited->name);
     }
     free(manager->inherited);
@@ -358,7 +358,7 @@ struct manager *manager_free(struct manager *manager) {
     free(manager->mains);
     drop_inherited(manager, false);
     notify_upstream_free(manager->upstream);
-    notify_closer_free(manager->closer);
+    closer_free(manager->closer);
     sd_event_source_disable_unref(manager->record_source);
     manager_end_reexec(manager);
     handover_free(manager->handover);

@@ -45,7 +45,7 @@ struct manager {
     struct notify_upstream *upstream; /* owned; NULL: no service manager above us */
     struct inherited *inherited;      /* owned; only until they are taken over */
     size_t n_inherited;
-    struct notify_closer *closer; /* owned; of descriptors that daemons and others sent; NULL: none yet */
+    struct closer *closer; /* owned; of descriptors that daemons and others sent; NULL: none yet */
     bool subreaper;               /* leftovers of our services become our children */
     bool had_children;            /* when we began: not all of our children come from our services */
     struct own_cgroup *cgroup;    /* owned; what we divide among the services; NULL: nobody gave us any */

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
-#include "notify/closer.h"
+#include "base/closer.h"
 #include "notify/sender.h"
 #include "notify/socket.h"
 #include "notify/store.h"
@@ -427,7 +427,7 @@ static void let_go(struct service *service, struct notify_datagram *datagram) {
     for (size_t i = 0; i < datagram->n_fds; i++)
         if (datagram->fds[i] >= 0)
             datagram->fds[n++] = datagram->fds[i];
-    (void) notify_closer_close(&service->manager->closer, datagram->fds, n);
+    (void) closer_close(&service->manager->closer, datagram->fds, n);
     fd_close(datagram->pidfd);
 }
 
@@ -435,7 +435,7 @@ static void drain(struct service *service, const struct notify_socket *socket, u
     for (unsigned i = 0; i < max && !service->notify->resume; i++) {
         struct notify_datagram datagram;
 
-        if (notify_closer_room(service->manager->closer) < NOTIFY_FDS_MAX) {
+        if (closer_room(service->manager->closer) < NOTIFY_FDS_MAX) {
             pause_reading(service);
             return;
         }
@@ -518,7 +518,7 @@ void service_notify_inherit(struct service *service, int fd) {
     old.fd = fd;
     if (service->notify && service->main_pidfd >= 0)
         drain(service, &old, LAST_TURN_MAX);
-    (void) notify_closer_close(&service->manager->closer, &fd, 1); /* with what may be left in it */
+    (void) closer_close(&service->manager->closer, &fd, 1); /* with what may be left in it */
 }
 
 void service_notify_grant(struct service *service, uid_t uid) {

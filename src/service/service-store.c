@@ -6,7 +6,7 @@
 
 #include "base/strlist.h"
 #include "base/text.h"
-#include "notify/closer.h"
+#include "base/closer.h"
 #include "notify/message.h"
 #include "notify/store.h"
 #include "notify/upstream.h"

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/closer.h"
 #include "base/value.h"
 
 #ifndef SO_PEERPIDFD
@@ -34,7 +35,10 @@ struct unix_address {
 static int connect_address(const struct unix_address *address, int type) {
     _cleanup_close_ int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (fd < 0 || connect(fd, (const struct sockaddr *) &address->name, address->size) < 0)
+    if (fd < 0)
+        return -errno;
+    (void) closer_pass_rights(fd, false); /* from before there is anybody who could send */
+    if (connect(fd, (const struct sockaddr *) &address->name, address->size) < 0)
         return -errno;
     return TAKE_FD(fd);
 }

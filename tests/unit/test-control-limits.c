@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "control-fixture.h"
 
+#include "base/closer.h"
+#include "control/connection.h"
+#include "lingering.h"
+
 START_TEST(turns) {
     struct peer peer = peer_new();
 
@@ -296,6 +300,66 @@ START_TEST(share_of_a_user) {
 }
 END_TEST
 
+/* Descriptors are not even taken to a client that is not accepted yet. */
+START_TEST(descriptors_are_not_wanted) {
+    char echo_call[] = "{\"method\":\"" T "Echo\"}";
+    struct peer peer = peer_new();
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), r;
+
+    r = send_away(peer.fd, echo_call, sizeof echo_call, &fd, 1);
+    if (closer_pass_rights(peer.fd, false) == -ENOPROTOOPT) { /* an older kernel: they are closed */
+        ck_assert_int_eq(r, 0);
+        hear_this(&peer, "{\"parameters\":{}}");
+        peer_done(&peer);
+        return;
+    }
+    ck_assert_int_eq(r, EPERM);
+    hear_echo(&peer);
+    ck_assert_int_eq(send_away(peer.fd, echo_call, sizeof echo_call, &fd, 1), EPERM);
+    hear_echo(&peer);
+    peer_done(&peer);
+    close(fd);
+}
+END_TEST
+
+/* What comes nevertheless, as on a kernel without SO_PASSRIGHTS, hangs for nobody: neither received (0), nor
+ * dropped with a connection: of one who has left (1), spoke nonsense before (2), was never let in (3). */
+START_TEST(descriptors_that_hang) {
+    char echo_call[] = "{\"method\":\"" T "Echo\"}";
+    uint64_t begun;
+    struct peer peer, other = peer_new();
+    int fd, far;
+
+    hear_echo(&other);
+    (void) closer_pass_rights(t.server->fd, true);
+    peer = peer_new();
+    fd = make_lingering(&far);
+    begun = now_usec(CLOCK_MONOTONIC);
+    if (_i == 2)
+        say_bytes(&peer, "nonsense", 9);
+    ck_assert_int_eq(send_away(peer.fd, echo_call, sizeof echo_call, &fd, 1), 0);
+    if (_i == 0)
+        hear_this(&peer, "{\"parameters\":{}}");
+    else if (_i == 1)
+        peer_done(&peer);
+    else if (_i == 2) {
+        hear_error(&peer, S "InvalidParameter");
+        hear_end(&peer);
+    }
+    if (_i < 3)
+        hear_echo(&other);
+    else {
+        peer_done(&other);
+        control_server_free(TAKE_PTR(t.server));
+    }
+    ck_assert_uint_lt(now_usec(CLOCK_MONOTONIC) - begun, 4 * USEC_PER_SEC);
+    close(far);
+    if (_i < 3)
+        peer_done(&other);
+    peer_done(&peer);
+}
+END_TEST
+
 int main(void) {
     TCase *tcase = tcase_create("server");
 
@@ -309,5 +373,7 @@ int main(void) {
     tcase_add_test(tcase, stalled_crowd);
     tcase_add_test(tcase, no_descriptors);
     tcase_add_test(tcase, share_of_a_user);
+    tcase_add_test(tcase, descriptors_are_not_wanted);
+    tcase_add_loop_test(tcase, descriptors_that_hang, 0, 4);
     return fixture_run("control-limits", tcase);
 }

@@ -18,11 +18,12 @@
 #include "base/fd.h"
 #include "base/procfs.h"
 #include "base/value.h"
-#include "notify/closer.h"
+#include "base/closer.h"
 #include "notify/message.h"
 #include "notify/sender.h"
 #include "notify/socket.h"
 
+#include "lingering.h"
 #include "suite.h"
 
 #define ID "0123456789abcdef0123456789abcdef"
@@ -345,65 +346,42 @@ START_TEST(test_look) {
 END_TEST
 
 START_TEST(test_closer) {
-    struct notify_closer *closer = NULL;
+    struct closer *closer = NULL;
     struct pollfd poll_fd;
 
     for (int i = 0; i < 200; i++) {
         int ends[2];
 
         ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-        ck_assert_int_eq(notify_closer_close(&closer, &ends[1], 1), 0);
+        ck_assert_int_eq(closer_close(&closer, &ends[1], 1), 0);
         poll_fd = (struct pollfd){.fd = ends[0]};
         ck_assert_int_eq(poll(&poll_fd, 1, 20000), 1); /* closed, by somebody, and soon */
         ck_assert(poll_fd.revents & POLLHUP);
         close(ends[0]);
     }
-    closer = notify_closer_free(closer);
+    closer = closer_free(closer);
 }
 END_TEST
 
-/* Bytes that nobody takes, and SO_LINGER: the last close(2) of such a socket waits. */
-static int make_lingering(int *ret_peer) {
-    struct sockaddr_storage address;
-    socklen_t length = sizeof address;
-    struct linger linger = {.l_onoff = 1, .l_linger = 5};
-    static char bytes[65536];
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
-        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    memset(&address, 0, sizeof address);
-    address.ss_family = AF_INET;
-    ck_assert_int_eq(bind(listener, (struct sockaddr *) &address, 16), 0);
-    ck_assert_int_eq(listen(listener, 1), 0);
-    ck_assert_int_eq(getsockname(listener, (struct sockaddr *) &address, &length), 0);
-    ck_assert_int_eq(connect(fd, (struct sockaddr *) &address, length), 0);
-    *ret_peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    close(listener);
-    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
-    while (send(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
-        ;
-    return fd;
-}
-
 START_TEST(test_closer_beside_what_hangs) {
     uint64_t begun = now_usec(CLOCK_MONOTONIC);
-    struct notify_closer *closer = NULL;
+    struct closer *closer = NULL;
     struct pollfd poll_fd;
     int peers[2], fds[2], ends[2];
 
     for (int i = 0; i < 2; i++) {
         fds[i] = make_lingering(&peers[i]);
-        ck_assert_int_eq(notify_closer_close(&closer, &fds[i], 1), 0);
+        ck_assert_int_eq(closer_close(&closer, &fds[i], 1), 0);
     }
     ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-    ck_assert_int_eq(notify_closer_close(&closer, &ends[1], 1), 0);
+    ck_assert_int_eq(closer_close(&closer, &ends[1], 1), 0);
     ck_assert_uint_lt(now_usec(CLOCK_MONOTONIC) - begun, 4 * USEC_PER_SEC); /* nobody waited for them */
     poll_fd = (struct pollfd){.fd = ends[0]};
     ck_assert_int_eq(poll(&poll_fd, 1, 4000), 1); /* and it is closed beside them */
     close(ends[0]);
     close(peers[0]);
     close(peers[1]);
-    closer = notify_closer_free(closer);
+    closer = closer_free(closer);
 }
 END_TEST
 
