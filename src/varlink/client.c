@@ -40,6 +40,7 @@ static const struct {
     { interface word, sizeof(interface) - 1, number }
     ERROR(SUPERVISOR, "BadConfiguration", EINVAL),
     ERROR(SUPERVISOR, "BadLimit", EINVAL),
+    ERROR(SUPERVISOR, "BadSignal", EINVAL),
     ERROR(SUPERVISOR, "Blocked", EBUSY),
     ERROR(SUPERVISOR, "Busy", EAGAIN),
     ERROR(SUPERVISOR, "Failed", EREMOTEIO),

@@ -390,6 +390,7 @@ START_TEST(leftovers_of_another_time) {
     pid_t daemon = service->record.main.pid, child;
 
     until((child = read_pid("children")) > 0);
+    linger(20 * MSEC); /* that it runs is written down with the end of a turn */
     t.manager = manager_free(t.manager);
     ck_assert_int_eq(kill(daemon, SIGKILL), 0);
     ck_assert_int_eq(waitpid(daemon, NULL, 0), daemon);
