@@ -11,6 +11,10 @@
 
 /* A client that sent many requests at once lets the others have their turn after as many. */
 #define CALLS_AT_ONCE 16
+/* Who has no privileges, however many connections of his, waits for the others: for all that keeps services
+ * alive, and for who can put things right. */
+#define CALLS_AT_ONCE_UNPRIVILEGED 1
+#define PRIORITY_UNPRIVILEGED (SD_EVENT_PRIORITY_NORMAL + 10)
 
 static struct control_connection *connection_ref(struct control_connection *connection) {
     connection->n_ref++;
@@ -53,10 +57,19 @@ void control_connection_drop(struct control_connection *connection) {
     connection_unref(connection);
 }
 
+static int set_priority(struct control_connection *connection) {
+    int64_t priority = connection->privileged > 0 ? SD_EVENT_PRIORITY_NORMAL : PRIORITY_UNPRIVILEGED;
+    int r = sd_event_source_set_priority(connection->io_source, priority);
+
+    return r < 0 ? r : sd_event_source_set_priority(connection->go_on_source, priority);
+}
+
 bool control_connection_is_privileged(struct control_connection *connection) {
-    if (connection->privileged < 0 && connection->server)
+    if (connection->privileged < 0 && connection->server) {
         connection->privileged =
             peer_is_privileged(connection->fd, &connection->peer, control_admin_group(connection->server));
+        (void) set_priority(connection);
+    }
     return connection->privileged > 0;
 }
 
@@ -156,8 +169,10 @@ static bool connection_may_run(const struct control_connection *connection) {
 }
 
 static void run_calls(struct control_connection *connection) {
+    int most = connection->privileged > 0 ? CALLS_AT_ONCE : CALLS_AT_ONCE_UNPRIVILEGED;
+
     connection->processing = true;
-    for (int i = 0; i < CALLS_AT_ONCE && connection_may_run(connection); i++) {
+    for (int i = 0; i < most && connection_may_run(connection); i++) {
         json_t *message;
         int r;
 
@@ -340,6 +355,8 @@ int control_connection_new(struct control_server *server, int fd, const struct u
         r = sd_event_add_defer(server->event, &connection->go_on_source, on_go_on, connection);
     if (r >= 0)
         r = sd_event_source_set_enabled(connection->go_on_source, SD_EVENT_OFF);
+    if (r >= 0)
+        r = set_priority(connection);
     if (r < 0) {
         sd_event_source_disable_unref(connection->io_source);
         sd_event_source_disable_unref(connection->go_on_source);

@@ -28,6 +28,9 @@
 
 struct service_notify {
     struct notify_socket socket;
+    struct closer *closer;      /* of what is sent to this service: what hangs counts against no other one */
+    sd_event_source *reopen;    /* while that is so */
+    bool rights_refused;        /* nobody may send descriptors until less of it hangs */
     sd_event_source *source;
     sd_event_source *resume;    /* while descriptors that hang keep us from taking more */
     sd_event_source *tell;      /* a status that is still to be told of */
@@ -420,6 +423,31 @@ static void pause_reading(struct service *service) {
         (void) sd_event_source_set_enabled(service->notify->source, SD_EVENT_OFF);
 }
 
+static void judge_crowd(struct service *service);
+
+static int on_reopen(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct service *service = userdata;
+
+    (void) source;
+    (void) usec;
+    service->notify->reopen = sd_event_source_disable_unref(service->notify->reopen);
+    judge_crowd(service);
+    return 0;
+}
+
+/* Much of what came hangs: who sends more of it gets EPERM (SO_PASSRIGHTS), and those who send none are heard
+ * on. What others had sent before is still to be taken. */
+static void judge_crowd(struct service *service) {
+    struct service_notify *notify = service->notify;
+    bool crowded = closer_is_crowded(notify->closer);
+
+    if (crowded != notify->rights_refused && closer_pass_rights(notify->socket.fd, !crowded) >= 0)
+        notify->rights_refused = crowded;
+    if (notify->rights_refused && !notify->reopen)
+        (void) sd_event_add_time(service->manager->event, &notify->reopen, CLOCK_BOOTTIME,
+                                 now_usec(CLOCK_BOOTTIME) + BLOCKED_INTERVAL_USEC, 0, on_reopen, service);
+}
+
 /* Descriptors that nobody wanted are closed beside the loop. */
 static void let_go(struct service *service, struct notify_datagram *datagram) {
     size_t n = 0;
@@ -427,7 +455,7 @@ static void let_go(struct service *service, struct notify_datagram *datagram) {
     for (size_t i = 0; i < datagram->n_fds; i++)
         if (datagram->fds[i] >= 0)
             datagram->fds[n++] = datagram->fds[i];
-    (void) closer_close(&service->manager->closer, datagram->fds, n);
+    (void) closer_close(&service->notify->closer, datagram->fds, n);
     fd_close(datagram->pidfd);
 }
 
@@ -435,8 +463,11 @@ static void drain(struct service *service, const struct notify_socket *socket, u
     for (unsigned i = 0; i < max && !service->notify->resume; i++) {
         struct notify_datagram datagram;
 
-        if (closer_room(service->manager->closer) < NOTIFY_FDS_MAX) {
+
+        judge_crowd(service);
+        if (closer_room(service->notify->closer) < NOTIFY_FDS_MAX) {
             pause_reading(service);
+            service_watchdog_ping(service); /* what it says is not heard: that is not its fault */
             return;
         }
         if (notify_socket_receive(socket, &datagram) < 0)
@@ -508,6 +539,7 @@ int service_notify_open(struct service *service, struct err *err) {
         service_notify_free(service);
         return err_set(err, -r, "Failed", "cannot watch the notification socket: %s", strerror(-r));
     }
+    (void) closer_pass_rights(notify->socket.fd, true); /* a latchd before us may have refused them */
     service_store_keep_socket(service, notify->socket.fd);
     return 0;
 }
@@ -596,9 +628,11 @@ void service_notify_free(struct service *service) {
         return;
     sd_event_source_disable_unref(notify->source);
     sd_event_source_disable_unref(notify->resume);
+    sd_event_source_disable_unref(notify->reopen);
     sd_event_source_disable_unref(notify->tell);
     sd_event_source_disable_unref(notify->stopping);
     notify_socket_close(&notify->socket);
+    closer_free(notify->closer);
     free(notify);
     service->notify = NULL;
 }

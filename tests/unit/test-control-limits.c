@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <poll.h>
+
 #include "control-fixture.h"
 
 #include "base/closer.h"
@@ -360,6 +362,42 @@ START_TEST(descriptors_that_hang) {
 }
 END_TEST
 
+/* One at a time for who has no privileges, and behind everybody else. */
+START_TEST(unprivileged_turns) {
+    struct peer crowd[8], peer = peer_new();
+    unsigned before;
+
+    hear_echo(&peer);
+    if (geteuid() != 0)
+        return;
+    ck_assert_int_eq(seteuid(65534), 0);
+    for (int i = 0; i < 8; i++)
+        crowd[i] = peer_new();
+    ck_assert_int_eq(seteuid(0), 0);
+    (void) step();
+    before = t.runs;
+    for (int k = 0; k < 60; k++)
+        for (int i = 0; i < 8; i++)
+            say(&crowd[i], "{\"method\":\"" T "Echo\"}");
+    for (int i = 0; i < 20; i++)
+        ck_assert_int_gt(sd_event_run(t.event, USEC_PER_SEC), 0);
+    ck_assert_uint_le(t.runs - before, 20);
+    say(&peer, "{\"method\":\"" T "Who\"}");
+    before = t.runs;
+    for (int i = 0; i < 3; i++) {
+        struct pollfd answer = {.fd = peer.fd, .events = POLLIN};
+
+        ck_assert_int_gt(sd_event_run(t.event, USEC_PER_SEC), 0);
+        if (poll(&answer, 1, 0) == 1)
+            break;
+        ck_assert_int_lt(i, 2); /* it is answered before them */
+    }
+    for (int i = 0; i < 8; i++)
+        peer_done(&crowd[i]);
+    peer_done(&peer);
+}
+END_TEST
+
 int main(void) {
     TCase *tcase = tcase_create("server");
 
@@ -374,6 +412,7 @@ int main(void) {
     tcase_add_test(tcase, no_descriptors);
     tcase_add_test(tcase, share_of_a_user);
     tcase_add_test(tcase, descriptors_are_not_wanted);
+    tcase_add_test(tcase, unprivileged_turns);
     tcase_add_loop_test(tcase, descriptors_that_hang, 0, 4);
     return fixture_run("control-limits", tcase);
 }

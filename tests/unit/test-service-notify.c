@@ -5,6 +5,10 @@
 
 #include "notify/store.h"
 
+#include <sys/resource.h>
+#include <sys/un.h>
+
+#include "lingering.h"
 #include "service-fixture.h"
 
 static const char *tool(void) {
@@ -514,6 +518,44 @@ START_TEST(test_flood) {
 }
 END_TEST
 
+/* Descriptors that hang, however many: what is said without any is heard, here and elsewhere. */
+START_TEST(test_descriptors_that_hang) {
+    const struct rlimit files = {.rlim_cur = 8192, .rlim_max = 8192};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct service *service = start_daemon(NULL, NULL);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), far[8], fds[250], r = 0;
+    char text[] = "X_NOTHING=1";
+
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &files), 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", in("run/d.notify"));
+    ck_assert_int_eq(connect(fd, (struct sockaddr *) &address, sizeof address), 0);
+    for (int i = 0; i < 8; i++) {
+        struct linger patience = {.l_onoff = 1, .l_linger = 40};
+
+        fds[0] = make_lingering(&far[i]);
+        ck_assert_int_eq(setsockopt(fds[0], SOL_SOCKET, SO_LINGER, &patience, sizeof patience), 0);
+        ck_assert_int_eq(send_away(fd, text, sizeof text - 1, fds, 1), 0);
+        linger(50 * MSEC);
+    }
+    for (int k = 0; k < 6 && r == 0; k++) {
+        for (int i = 0; i < 250; i++)
+            fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        r = send_away(fd, text, sizeof text - 1, fds, 250);
+        linger(50 * MSEC);
+    }
+    order("say READY=1");
+    linger(1000 * MSEC);
+    assert_state(service, SERVICE_RUNNING);
+    for (int i = 0; i < 8; i++)
+        close(far[i]); /* ends what hung; descriptors are wanted again */
+    if (r != 0) {
+        ck_assert_int_eq(r, EPERM);
+        until(send_away(fd, text, sizeof text - 1, fds, 1) == 0);
+    }
+    close(fd);
+}
+END_TEST
+
 int main(void) {
     TCase *tests = tcase_create("notify");
 
@@ -538,5 +580,6 @@ int main(void) {
     tcase_add_test(tests, test_store_refuses);
     tcase_add_test(tests, test_descriptors_of_strangers);
     tcase_add_test(tests, test_flood);
+    tcase_add_test(tests, test_descriptors_that_hang);
     return run_suite("service-notify", tests);
 }
