@@ -76,6 +76,11 @@ static int check_accounts(struct config_builder *builder) {
     return r;
 }
 
+static void touch(const struct config_builder *builder, const char *key, const char *path) {
+    if (builder->touching)
+        builder->touching(key, path);
+}
+
 /* Whether the command's executable is there, looked for as it will be when it is executed. */
 static int check_executable(struct config_builder *builder, const char *key, char *const *command) {
     _cleanup_free_ char *search_path = NULL, *path = NULL;
@@ -85,6 +90,12 @@ static int check_executable(struct config_builder *builder, const char *key, cha
 
     if (!command)
         return 0;
+    for (char **file = builder->config->environment_file; file && *file; file++) {
+        touch(builder, "EnvironmentFile", **file == '-' ? *file + 1 : *file); /* PATH= may be in there */
+        if (builder->touching)
+            (void) access(**file == '-' ? *file + 1 : *file, R_OK);
+    }
+    touch(builder, key, command[0]);
     search_path = service_config_getenv(builder->config, "PATH");
     r = executable_find(command[0], search_path, &path, &err);
     if (r == -ENOMEM)
@@ -131,6 +142,7 @@ static int check_working_directory(struct config_builder *builder) {
 
     if (!config->working_directory)
         return 0;
+    touch(builder, "WorkingDirectory", config->working_directory);
     if (stat(config->working_directory, &st) >= 0) {
         if (S_ISDIR(st.st_mode))
             return 0;
@@ -230,6 +242,7 @@ int config_builder_finish(struct config_builder *builder) {
         r = check_times(builder);
     if (r < 0)
         return r;
+    touch(builder, "", "what the daemon reads for its own configuration");
     r = kind_read(config, builder->problems);
     if (r < 0 && r != -EINVAL) /* its mistakes are among the problems */
         return r;

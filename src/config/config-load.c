@@ -218,6 +218,25 @@ static int on_dropin(void *userdata, const char *file_name) {
     return dropins_add(search->dropins, search->directory, file_name);
 }
 
+/* What nobody writes configurations in is not read: a FIFO would be an empty one. */
+static int read_text(const struct config_builder *builder, const char *path, char **ret, size_t *ret_size) {
+    struct stat st;
+
+    if (builder->touching)
+        builder->touching("", path);
+    if (stat(path, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) /* of which open(2) says what is to be said */
+        return -ENOTSUP;
+    return fd_read_file_at(AT_FDCWD, path, FILE_BYTES_MAX, ret, ret_size);
+}
+
+static const char *explain(int error) {
+    return error == -E2BIG     ? "it is larger than 16 MiB"
+           : error == -ENOTSUP ? "it is no regular file"
+                               : strerror(-error);
+}
+
 /* A file or directory of drop-ins that is there but cannot be read is a mistake: it would be left out unseen.
  */
 static int unreadable(struct config_builder *builder, const char *path, int error) {
@@ -225,7 +244,7 @@ static int unreadable(struct config_builder *builder, const char *path, int erro
 
     if (error == -ENOMEM)
         return error;
-    r = config_problems_add(builder->problems, path, 0, "cannot be read: %s", strerror(-error));
+    r = config_problems_add(builder->problems, path, 0, "cannot be read: %s", explain(error));
     return r == -EINVAL ? 0 : r;
 }
 
@@ -248,7 +267,7 @@ static int read_dropins(struct config_builder *builder, char *const *directories
         _cleanup_free_ char *text = NULL;
         size_t size;
 
-        r = fd_read_file_at(AT_FDCWD, dropins.items[i].path, FILE_BYTES_MAX, &text, &size);
+        r = read_text(builder, dropins.items[i].path, &text, &size);
         if (r >= 0)
             r = config_builder_read(builder, dropins.items[i].path, text, size);
         else
@@ -292,11 +311,12 @@ static int load(const char *service, const struct config_paths *paths, struct co
         r = check_name(builder->problems, service, location.name);
     if (r < 0)
         return r;
-    r = fd_read_file_at(AT_FDCWD, location.file, FILE_BYTES_MAX, &text, &size);
+    r = read_text(builder, location.file, &text, &size);
     if (r == -ENOENT)
         return err_set(err, ENOENT, "NotFound", "there is no configuration file %s", location.file);
     if (r < 0)
-        return err_set(err, -r, "CannotRead", "cannot read the configuration file %s: %m", location.file);
+        return err_set(err, -r, "CannotRead", "cannot read the configuration file %s: %s", location.file,
+                       explain(r));
 
     r = config_builder_start(builder, location.name);
     if (r < 0)
@@ -311,7 +331,8 @@ static int load(const char *service, const struct config_paths *paths, struct co
 int service_config_load(const char *service, const struct config_paths *paths,
                         struct config_problems *problems, struct service_config **ret, struct err *err) {
     _cleanup_(config_problems_done) struct config_problems own = {0};
-    _cleanup_(config_builder_done) struct config_builder builder = {.problems = problems ? problems : &own};
+    _cleanup_(config_builder_done) struct config_builder builder = {.problems = problems ? problems : &own,
+                                                                    .touching = paths->touching};
     size_t before = builder.problems->n, found;
     int r = load(service, paths, &builder, err);
 

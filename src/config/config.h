@@ -186,6 +186,10 @@ int config_problems_add(struct config_problems *problems, const char *file, unsi
 struct config_paths {
     const char *admin_dir;  /* SYSCONFDIR/latchd, or --config-dir */
     const char *vendor_dir; /* PREFIX/lib/latchd; NULL when --config-dir was given */
+
+    /* Told before a file is touched that may lie on a file system that does not answer: `key` names it (""
+     * for the configuration itself). NULL: nobody wants to know. */
+    void (*touching)(const char *key, const char *path);
 };
 
 /* Loads service NAME, or the file SERVICE when it contains a slash, with its drop-ins; then lets the kind

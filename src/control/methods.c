@@ -103,36 +103,77 @@ static int answer_mistakes(struct control_call *call, const struct err *err) {
     return control_call_error(call, err->name, message, json_pack("{s:o}", "problems", problems));
 }
 
+/* While the configuration is tried. */
+struct reload_call {
+    struct endpoint *endpoint;
+    struct control_call *call; /* a reference */
+    uint64_t timeout_usec;
+    bool block;
+};
+
+static int refuse_stopping(struct control_call *call) {
+    return control_call_error(call, "Busy", "this latchd is being stopped and begins nothing any more", NULL);
+}
+
+static int reload(const struct reload_call *reload) {
+    _cleanup_config_changes_ struct config_changes changes = {0};
+    struct service *service = reload->endpoint->service;
+    _cleanup_err_ struct err err = {0};
+    json_t *answer;
+
+    if (reload->endpoint->control->manager->stopping)
+        return refuse_stopping(reload->call);
+    if (service_read_config(service, &changes, &err) < 0)
+        return answer_mistakes(reload->call, &err);
+    answer = json_pack("{s:b, s:o, s:o}", "fromFile", service->config_word != NULL, "countsNow",
+                       to_strings(changes.live), "countsLater", to_strings(changes.later));
+    service_handle(service, SERVICE_ON_RELOAD);
+    if (!reload->block || !service_state_has_main(service->state) || service->state == SERVICE_STOPPING)
+        return control_call_reply(reload->call, answer);
+    return endpoint_wait(reload->endpoint, reload->call, GOAL_RELOADED, service->record.restarts,
+                         reload->timeout_usec, answer);
+}
+
+static void on_config_checked(struct service *service, const struct err *err, void *userdata) {
+    struct reload_call *call = userdata;
+
+    (void) service;
+    if (err)
+        (void) control_call_error_from(call->call, err);
+    else if (reload(call) < 0)
+        (void) control_call_error(call->call, "Failed", "out of memory", NULL); /* unless it has its answer */
+    control_call_unref(call->call);
+    free(call);
+}
+
 /* latchd's own configuration first; only if that is good the daemon is told. */
 static int method_reload(struct control_call *call, json_t *parameters, void *userdata) {
-    _cleanup_config_changes_ struct config_changes changes = {0};
     struct endpoint *endpoint = userdata;
     struct service *service = endpoint->service;
-    _cleanup_err_ struct err err = {0};
+    struct reload_call *reload;
     uint64_t timeout_usec;
     const char *wrong;
-    json_t *answer;
     bool block;
 
     if (endpoint_read_waiting(parameters, &block, &timeout_usec, &wrong) < 0)
         return control_call_invalid_parameter(call, wrong);
     if (endpoint->control->manager->stopping)
-        return control_call_error(call, "Busy", "this latchd is being stopped and begins nothing any more",
-                                  NULL);
+        return refuse_stopping(call);
     if (!service->config_word && !service_state_has_main(service->state))
         return control_call_error(call, "NotRunning",
                                   "the service does not run, and was described by options of latchd: there is "
                                   "nothing to reload",
                                   NULL);
     endpoint_note_request(endpoint, call);
-    if (service_read_config(service, &changes, &err) < 0)
-        return answer_mistakes(call, &err);
-    answer = json_pack("{s:b, s:o, s:o}", "fromFile", service->config_word != NULL, "countsNow",
-                       to_strings(changes.live), "countsLater", to_strings(changes.later));
-    service_handle(service, SERVICE_ON_RELOAD);
-    if (!block || !service_state_has_main(service->state) || service->state == SERVICE_STOPPING)
-        return control_call_reply(call, answer);
-    return endpoint_wait(endpoint, call, GOAL_RELOADED, service->record.restarts, timeout_usec, answer);
+    reload = malloc(sizeof *reload);
+    if (!reload)
+        return -ENOMEM;
+    *reload = (struct reload_call){.endpoint = endpoint,
+                                   .call = control_call_ref(call),
+                                   .timeout_usec = timeout_usec,
+                                   .block = block};
+    service_check_config(service, on_config_checked, reload);
+    return 0;
 }
 
 /* Returns whether there still is one. */

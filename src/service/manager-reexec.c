@@ -256,7 +256,8 @@ void manager_end_reexec(struct manager *manager) {
 
 static const struct service *find_busy(const struct manager *manager) {
     for (size_t i = 0; i < manager->n_services; i++)
-        if (manager->services[i]->launch || manager->services[i]->reload)
+        if (manager->services[i]->launch || manager->services[i]->reload ||
+            manager->services[i]->checks)
             return manager->services[i];
     return NULL;
 }

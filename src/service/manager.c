@@ -39,17 +39,36 @@ static bool all_stopped(const struct manager *manager) {
     return true;
 }
 
+static void reload_next(struct manager *manager);
+
+static void on_config_checked(struct service *service, const struct err *err, void *userdata) {
+    _cleanup_config_changes_ struct config_changes changes = {0};
+    struct manager *manager = userdata;
+
+    manager->reloads = false;
+    if (err && strcmp(err->name, "Cancelled") == 0)
+        return;
+    if (!err && !manager->stopping &&
+        service_read_config(service, &changes, NULL) >= 0) /* else the journal says why */
+        service_handle(service, SERVICE_ON_RELOAD);
+    reload_next(manager);
+}
+
+/* One after the other: each is tried by a process. */
+static void reload_next(struct manager *manager) {
+    while (!manager->reloads && manager->reload_next < manager->n_services) {
+        manager->reloads = true;
+        service_check_config(manager->services[manager->reload_next++], on_config_checked, manager);
+    }
+}
+
 static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
     struct manager *manager = userdata;
 
     (void) source;
     manager_report_reload_signal(manager, info);
-    for (size_t i = 0; i < manager->n_services; i++) {
-        _cleanup_config_changes_ struct config_changes changes = {0};
-
-        if (service_read_config(manager->services[i], &changes, NULL) >= 0) /* else the journal says why */
-            service_handle(manager->services[i], SERVICE_ON_RELOAD);
-    }
+    manager->reload_next = 0; /* once more for those that were read for an earlier signal */
+    reload_next(manager);
     return 0;
 }
 

@@ -55,6 +55,8 @@ struct manager {
     bool stopping;                /* SIGTERM and its like: stop everything, then leave the loop */
     bool announced;               /* READY=1 went to systemd */
     size_t n_due;                 /* restarts without delay that the next turn of the loop goes on with */
+    size_t reload_next;           /* whose configuration is read next, since SIGHUP came */
+    bool reloads;                 /* one of them is being tried */
     bool told_reloading;          /* so did RELOADING=1, and no READY=1 after it */
     bool changed;                 /* some service's state did, since the last round of the loop */
     struct path_watcher *watcher; /* owned: where sockets are awaited */

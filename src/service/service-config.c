@@ -64,7 +64,7 @@ static void tell_changes(struct service *service, const char *when, const struct
         service_emit(service, EVENT_CONFIG_RELOADED, &fields, text);
 }
 
-static int reject(struct service *service, char *const *lines, const char *otherwise, struct err *err) {
+int service_reject_config(struct service *service, char *const *lines, const char *otherwise, struct err *err) {
     _cleanup_free_ char *all = join(lines, "\n");
     const char *reason = all && *all ? all : otherwise;
     struct event_fields fields = {.n = 0};
@@ -88,7 +88,7 @@ static int load(struct service *service, struct service_config **ret, struct err
     if (r == -ENOMEM)
         r = err_set(err, ENOMEM, "Failed", "out of memory");
     else if (r < 0)
-        r = reject(service, problems.lines, err_text(&why), err);
+        r = service_reject_config(service, problems.lines, err_text(&why), err);
     config_problems_done(&problems);
     return r;
 }
@@ -99,7 +99,7 @@ static int check_privileges(struct service *service, const struct service_config
 
     if (privileges_suffice(fresh, &why) >= 0)
         return 0;
-    (void) reject(service, NULL, err_text(&why), NULL);
+    (void) service_reject_config(service, NULL, err_text(&why), NULL);
     return err_set(err, why.number, why.name,
                    "the old configuration is kept, and the daemon was not told to reload: %s",
                    err_text(&why));
@@ -140,7 +140,7 @@ static int put_to_use(struct service *service, struct service_config *fresh, str
     if (older)
         service_config_swap_live(service->config, older);
     (void) manager_plan_order(service->manager, NULL);
-    return reject(service, NULL, err_text(&why), err);
+    return service_reject_config(service, NULL, err_text(&why), err);
 }
 
 int service_read_config(struct service *service, struct config_changes *ret, struct err *err) {
@@ -156,7 +156,7 @@ int service_read_config(struct service *service, struct config_changes *ret, str
     if (r < 0)
         return r;
     if (strcmp(fresh->name, service->config->name) != 0)
-        return reject(service, NULL, "the file describes a service of another name", err);
+        return service_reject_config(service, NULL, "the file describes a service of another name", err);
     r = check_privileges(service, fresh, err);
     if (r < 0)
         return r;

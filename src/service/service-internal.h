@@ -129,6 +129,11 @@ char *service_back_off_text(const struct service *service);
 /* The action back-off: tells of it, arms the timer. */
 void service_back_off(struct service *service);
 
+/* -- service-config.c -- */
+
+/* The new configuration is not taken; the journal is told why. */
+int service_reject_config(struct service *service, char *const *lines, const char *otherwise, struct err *err);
+
 /* -- service-exit.c: what follows from the daemon's end -- */
 
 void service_exit_decided(struct service *service, enum service_event event);

@@ -300,6 +300,7 @@ struct service *service_free(struct service *service) {
         return NULL;
     service_end_probes(service);
     service_end_reload(service);
+    service_end_config_checks(service);
     service_health_free(service);
     service_order_free(service);
     service_notify_free(service);

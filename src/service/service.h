@@ -37,6 +37,7 @@ struct service {
     size_t place;                  /* in manager->services */
     struct service_config *config; /* owned; what the daemon was started with, and what counts at once of
                                     * what was read since */
+    struct config_check *checks;        /* owned; trials of the new configuration under way */
     struct service_config *next_config; /* owned; for the next start; NULL: the same */
     char *config_word;                  /* owned: as named on the command line; NULL: described by options */
     int lock_fd;                   /* NAME.lock, held for as long as this lives */
@@ -116,6 +117,14 @@ void service_handle(struct service *service, enum service_event event);
 /* Reads the configuration again, if it came from a file. What counts at once does; the rest counts from the next
  * start of the daemon, which is not told of anything here. *ret is the caller's, empty where nothing changed.
  * -EINVAL "BadConfiguration": the old one is kept; the message has a line for each mistake. */
+
+/* Reads the configuration on trial in a child process, with a deadline: files that it names may lie on a file
+ * system that does not answer. `done` is called once, maybe from within: err is NULL if it can be read, good
+ * or bad; its name is "Cancelled" if nothing more is to be begun. */
+typedef void (*service_config_checked_t)(struct service *service, const struct err *err, void *userdata);
+void service_check_config(struct service *service, service_config_checked_t done, void *userdata);
+void service_end_config_checks(struct service *service);
+
 int service_read_config(struct service *service, struct config_changes *ret, struct err *err);
 
 /* -- service-reload.c -- */

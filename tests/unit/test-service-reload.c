@@ -5,7 +5,11 @@
 
 #include "service-fixture.h"
 
+#include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 #include "service/service-health.h"
@@ -221,6 +225,39 @@ START_TEST(by_hangup) {
 }
 END_TEST
 
+/* What a new configuration names lies on a file system that does not answer: FUSE, whose program is we, who
+ * say nothing. The loop goes on, and says what it was that did not. */
+START_TEST(dead_file_system) {
+    static const char *const keys[] = {"WorkingDirectory=", "EnvironmentFile=", "ExecReload="};
+    struct service *service = begin(HEAD DAEMON "RestartSec=1s\n");
+    _cleanup_close_ int fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    char options[96], text[512];
+
+    until(service->state == SERVICE_RUNNING && count_lines("starts") == 1);
+    ck_assert_int_ge(fuse_fd, 0);
+    ck_assert_int_eq(unshare(CLONE_NEWNS), 0);
+    ck_assert_int_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+    ck_assert_int_eq(mkdir(in("dead"), 0755), 0);
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fuse_fd);
+    ck_assert_int_eq(mount("none", in("dead"), "fuse", 0, options), 0);
+    snprintf(text, sizeof text, HEAD DAEMON "RestartSec=2s\n%s@/dead%s\n", keys[_i], _i == 0 ? "" : "/x");
+    put(text);
+    ck_assert_int_eq(kill(getpid(), SIGHUP), 0);
+    (void) linger(100 * MSEC);
+    ck_assert_uint_eq(t.events[EVENT_CONFIG_REJECTED], 0); /* here, and waiting */
+    until(t.events[EVENT_CONFIG_REJECTED] == 1);
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_CONFIG_REJECTED], keys[_i]));
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_CONFIG_REJECTED], "/dead"));
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_CONFIG_REJECTED], "did not answer"));
+    ck_assert_uint_eq(service->config->restart_usec, USEC_PER_SEC);
+    ck_assert_uint_eq(count_lines("hups"), 0);
+    assert_state(service, SERVICE_RUNNING);
+    ck_assert_int_eq(umount2(in("dead"), MNT_DETACH), 0);
+    fuse_fd = fd_close(fuse_fd); /* who waits gets an error now */
+    ck_assert_int_eq(rmdir(in("dead")), 0);
+}
+END_TEST
+
 /* A latchd that comes next knows with what the daemon was started, and tells what has changed since. */
 START_TEST(after_a_takeover) {
     struct service *service = begin(HEAD DAEMON "[Lock old]\nLockFile=@/old.pid\nLockStyle=pidfile\n");
@@ -377,6 +414,7 @@ int main(void) {
     tcase_add_test(tests, blocked_by_what_is_no_longer_wanted);
     tcase_add_test(tests, backing_off);
     tcase_add_test(tests, by_hangup);
+    tcase_add_loop_test(tests, dead_file_system, 0, 3);
     tcase_add_test(tests, after_a_takeover);
     tcase_add_test(tests, command);
     tcase_add_test(tests, ended_by_the_reload_signal);
