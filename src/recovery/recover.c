@@ -82,12 +82,14 @@ int recovery_host_init_offline(struct recovery_host *host, const struct service_
                                struct service_record *record, struct err *err) {
     _cleanup_free_ char *daemon_exe = service_find_daemon_exe(config);
     _cleanup_close_ int running = -EBADF;
+    const char *lost;
     int r = recovery_check_proc(proc_fd, err);
 
     if (r < 0)
         return r;
     *record = (struct service_record){0};
     r = state_file_read(runtime_dir_fd, config->name, record, err);
+    lost = r == -ENOENT ? "missing" : r < 0 ? "damaged" : "one of no daemon";
     if (r < 0 && r != -ENOENT && r != -EBADMSG)
         return r;
     err_done(err);
@@ -105,6 +107,9 @@ int recovery_host_init_offline(struct recovery_host *host, const struct service_
     host->known.id = record->main;
     if (record->main.pid > 0)
         host->known.life = process_look(proc_fd, &record->main);
+    if (!record->invocation_id[0] &&
+        unrecorded_find(proc_fd, config, daemon_exe, host->leftover.uid, NULL, &host->unrecorded.id))
+        host->unrecorded.record = lost;
     return 0;
 }
 
@@ -507,6 +512,33 @@ static int step_leftovers(struct recovery *recovery, const struct recovery_host 
     return 0;
 }
 
+/* True: it lives, and is watched. */
+static bool step_unrecorded(struct recovery *recovery, const struct recovery_host *host, struct err *err) {
+    struct process_facts process = {.pid = host->unrecorded.id.pid, .start_ticks = host->unrecorded.id.start_ticks};
+    struct event_fields fields = {.n = 0};
+    _cleanup_free_ char *text = NULL;
+
+    if (host->unrecorded.id.pid == 0 || host->stopping ||
+        process_look(host->proc_fd, &host->unrecorded.id) != PROCESS_ALIVE)
+        return false;
+    for (size_t i = 0; i < recovery->n_watches; i++)
+        recovery->watches[i].seen = false;
+    (void) watch_process(recovery, host, &process);
+    drop_watches(recovery, false);
+    text = unrecorded_describe(host->proc_fd, &host->unrecorded, host->config->name);
+    err_set(err, EBUSY, "Blocked", "%s", text ? text : "a daemon of this service runs that latchd has no record of");
+    if (!text || (recovery->blocked_by && strcmp(recovery->blocked_by, text) == 0))
+        return true;
+    free(recovery->blocked_by);
+    recovery->blocked_by = strdup(text);
+    event_field_add(&fields, "LATCHD_PATH", "%s.state", host->config->name);
+    event_field_set(&fields, "LATCHD_VERDICT", verdict_to_string(VERDICT_UNKNOWN));
+    event_field_set(&fields, "LATCHD_REASON", text);
+    event_field_add(&fields, "LATCHD_HOLDER_PID", "%d", (int) process.pid);
+    event_emit(host->log, EVENT_BLOCKED, &host->scope, fields.fields, fields.n, "%s", text);
+    return true;
+}
+
 int recovery_step(struct recovery *recovery, const struct recovery_host *host,
                   enum recover_outcome *ret_outcome, uint64_t *ret_next_usec,
                   struct inspection *ret_inspection, struct err *err) {
@@ -525,6 +557,13 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
     if (host->on_request) {
         config.orphan_policy = ORPHAN_TERMINATE;
         config.orphan_grace_usec = 0;
+    }
+    if (step_unrecorded(recovery, host, err)) {
+        *ret_outcome = RECOVERY_BLOCKED;
+        *ret_next_usec = now_usec(CLOCK_BOOTTIME) + BLOCKED_MOST_USEC;
+        if (ret_inspection)
+            *ret_inspection = (struct inspection){0};
+        return 0;
     }
     r = look(recovery, &effective, watches, &inspection, &plan, err);
     if (r < 0)

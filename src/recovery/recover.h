@@ -9,6 +9,7 @@
 #include "recovery/leftovers.h"
 #include "recovery/own-cgroup.h"
 #include "recovery/recover-plan.h"
+#include "recovery/unrecorded.h"
 #include "runtime/state-file.h"
 
 struct recovery_watch;
@@ -27,6 +28,7 @@ struct recovery {
 struct recovery_host {
     const struct service_config *config;
     struct known_main known;
+    struct unrecorded unrecorded; /* while it lives nothing is begun, be the rest of the way free */
     struct leftover_context leftover; /* daemon_exe is filled in by the step */
     struct leftovers *leftovers; /* what is left of the daemon's processes; NULL: that is nobody's business */
     struct leftover_places places;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
+#include "recovery/members.h"
 #include "service/service-internal.h"
 #include "service/service-limits.h"
 
@@ -218,22 +219,44 @@ static void leave_it_alone(struct service *service, const struct err *err) {
     service_handle(service, SERVICE_ON_EXIT_FAILED);
 }
 
+/* Nothing is known of a daemon: one may run all the same, if somebody has lost the record. */
+static void look_for_unrecorded(struct service *service, const char *record) {
+    struct manager *manager = service->manager;
+    _cleanup_free_ char *daemon_exe = service_find_daemon_exe(service->config);
+    struct recovery_host host = service_recovery_host(service);
+    struct unrecorded found = {.record = record};
+
+    if (manager->beginning && !manager->marks)
+        (void) marks_table_read(manager->proc_fd, &manager->marks);
+    if (!unrecorded_find(manager->proc_fd, service->config, daemon_exe, host.leftover.uid, manager->marks, &found.id))
+        return;
+    service->unrecorded = calloc(1, sizeof *service->unrecorded);
+    if (service->unrecorded)
+        *service->unrecorded = found;
+}
+
 int service_adopt(struct service *service) {
     _cleanup_err_ struct err err = {0};
     enum service_state state;
     int r, pidfd;
 
     r = state_file_read(service->manager->runtime_dir_fd, service->config->name, &service->record, &err);
-    if (r == -ENOENT)
+    if (r == -ENOENT) {
+        look_for_unrecorded(service, "missing");
         return 0;
+    }
     if (r == -EPROTONOSUPPORT) {
         leave_it_alone(service, &err);
         return 1;
     }
     if (r < 0) {
         reject_state(service, err_text(&err));
+        if (r == -EBADMSG)
+            look_for_unrecorded(service, "damaged");
         return r == -EBADMSG ? 0 : r;
     }
+    if (!service->record.invocation_id[0]) /* as a latchd before us left it that was blocked by just that daemon */
+        look_for_unrecorded(service, "one of no daemon");
     service_restore(service);
     state = service_state_from_string(service->record.state); /* none, or an unknown one: below zero */
     service_restore_config(service);

@@ -32,6 +32,8 @@ struct recovery_host service_recovery_host(const struct service *service) {
     recovery_host_init(&host, service->config, &service->record, service->manager->proc_fd,
                        service->manager->log);
     host.known = service_known_main(service);
+    if (service->unrecorded)
+        host.unrecorded = *service->unrecorded;
     host.mounts = &service->manager->mounts;
     host.leftover.supervisor = service->manager->subreaper ? getpid() : 0;
     host.leftover.only_service = service->manager->n_services == 1 && !service->manager->had_children;
@@ -328,6 +330,7 @@ struct service *service_free(struct service *service) {
     free(service->config_text);
     free(service->config_word);
     err_done(&service->reload_failure);
+    free(service->unrecorded);
     service_config_free(service->next_config);
     service_config_free(service->config);
     free(service);

@@ -66,6 +66,7 @@ struct service {
     bool launch_failed; /* this generation was not executed; its end follows */
 
     struct recovery recovery;
+    struct unrecorded *unrecorded; /* owned; NULL: when this latchd began there was no such daemon */
     struct leftovers *leftovers;      /* owned: what is left of the daemon's processes */
     sd_event_source *recovery_source; /* recovery.wait_fd */
     uint64_t sweep_until_usec;        /* CLOCK_BOOTTIME; while SERVICE_SWEEPING */

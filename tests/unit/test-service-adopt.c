@@ -67,6 +67,58 @@ START_TEST(running) {
 }
 END_TEST
 
+/* Its record is lost while it lives: nothing is started beside it, nor by the latchd after that, until it ends. */
+static void lose_record(const char *text) {
+    struct service *service = settle(start_one(SLEEPS, "Restart=always", "TimeoutStopSec=5s"));
+    const char *state = in("run/a.state");
+    pid_t pid;
+
+    until(service->state == SERVICE_RUNNING && count_lines("starts") == 1);
+    settle(service);
+    service_config_free(service->next_config);
+    service->next_config = NULL;
+    pid = main_of(service);
+    (void) linger(100 * MSEC); /* the shell is sleep by now */
+    t.manager = manager_free(t.manager);
+    for (int i = 0; i < 2; i++) {
+        int r;
+
+        open_manager();
+        if (i == 0) {
+            ck_assert_int_eq(unlink(state), 0);
+            if (text) {
+                _cleanup_fclose_ FILE *file = fopen(state, "we");
+
+                ck_assert(file && fputs(text, file) >= 0);
+            }
+        }
+        service = add_service("a", "!/bin/sleep", "Restart=always", NULL);
+        r = service_adopt(service);
+        ck_assert_int_eq(r, 0);
+        service_handle(service, SERVICE_ON_START);
+        assert_state(service, SERVICE_BLOCKED);
+        ck_assert_ptr_nonnull(strstr(service->blocked.message, i == 1 ? "one of no daemon" : text ? "damaged" : "missing"));
+        ck_assert_ptr_nonnull(strstr(service->blocked.message, "end it (kill "));
+        settle(service);
+        ck_assert(is_alive(pid));
+        if (i == 0)
+            t.manager = manager_free(t.manager);
+    }
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    until(service->state != SERVICE_BLOCKED);
+    ck_assert(!is_alive(pid));
+}
+
+START_TEST(record_is_missing) {
+    lose_record(NULL);
+}
+END_TEST
+
+START_TEST(record_is_damaged) {
+    lose_record("garbage\n");
+}
+END_TEST
+
 /* It goes on starting, with what is left of its time. */
 START_TEST(starting) {
     struct service *service = start_one(SLEEPS, "socket @/s", "TimeoutStartSec=2s");
@@ -416,6 +468,8 @@ int main(void) {
     TCase *tests = tcase_create("all");
 
     tcase_add_test(tests, running);
+    tcase_add_test(tests, record_is_missing);
+    tcase_add_test(tests, record_is_damaged);
     tcase_add_test(tests, starting);
     tcase_add_loop_test(tests, stopping, 0, 2);
     tcase_add_test(tests, backing_off);
