@@ -171,8 +171,25 @@ static void go_on_backing_off(struct service *service) {
         resumed(service, text);
 }
 
+/* It stays as it was, and is told as nothing new: it comes up with what it requires. */
+static bool go_on_unmet(struct service *service, enum service_state state) {
+    uint64_t since_usec = service->record.state_since_usec;
+
+    if (!service->record.unmet || (state != SERVICE_STOPPED && state != SERVICE_FAILED) ||
+        !service_order_resume_unmet(service))
+        return false;
+    if (state == SERVICE_FAILED)
+        service_handle(service, SERVICE_ON_EXIT_FAILED);
+    if (since_usec > 0 && since_usec <= now_usec(CLOCK_REALTIME))
+        service->state_since_usec = since_usec;
+    service_note_change(service);
+    return true;
+}
+
 /* There is no daemon. 1: it is as the latchd before left it; 0: it is to be started. */
 static int go_on_without_daemon(struct service *service, enum service_state state) {
+    if (go_on_unmet(service, state))
+        return 1;
     switch (state) {
     case SERVICE_STARTING:
         if (!service->record.executed) /* it died with its latchd, before it was anything */

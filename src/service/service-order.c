@@ -132,6 +132,23 @@ bool service_order_is_unmet(const struct service *service) {
     return service->order && service->order->unmet;
 }
 
+bool service_order_resume_unmet(struct service *service) {
+    const struct order_list *requires = service->order ? &links_of(service)->requires : NULL;
+    const char *name;
+
+    if (!requires || requires->n == 0 || links_of(service)->missing)
+        return false;
+    name = at(service, requires, 0)->config->name;
+    service->order->unmet = true;
+    err_done(&service->failure);
+    (void) err_set(&service->failure, ECANCELED, "Unmet",
+                   "%s, which it requires (Requires=), was down before this latchd began; it is started together with "
+                   "that: latchctl start %s",
+                   name, name);
+    service_order_changed(service); /* that may be up by now */
+    return true;
+}
+
 const struct service *service_order_waits_for(const struct service *service) {
     const struct service *other;
     const char *key;

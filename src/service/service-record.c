@@ -16,6 +16,7 @@ static void fill_wishes(struct service *service) {
     record->stays_down =
         !ending && !service_order_is_unmet(service) &&
         (service->down_wanted || service->state == SERVICE_STOPPED || service->state == SERVICE_FAILED);
+    record->unmet = !ending && service_order_is_unmet(service) && service_is_down(service);
     record->start_again =
         service->state == SERVICE_STOPPING && (service->start_again || (ending && !service->down_wanted));
     record->end_is_failure = service->state == SERVICE_STOPPING && service->end_is_failure;

@@ -145,6 +145,9 @@ bool service_order_is_pending(const struct service *service);
 /* It is down since what it requires was lost, and comes up together with that. */
 bool service_order_is_unmet(const struct service *service);
 
+/* An earlier latchd left it down for want of what it requires. False: it requires nothing any more. */
+bool service_order_resume_unmet(struct service *service);
+
 /* For whom a start waits; NULL: it does not. */
 const struct service *service_order_waits_for(const struct service *service);
 

@@ -220,6 +220,39 @@ START_TEST(a_new_plan) {
 }
 END_TEST
 
+/* Stopped since what it requires was stopped or has failed: the next latchd leaves it so, and tells no failure. */
+START_TEST(unmet_outlives_latchd) {
+    struct service *b = add_service("b", "exec sleep 100", "After=a", "Requires=a", NULL),
+                   *a = add_service("a", "exec sleep 100", "Restart=no", NULL);
+    unsigned told;
+
+    plan();
+    service_order_start_all(t.manager);
+    until(is(a, RUNNING) && is(b, RUNNING));
+    ck_assert_int_eq(kill(a->record.main.pid, SIGKILL), 0);
+    until(is(a, FAILED) && is(b, STOPPED));
+    until(!a->record_dirty && !b->record_dirty);
+    told = t.events[EVENT_SERVICE_FAILED] + t.events[EVENT_REQUIREMENT_UNMET];
+    t.manager = manager_free(t.manager);
+    open_manager();
+    b = add_service("b", "exec sleep 100", "After=a", "Requires=a", NULL);
+    a = add_service("a", "exec sleep 100", "Restart=no", NULL);
+    plan();
+    a->resumed = service_adopt(a) > 0;
+    b->resumed = service_adopt(b) > 0;
+    service_order_start_all(t.manager);
+    (void) linger(100 * MSEC);
+    assert_state(a, SERVICE_FAILED);
+    assert_state(b, SERVICE_STOPPED);
+    assert_text(b, "a, which it requires (Requires=), was down before");
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_FAILED] + t.events[EVENT_REQUIREMENT_UNMET], told);
+    service_ask(a, SERVICE_ON_START);
+    until(is(a, RUNNING) && is(b, RUNNING));
+    service_order_stop_all(t.manager);
+    until(service_is_down(a) && service_is_down(b));
+}
+END_TEST
+
 int main(void) {
     TCase *tests = tcase_create("all");
 
@@ -231,5 +264,6 @@ int main(void) {
     tcase_add_test(tests, a_failure_for_good);
     tcase_add_test(tests, what_never_comes_up);
     tcase_add_test(tests, a_new_plan);
+    tcase_add_test(tests, unmet_outlives_latchd);
     return run_suite("service-order", tests);
 }
