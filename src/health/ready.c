@@ -19,6 +19,7 @@ struct ready_probe {
     struct path_watch *watch; /* while it is not there */
     sd_event_source *timer;   /* the first look, and the next one */
     uint64_t retry_usec;
+    enum ask_outcome last; /* ASK_PENDING: no try is over */
 };
 
 static void try_once(struct ready_probe *probe);
@@ -69,6 +70,8 @@ static bool await_appearance(struct ready_probe *probe) {
 }
 
 static void take(struct ready_probe *probe, const struct ask_result *result) {
+    if (result->outcome != ASK_PENDING)
+        probe->last = result->outcome;
     switch (result->outcome) {
     case ASK_PENDING:
         break;
@@ -96,6 +99,7 @@ static void try_once(struct ready_probe *probe) {
     probe->timer = sd_event_source_disable_unref(probe->timer);
     result = ask_begin(probe->ask);
     if (result.outcome == ASK_ABSENT && await_appearance(probe)) {
+        probe->last = ASK_ABSENT;
         if (watched)
             return;
         result = ask_begin(probe->ask); /* what came between the look and the watch */
@@ -128,6 +132,24 @@ int ready_probe_new(sd_event *event, struct path_watcher *watcher, const struct 
     }
     *ret = probe;
     return 0;
+}
+
+const char *ready_probe_describe(const struct ready_probe *probe) {
+    switch (probe->last) {
+    case ASK_ABSENT:
+        return "is not there";
+    case ASK_REFUSED:
+        return "refuses connections";
+    case ASK_FULL:
+        return "has a full queue";
+    case ASK_BAD:
+        return probe->config->probe == SOCKET_PROBE_KEA ? "has no good answer to status-get"
+                                                        : "closes connections";
+    case ASK_FAILED:
+        return "could not be asked";
+    default:
+        return probe->config->probe == SOCKET_PROBE_KEA ? "does not answer status-get" : "does not answer";
+    }
 }
 
 void ready_probe_free(struct ready_probe *probe) {

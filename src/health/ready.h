@@ -20,4 +20,6 @@ struct ready_probe;
 int ready_probe_new(sd_event *event, struct path_watcher *watcher, const struct socket_config *config,
                     void (*on_ready)(struct ready_probe *probe, uint64_t answer_usec, void *userdata),
                     void *userdata, struct ready_probe **ret);
+/* Why it is not content yet, as in "it refuses connections"; static storage. */
+const char *ready_probe_describe(const struct ready_probe *probe);
 void ready_probe_free(struct ready_probe *probe);

@@ -149,6 +149,13 @@ static void resumed(struct service *service, const char *text) {
     manager_service_changed(service->manager, service);
 }
 
+static void stays_down(struct service *service, const char *why) {
+    _cleanup_free_ char *text = NULL;
+
+    if (asprintf(&text, "%s: latchctl start %s", why, service->config->name) >= 0)
+        resumed(service, text);
+}
+
 static void go_on_backing_off(struct service *service) {
     uint64_t since_usec = service->record.state_since_usec,
              most = service->config->restart_max_delay_usec > service->config->start_limit_interval_usec
@@ -206,9 +213,7 @@ static int go_on_without_daemon(struct service *service, enum service_state stat
         if (!service->record.stays_down)
             return 0;
         service_handle(service, SERVICE_ON_EXIT_FAILED);
-        resumed(service,
-                "It failed before this latchd began, and Restart= leaves it down; once mended: latchctl "
-                "start");
+        stays_down(service, "It failed before this latchd began, and Restart= leaves it down; once mended");
         return 1;
     case SERVICE_SWEEPING:
     case SERVICE_STOPPED:
@@ -216,8 +221,7 @@ static int go_on_without_daemon(struct service *service, enum service_state stat
             return 0;
         if (state == SERVICE_SWEEPING)
             service_handle(service, SERVICE_ON_EXIT_WANTED);
-        resumed(service, "It was stopped before this latchd began, and stays so until somebody starts it: "
-                         "latchctl start");
+        stays_down(service, "It was stopped before this latchd began, and stays so until somebody starts it");
         return 1;
     default:
         return 0;

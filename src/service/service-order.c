@@ -180,7 +180,8 @@ void service_order_wait(struct service *service) {
 
         service->order->told = true;
         if (asprintf(&text, "Waiting for %s (%s), which is %s", other->config->name, key,
-                     service_state_shown(other->state)) >= 0)
+                     other->order->pending != SERVICE_EVENT_MAX ? "about to be stopped or restarted"
+                                                                :  service_state_shown(other->state)) >= 0)
             tell(service, EVENT_SERVICE_WAITING, other->config->name, key, text);
     }
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "base/value.h"
 #include "service/service-limits.h"
 
@@ -138,19 +139,39 @@ bool service_is_down(const struct service *service) {
     return service->state == SERVICE_STOPPED || service->state == SERVICE_FAILED;
 }
 
+/* What its start still lacked; NULL: nothing that can be named. */
+static char *describe_unready(const struct service *service) {
+    _cleanup_text_ struct text text = {0};
+    char *joined;
+
+    if (!service->record.executed)
+        return strdup("it was not even executed");
+    if (service->probes_pending == 0 && service->config->type == SERVICE_TYPE_NOTIFY)
+        return strdup("READY=1 did not come (Type=notify)");
+    for (size_t i = 0; i < service->config->n_sockets; i++)
+        if (service->probes[i]) {
+            text_add(&text, text.length > 0 ? "; socket " : "socket ");
+            text_add(&text, service->config->sockets[i]->listen);
+            text_add(&text, " ");
+            text_add(&text, ready_probe_describe(service->probes[i]));
+        }
+    return text.length > 0 && text_take(&text, &joined) >= 0 ? joined : NULL;
+}
+
 static void report_start_timeout(struct service *service) {
     struct event_fields fields = {.n = 0};
     char waited[VALUE_FORMAT_MAX];
-    _cleanup_free_ char *text = NULL;
+    _cleanup_free_ char *text = NULL, *unready = describe_unready(service);
 
     value_format_usec(service->config->timeout_start_usec, waited);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
     event_field_set(&fields, "LATCHD_TIMEOUT", waited);
-    if (asprintf(&text, "Not ready after %s (TimeoutStartSec=): stopping it", waited) >= 0)
+    if (asprintf(&text, "Not ready after %s (TimeoutStartSec=)%s%s: stopping it", waited,
+                 unready ? ", " : "", unready ? unready : "") >= 0)
         service_emit(service, EVENT_READY_TIMEOUT, &fields, text);
     err_done(&service->failure);
-    (void) err_set(&service->failure, ETIMEDOUT, "Timeout", "it was not ready within %s (TimeoutStartSec=)",
-                   waited);
+    (void) err_set(&service->failure, ETIMEDOUT, "Timeout", "it was not ready within %s (TimeoutStartSec=)%s%s",
+                   waited, unready ? ": " : "", unready ? unready : "");
 }
 
 /* What is remembered of an event beyond the state, until the daemon has ended. */

@@ -208,6 +208,7 @@ START_TEST(never_ready) {
     ck_assert_uint_eq(service->record.restarts, _i > 0);
     ck_assert_uint_eq(t.events[EVENT_READY_TIMEOUT], 1);
     ck_assert_ptr_nonnull(strstr(service->failure.message, "not ready within 200ms"));
+    ck_assert_ptr_nonnull(strstr(service->failure.message, "s is not there"));
     ck_assert(!service->end_is_failure);
 }
 END_TEST
