@@ -379,6 +379,7 @@ struct manager *manager_free(struct manager *manager) {
     notify_upstream_free(manager->upstream);
     closer_free(manager->closer);
     sd_event_source_disable_unref(manager->record_source);
+    sd_event_source_disable_unref(manager->limits_source);
     manager_end_reexec(manager);
     handover_free(manager->handover);
     path_watcher_free(manager->watcher);

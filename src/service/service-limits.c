@@ -18,6 +18,7 @@
  * start at once is up, and until the daemon has opened its files. */
 #define LOOK_AFTER_USEC (500 * USEC_PER_MSEC)
 #define LOOK_ACCURACY_USEC (250 * USEC_PER_MSEC)
+#define LOOKS_A_TURN 16 /* of the loop: others want their turn */
 
 struct change {
     bool set;
@@ -28,7 +29,7 @@ struct change {
 struct service_limits {
     struct limits_warnings found; /* by the last check, of whatever generation */
     struct change *changes;       /* one a limit; NULL: none since the start */
-    sd_event_source *timer;
+    uint64_t look_usec;           /* CLOCK_MONOTONIC: when the daemon is to be looked at; 0: it is not */
 };
 
 struct service_limits *service_limits_free(struct service_limits *limits) {
@@ -36,7 +37,6 @@ struct service_limits *service_limits_free(struct service_limits *limits) {
         return NULL;
     limits_warnings_done(&limits->found);
     free(limits->changes);
-    sd_event_source_disable_unref(limits->timer);
     free(limits);
     return NULL;
 }
@@ -185,14 +185,9 @@ static bool wants_count(const struct service *service) {
            (service->main_is_child || service->record.open_files == 0);
 }
 
-static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
-    struct service *service = userdata;
-
-    (void) source;
-    (void) usec;
-    service->limits->timer = sd_event_source_disable_unref(service->limits->timer);
+static void look(struct service *service) {
     if (!is_running(service))
-        return 0;
+        return;
     if (wants_count(service)) {
         uint64_t n = limits_count_descriptors(service->manager->proc_fd, service->record.main.pid);
 
@@ -200,18 +195,52 @@ static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
             service->record.open_files = n;
     }
     check(service);
-    return 0;
 }
 
+static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
+    uint64_t now = now_usec(CLOCK_MONOTONIC), next = USEC_INFINITY;
+    struct manager *manager = userdata;
+    unsigned looks = 0;
+
+    (void) usec;
+    for (size_t i = 0; i < manager->n_services; i++) {
+        struct service_limits *limits = manager->services[i]->limits;
+
+        if (!limits || limits->look_usec == 0)
+            continue;
+        if (limits->look_usec <= now && looks < LOOKS_A_TURN) {
+            limits->look_usec = 0;
+            looks++;
+            look(manager->services[i]);
+        } else if (limits->look_usec < next)
+            next = limits->look_usec;
+    }
+    if (next == USEC_INFINITY)
+        return 0;
+    (void) sd_event_source_set_time(source, next);
+    return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* One timer for all services: of one each, their memory would stay behind in gaps of the heap. */
 static void look_in_a_moment(struct service *service) {
+    uint64_t at = now_usec(CLOCK_MONOTONIC) + LOOK_AFTER_USEC;
     struct service_limits *limits = limits_of(service);
+    struct manager *manager = service->manager;
+    int enabled;
 
     if (!limits)
         return;
-    limits->timer = sd_event_source_disable_unref(limits->timer);
-    if (sd_event_add_time_relative(service->manager->event, &limits->timer, CLOCK_MONOTONIC, LOOK_AFTER_USEC,
-                                   LOOK_ACCURACY_USEC, on_look, service) >= 0)
-        (void) sd_event_source_set_priority(limits->timer, SD_EVENT_PRIORITY_IDLE);
+    limits->look_usec = at;
+    if (!manager->limits_source) {
+        if (sd_event_add_time(manager->event, &manager->limits_source, CLOCK_MONOTONIC, at,
+                              LOOK_ACCURACY_USEC, on_look, manager) >= 0)
+            (void) sd_event_source_set_priority(manager->limits_source, SD_EVENT_PRIORITY_IDLE);
+        return;
+    }
+    if (sd_event_source_get_enabled(manager->limits_source, &enabled) >= 0 && enabled == SD_EVENT_OFF) {
+        (void) sd_event_source_set_time(manager->limits_source, at);
+        (void) sd_event_source_set_enabled(manager->limits_source, SD_EVENT_ONESHOT);
+    } /* else it is due before this one, and finds it */
 }
 
 void service_limits_executed(struct service *service) {
