@@ -276,8 +276,14 @@ static int prepare_limits(const struct service_config *config, int proc_fd, uint
                           const struct rlimit *own_files, struct service_launch *launch, struct err *err) {
     struct rlimits_need need = {.client_limit = config->client_limit, .open_files = open_files};
     struct rlimits_system system;
-    int r = rlimits_read_system(proc_fd, &system);
+    bool any = false;
+    int r;
 
+    for (int i = 0; i < RLIMIT_NLIMITS; i++)
+        any |= config->limits[i].set;
+    if (!any) /* the system is not asked about limits that nobody sets: twenty system calls */
+        return 0;
+    r = rlimits_read_system(proc_fd, &system);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot read latchd's own resource limits: %m");
     if (own_files) /* what we raised for ourselves is no daemon's limit */
@@ -375,7 +381,7 @@ int service_launch_pass(struct service_launch *launch, const int fds[], size_t n
     return 0;
 }
 
-static void report_failure(struct service *service, const struct err *err) {
+static __attribute__((noinline)) void report_failure(struct service *service, const struct err *err) {
     struct event_scope scope = service_scope(service);
     struct event_fields fields = {.n = 0};
 
@@ -461,9 +467,17 @@ static int release(struct service *service, struct err *err) {
     return 0;
 }
 
-void service_spawn(struct service *service) {
+static __attribute__((noinline)) void report_starting(struct service *service) {
+    struct event_scope scope = service_scope(service);
     struct event_fields fields = {.n = 0};
-    struct event_scope scope;
+
+    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
+    event_field_set(&fields, "LATCHD_COMMAND", service->config->exec_start[0]);
+    event_emit(service->manager->log, EVENT_SERVICE_STARTING, &scope, fields.fields, fields.n,
+               "Starting %s as PID %d", service->config->exec_start[0], (int) service->record.main.pid);
+}
+
+void service_spawn(struct service *service) {
     _cleanup_close_ int cgroup_fd = -EBADF;
     _cleanup_err_ struct err err = {0};
     int r;
@@ -506,10 +520,6 @@ void service_spawn(struct service *service) {
             service_could_not_launch(service);
         return; /* else its end, which is near, leads on */
     }
-    scope = service_scope(service);
-    event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
-    event_field_set(&fields, "LATCHD_COMMAND", service->config->exec_start[0]);
-    event_emit(service->manager->log, EVENT_SERVICE_STARTING, &scope, fields.fields, fields.n,
-               "Starting %s as PID %d", service->config->exec_start[0], (int) service->record.main.pid);
+    report_starting(service);
     (void) service_arm_timer(service, service->config->timeout_start_usec);
 }

@@ -98,6 +98,16 @@ static bool recover_old_config(struct service *service) {
     return true;
 }
 
+/* Apart, as the fields are large and what follows from a recovery lies deep in the stack. */
+static __attribute__((noinline)) void report_unseen(struct service *service, const struct err *err) {
+    struct event_fields fields = {.n = 0};
+
+    event_field_set(&fields, "LATCHD_PATH", "(not looked at)");
+    event_field_set(&fields, "LATCHD_VERDICT", verdict_to_string(VERDICT_UNKNOWN));
+    event_field_set(&fields, "LATCHD_REASON", err_text(err));
+    service_emit(service, EVENT_BLOCKED, &fields, err_text(err));
+}
+
 /* One round of recovery, and what follows from it. */
 void service_recover(struct service *service) {
     struct recovery_host host;
@@ -111,12 +121,7 @@ void service_recover(struct service *service) {
     host = service_recovery_host(service);
     r = recovery_step(&service->recovery, &host, &outcome, &next_usec, NULL, &err);
     if (r < 0) {
-        struct event_fields fields = {.n = 0};
-
-        event_field_set(&fields, "LATCHD_PATH", "(not looked at)");
-        event_field_set(&fields, "LATCHD_VERDICT", verdict_to_string(VERDICT_UNKNOWN));
-        event_field_set(&fields, "LATCHD_REASON", err_text(&err));
-        service_emit(service, EVENT_BLOCKED, &fields, err_text(&err));
+        report_unseen(service, &err);
         outcome = RECOVERY_BLOCKED;
         next_usec = now_usec(CLOCK_BOOTTIME) + USEC_PER_SEC;
     }

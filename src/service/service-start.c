@@ -10,7 +10,7 @@
 
 /* After start: the daemon's own descriptor holds the lock, and it is the lock at the path (nobody replaced
  * the file meanwhile, as Kea's own failure path may do). */
-static void verify_locks(struct service *service) {
+static __attribute__((noinline)) void verify_locks(struct service *service) {
     struct known_main known = service_known_main(service);
     struct event_scope scope = service_scope(service);
     _cleanup_inspection_ struct inspection inspection = {0};
@@ -44,8 +44,9 @@ static void verify_locks(struct service *service) {
     }
 }
 
-void service_become_ready(struct service *service) {
-    bool reloading = service->state == SERVICE_RELOADING;
+/* Apart, as its fields are large: what is called after it shall not lie still deeper in the stack, which a process
+ * never gives back. */
+static __attribute__((noinline)) void report_ready(struct service *service, bool reloading) {
     struct event_scope scope = service_scope(service);
     struct event_fields fields = {.n = 0};
     char took[VALUE_FORMAT_MAX];
@@ -56,6 +57,12 @@ void service_become_ready(struct service *service) {
     event_emit(service->manager->log, EVENT_SERVICE_READY, &scope, fields.fields, fields.n,
                reloading ? "Ready again after the reload: PID %d" : "Ready: PID %d, after %s",
                (int) service->record.main.pid, took);
+}
+
+void service_become_ready(struct service *service) {
+    bool reloading = service->state == SERVICE_RELOADING;
+
+    report_ready(service, reloading);
     /* Of Type=simple nothing says that it has got as far as taking its locks. */
     if (!reloading && service->config->type != SERVICE_TYPE_SIMPLE)
         verify_locks(service);
