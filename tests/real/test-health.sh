@@ -112,7 +112,9 @@ wait_for 30 "it is told to be busy" is_health "$R" redis busy
 succeeds "it lives" alive "$redis"
 wait_for 60 "after three times more time it is ended" in_state "$R" backoff redis
 is "$(grep -c 'is busy' "$R/latchd.log")" 3 "it was told three times"
-is "$(status_of "$R" .lastExit.status redis)$(status_of "$R" .lastExit.signal redis)" null6 "by SIGABRT"
+contains "$(<"$R/latchd.log")" "Ending PID $redis with SIGABRT" "by SIGABRT"
+# redis-server catches it to write a report, in which it may crash once more.
+matches "$(status_of "$R" .lastExit.signal redis)" "^(6|11)$" "which it dies of"
 stop_latchd
 
 note "latchd itself is stopped for longer than WatchdogSec="
