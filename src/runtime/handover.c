@@ -9,7 +9,7 @@
 
 #include "base/fd.h"
 
-#define HANDOVER_BYTES_MAX ((size_t) 256 << 20)
+#define HANDOVER_BYTES_MAX ((size_t) 64 << 20)
 #define FIRST_FD 3 /* behind the standard ones */
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -77,6 +77,8 @@ int handover_pack(struct handover *handover) {
     json_decref(json);
     if (!text)
         return -ENOMEM;
+    if (strlen(text) >= HANDOVER_BYTES_MAX) /* the successor would not take it, and there is no way back */
+        return -EFBIG;
     r = fd_write_all(fd, text, strlen(text));
     if (r < 0)
         return r;

@@ -38,7 +38,8 @@ int handover_put_fd(struct handover *handover, const char *name, int fd);
 /* The value is taken over in any case; NULL is -ENOMEM. 0, -EEXIST, -ENOMEM. */
 int handover_put(struct handover *handover, const char *name, json_t *value);
 
-/* Writes it down. Returns a sealed memfd that the caller owns, O_CLOEXEC like the rest. */
+/* Writes it down. Returns a sealed memfd that the caller owns, O_CLOEXEC like the rest. -EFBIG: it is more than
+ * handover_receive() would take. */
 int handover_pack(struct handover *handover);
 
 /* Right before execve(2): all that was put in, and the memfd, survive it (keep), or, when it failed, no

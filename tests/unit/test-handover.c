@@ -114,6 +114,22 @@ START_TEST(damage) {
 }
 END_TEST
 
+/* What the successor would refuse is not handed over at all. */
+START_TEST(too_much) {
+    _cleanup_handover_ struct handover *handover = NULL;
+    size_t size = (size_t) 64 << 20;
+    char *text = malloc(size + 1);
+
+    ck_assert_ptr_nonnull(text);
+    memset(text, 'x', size);
+    text[size] = '\0';
+    ck_assert_int_eq(handover_new(&handover), 0);
+    ck_assert_int_eq(handover_put(handover, "large", json_string_nocheck(text)), 0);
+    free(text);
+    ck_assert_int_eq(handover_pack(handover), -EFBIG);
+}
+END_TEST
+
 START_TEST(not_sealed) {
     struct handover *got = NULL;
     char text[128];
@@ -137,6 +153,8 @@ int main(void) {
     tcase_add_test(tests, none);
     tcase_add_loop_test(tests, damage, 0, (int) ELEMENTSOF(forged));
     tcase_add_test(tests, not_sealed);
+    tcase_add_test(tests, too_much);
+    tcase_set_timeout(tests, 60);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }
