@@ -76,7 +76,7 @@ static int exec_service(struct invocation *invocation, const struct service_conf
     record.ready = true; /* whom it told, if anybody, is not us */
     service_record_set_status(&record, NULL);
     if (service_new_invocation_id(record.invocation_id) < 0 ||
-        service_launch_prepare(config, proc_fd, record.invocation_id, true, notify_socket, record.open_files,
+        service_launch_prepare(config, proc_fd, dir_fd, record.invocation_id, true, notify_socket, record.open_files,
                                NULL, &launch, &err) < 0)
         return latchd_exit_code(&err);
     service_record_set_limits(&record, service_launch_plan(launch)->rlimits);

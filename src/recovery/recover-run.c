@@ -90,7 +90,7 @@ int recovery_host_init_offline(struct recovery_host *host, const struct service_
     if (record->main.pid > 0)
         host->known.life = process_look(proc_fd, &record->main);
     if (!record->invocation_id[0] &&
-        unrecorded_find(proc_fd, config, daemon_exe, host->leftover.uid, NULL, &host->unrecorded.id))
+        unrecorded_find(proc_fd, runtime_dir_fd, config, daemon_exe, host->leftover.uid, NULL, &host->unrecorded.id))
         host->unrecorded.record = lost;
     return 0;
 }

@@ -10,13 +10,21 @@
 #include "base/procfs.h"
 #include "base/value.h"
 #include "recovery/members.h"
+#include "runtime/runtime-dir.h"
 
 #define ANCESTORS_MAX 64
 
-static bool carries_marks(int proc_fd, pid_t pid, const char *service) {
-    _cleanup_free_ char *name = NULL, *invocation_id = NULL;
+struct marks {
+    const char *service, *runtime_dir;
+};
 
-    return procfs_read_environ(proc_fd, pid, "LATCHD_SERVICE", &name) >= 0 && strcmp(name, service) == 0 &&
+static bool carries_marks(int proc_fd, pid_t pid, const struct marks *marks) {
+    _cleanup_free_ char *name = NULL, *runtime_dir = NULL, *invocation_id = NULL;
+
+    return procfs_read_environ(proc_fd, pid, "LATCHD_SERVICE", &name) >= 0 &&
+           strcmp(name, marks->service) == 0 &&
+           procfs_read_environ(proc_fd, pid, "LATCHD_RUNTIME_DIR", &runtime_dir) >= 0 &&
+           strcmp(runtime_dir, marks->runtime_dir) == 0 &&
            procfs_read_environ(proc_fd, pid, "INVOCATION_ID", &invocation_id) >= 0 && invocation_id[0];
 }
 
@@ -36,7 +44,7 @@ static bool is_above_us(int proc_fd, pid_t pid) {
     return false;
 }
 
-static bool is_daemon(int proc_fd, pid_t pid, const char *service, const char *daemon_exe, uid_t uid,
+static bool is_daemon(int proc_fd, pid_t pid, const struct marks *marks, const char *daemon_exe, uid_t uid,
                       struct process_id *ret) {
     _cleanup_free_ char *exe = NULL;
     _cleanup_close_ int pidfd = process_pin(proc_fd, pid, ret);
@@ -45,21 +53,25 @@ static bool is_daemon(int proc_fd, pid_t pid, const char *service, const char *d
 
     return pidfd >= 0 && procfs_read_status(proc_fd, pid, &status) >= 0 && status.uid == uid &&
            procfs_read_exe(proc_fd, pid, &exe) >= 0 && strcmp(exe, daemon_exe) == 0 &&
-           carries_marks(proc_fd, pid, service) && procfs_read_stat(proc_fd, pid, &stat) >= 0 &&
-           !carries_marks(proc_fd, stat.ppid, service) && !is_above_us(proc_fd, pid) && !process_pidfd_ended(pidfd);
+           carries_marks(proc_fd, pid, marks) && procfs_read_stat(proc_fd, pid, &stat) >= 0 &&
+           !carries_marks(proc_fd, stat.ppid, marks) && !is_above_us(proc_fd, pid) &&
+           !process_pidfd_ended(pidfd);
 }
 
-bool unrecorded_find(int proc_fd, const struct service_config *config, const char *daemon_exe, uid_t uid,
-                     const struct marks_table *marks, struct process_id *ret) {
+bool unrecorded_find(int proc_fd, int runtime_dir_fd, const struct service_config *config,
+                     const char *daemon_exe, uid_t uid, const struct marks_table *table,
+                     struct process_id *ret) {
     struct member_search search = {
-        .proc_fd = proc_fd, .cgroup_fd = -EBADF, .service = config->name, .marks = marks};
+        .proc_fd = proc_fd, .cgroup_fd = -EBADF, .service = config->name, .marks = table};
+    _cleanup_free_ char *runtime_dir = runtime_dir_path(runtime_dir_fd);
+    const struct marks marks = {.service = config->name, .runtime_dir = runtime_dir};
     _cleanup_free_ pid_t *pids = NULL;
     size_t n = 0;
 
-    if (!daemon_exe || uid == (uid_t) -1 || members_search(&search, &pids, &n) < 0)
+    if (!runtime_dir || !daemon_exe || uid == (uid_t) -1 || members_search(&search, &pids, &n) < 0)
         return false;
     for (size_t i = 0; i < n; i++)
-        if (is_daemon(proc_fd, pids[i], config->name, daemon_exe, uid, ret))
+        if (is_daemon(proc_fd, pids[i], &marks, daemon_exe, uid, ret))
             return true;
     return false;
 }
@@ -71,12 +83,15 @@ char *unrecorded_describe(int proc_fd, const struct unrecorded *unrecorded, cons
 
     (void) procfs_read_exe(proc_fd, unrecorded->id.pid, &exe);
     value_format_time(procfs_ticks_to_realtime_usec(unrecorded->id.start_ticks), since);
-    if (asprintf(&text,
-                 "PID %d (%s, since %s) is in the way (unknown): it carries the marks of the daemon of service %s "
-                 "(LATCHD_SERVICE=, INVOCATION_ID=), but latchd's record of it (%s.state in the runtime directory) is "
-                 "%s, so it is not taken over, and nothing is started beside it; end it (kill %d), and the start goes "
-                 "on by itself",
-                 pid, exe ? exe : "?", since, service, service, unrecorded->record, pid) < 0)
+    if (asprintf(
+            &text,
+            "PID %d (%s, since %s) is in the way (unknown): it carries the marks of the daemon of service %s "
+            "(LATCHD_SERVICE=, INVOCATION_ID=), but latchd's record of it (%s.state in the runtime "
+            "directory) is "
+            "%s, so it is not taken over, and nothing is started beside it; end it (kill %d), and the start "
+            "goes "
+            "on by itself",
+            pid, exe ? exe : "?", since, service, service, unrecorded->record, pid) < 0)
         return NULL;
     return text;
 }

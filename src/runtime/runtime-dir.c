@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
@@ -85,4 +86,16 @@ int runtime_dir_lock_service(int runtime_dir_fd, const char *runtime_dir, const 
         (void) usleep(5000);
     }
     return TAKE_FD(fd);
+}
+
+char *runtime_dir_path(int runtime_dir_fd) {
+    char link[64], path[PATH_MAX];
+    ssize_t n;
+
+    snprintf(link, sizeof link, "/proc/self/fd/%d", runtime_dir_fd);
+    n = readlink(link, path, sizeof path - 1);
+    if (n <= 0)
+        return NULL;
+    path[n] = '\0';
+    return strdup(path);
 }

@@ -249,7 +249,7 @@ static void look_for_unrecorded(struct service *service, const char *record) {
 
     if (manager->beginning && !manager->marks)
         (void) marks_table_read(manager->proc_fd, &manager->marks);
-    if (!unrecorded_find(manager->proc_fd, service->config, daemon_exe, host.leftover.uid, manager->marks, &found.id))
+    if (!unrecorded_find(manager->proc_fd, manager->runtime_dir_fd, service->config, daemon_exe, host.leftover.uid, manager->marks, &found.id))
         return;
     service->unrecorded = calloc(1, sizeof *service->unrecorded);
     if (service->unrecorded)

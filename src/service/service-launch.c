@@ -12,6 +12,7 @@
 #include "base/executable.h"
 #include "base/strlist.h"
 #include "base/value.h"
+#include "runtime/runtime-dir.h"
 #include "service/service-internal.h"
 #include "service/service-limits.h"
 
@@ -230,13 +231,15 @@ static int set_variable(char ***envp, const char *name, const char *value) {
     return strlist_append(envp, NULL, text);
 }
 
-static int prepare_environment(const struct service_config *config, const char *invocation_id,
+static int prepare_environment(const struct service_config *config, int runtime_dir_fd, const char *invocation_id,
                                const char *notify_socket, struct service_launch *launch, struct err *err) {
     int r = service_config_build_environment(config, environ, &launch->envp, err);
+    _cleanup_free_ char *runtime_dir = runtime_dir_path(runtime_dir_fd);
 
     if (r < 0)
         return r;
     if (set_variable(&launch->envp, "LATCHD_SERVICE", config->name) < 0 ||
+        set_variable(&launch->envp, "LATCHD_RUNTIME_DIR", runtime_dir) < 0 ||
         set_variable(&launch->envp, "INVOCATION_ID", invocation_id) < 0 ||
         set_variable(&launch->envp, "NOTIFY_SOCKET", notify_socket) < 0 ||
         set_variable(&launch->envp, "HOME", launch->credentials.home) < 0 ||
@@ -291,8 +294,8 @@ static int prepare_limits(const struct service_config *config, int proc_fd, uint
     return rlimits_plan(config->limits, &need, &system, &launch->limits, err);
 }
 
-int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
-                           bool become, const char *notify_socket, uint64_t open_files,
+int service_launch_prepare(const struct service_config *config, int proc_fd, int runtime_dir_fd,
+                           const char *invocation_id, bool become, const char *notify_socket, uint64_t open_files,
                            const struct rlimit *own_files, struct service_launch **ret, struct err *err) {
     struct service_launch *launch = calloc(1, sizeof *launch), *mapped = NULL;
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
@@ -308,7 +311,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, con
     if (r >= 0)
         r = prepare_limits(config, proc_fd, open_files, own_files, launch, err);
     if (r >= 0)
-        r = prepare_environment(config, invocation_id, notify_socket, launch, err);
+        r = prepare_environment(config, runtime_dir_fd, invocation_id, notify_socket, launch, err);
     if (r >= 0 && !become) /* `latchd exec` leaves nobody behind who would wait for it */
         r = prepare_watchdog(config, launch, err);
     if (r >= 0 && service_config_expand_argv(config->exec_start, launch->envp, &launch->argv) < 0)
@@ -493,8 +496,8 @@ void service_spawn(struct service *service) {
     if (r >= 0)
         r = service_notify_open(service, &err);
     if (r >= 0)
-        r = service_launch_prepare(service->config, service->manager->proc_fd, service->record.invocation_id,
-                                   false, service_notify_address(service), service_limits_open_files(service),
+        r = service_launch_prepare(service->config, service->manager->proc_fd, service->manager->runtime_dir_fd,
+                                   service->record.invocation_id, false, service_notify_address(service), service_limits_open_files(service),
                                    manager_own_files(service->manager), &service->launch, &err);
     if (r >= 0) {
         service->launch->plan.cgroup_fd = cgroup_fd = service_make_cgroup(service);

@@ -161,7 +161,8 @@ static int prepare(struct service *service, struct service_launch **ret, struct 
         return err_set(err, ENOMEM, "Failed", "out of memory");
     copy.exec_start = service->config->exec_reload;
     copy.environment = environment;
-    return service_launch_prepare(&copy, service->manager->proc_fd, service->record.invocation_id, false,
+    return service_launch_prepare(&copy, service->manager->proc_fd, service->manager->runtime_dir_fd,
+                                  service->record.invocation_id, false,
                                   service_notify_address(service), service_limits_open_files(service),
                                   manager_own_files(service->manager), ret, err);
 }

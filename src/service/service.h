@@ -237,8 +237,8 @@ void service_launch_abandon(struct service *service);
  * `become` makes the plan one for exec_become(), and leaves output that would go to the journal where ours
  * goes. notify_socket: for NOTIFY_SOCKET; NULL: none.
  * open_files: what LimitNOFILE=auto counts with. own_files: manager_own_files(), NULL without one. The launch owns what the plan points to. */
-int service_launch_prepare(const struct service_config *config, int proc_fd, const char *invocation_id,
-                           bool become, const char *notify_socket, uint64_t open_files,
+int service_launch_prepare(const struct service_config *config, int proc_fd, int runtime_dir_fd,
+                           const char *invocation_id, bool become, const char *notify_socket, uint64_t open_files,
                            const struct rlimit *own_files, struct service_launch **ret, struct err *err);
 const struct exec_plan *service_launch_plan(const struct service_launch *launch);
 void service_launch_free(struct service_launch *launch);

@@ -114,6 +114,31 @@ START_TEST(record_is_missing) {
 }
 END_TEST
 
+/* A service of the same name in another runtime directory is another one. */
+START_TEST(another_directory) {
+    struct service *service = settle(start_one(SLEEPS, "Restart=always", "TimeoutStopSec=5s"));
+    pid_t pid;
+    int r;
+
+    until(service->state == SERVICE_RUNNING && count_lines("starts") == 1);
+    settle(service);
+    service_config_free(service->next_config);
+    service->next_config = NULL;
+    pid = main_of(service);
+    (void) linger(100 * MSEC);
+    t.manager = manager_free(t.manager);
+    snprintf(t.run, sizeof t.run, "%s/other", t.directory);
+    open_manager();
+    service = add_service("a", "!/bin/sleep", "Restart=no", NULL);
+    r = service_adopt(service);
+    ck_assert_int_eq(r, 0);
+    service_handle(service, SERVICE_ON_START);
+    ck_assert_ptr_null(service->blocked.message);
+    until(service->record.generation == 1);
+    ck_assert(is_alive(pid));
+}
+END_TEST
+
 START_TEST(record_is_damaged) {
     lose_record("garbage\n");
 }
@@ -470,6 +495,7 @@ int main(void) {
     tcase_add_test(tests, running);
     tcase_add_test(tests, record_is_missing);
     tcase_add_test(tests, record_is_damaged);
+    tcase_add_test(tests, another_directory);
     tcase_add_test(tests, starting);
     tcase_add_loop_test(tests, stopping, 0, 2);
     tcase_add_test(tests, backing_off);
