@@ -30,6 +30,10 @@ static bool names_owner(enum lock_style style) {
     return style == LOCK_STYLE_PIDFILE || style == LOCK_STYLE_SYMLINK;
 }
 
+static bool is_to_act(enum inspect_purpose purpose) {
+    return purpose == INSPECT_START || purpose == INSPECT_RETIRE;
+}
+
 /* Kea removes its socket itself, once it has the lock. */
 static bool replaces_sockets(const struct service_config *config) {
     return config->kind == SERVICE_KIND_KEA;
@@ -62,8 +66,8 @@ static int list_paths(const struct service_config *config, enum inspect_purpose 
             inspected->path = socket->lock.path;
             inspected->style = socket->lock.style;
             inspected->role = names_owner(socket->lock.style) ? INSPECTED_PIDFILE : INSPECTED_LOCK;
-            if (purpose == INSPECT_START && socket->listen && socket->listen[0] == '/' &&
-                !replaces_sockets(config))
+            if (is_to_act(purpose) && socket->listen && socket->listen[0] == '/' &&
+                (purpose == INSPECT_RETIRE || !replaces_sockets(config)))
                 add_guarded_socket(inspection, socket);
         } else if (socket->listen && socket->listen[0] == '/') {
             inspected->path = socket->listen;
@@ -129,7 +133,7 @@ static void judge_paths(const struct service_config *config, const struct known_
 /* A daemon that we began ourselves is known to be dead or alive. Of any other, one may run whose lock file or
  * socket somebody removed. */
 static enum probe_effort choose_effort(enum inspect_purpose purpose, const struct known_main *known) {
-    if (purpose == INSPECT_EXPLAIN || (purpose == INSPECT_START && known->id.pid == 0))
+    if (purpose == INSPECT_EXPLAIN || (is_to_act(purpose) && known->id.pid == 0))
         return PROBE_COMPLETE;
     return PROBE_SETTLE;
 }
@@ -157,7 +161,7 @@ int service_inspect_cached(const struct service_config *config, const struct kno
         requests[i] = (struct probe_request){.path = inspection.paths[i].path,
                                              .style = inspection.paths[i].style,
                                              .effort = inspection.effort,
-                                             .may_try = purpose == INSPECT_START,
+                                             .may_try = is_to_act(purpose),
                                              /* a daemon that runs has better to do than to be looked at */
                                              .spare_listener = purpose == INSPECT_STATUS};
     r = lock_probe_cached(mounts, requests, inspection.n, &inspection.facts);

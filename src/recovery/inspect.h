@@ -56,6 +56,8 @@ enum inspect_purpose {
     INSPECT_START,   /* a verdict to act on: the caller holds the service's own lock and its daemon is not
                         running,   so that locks may be tried. Of a daemon that latchd knows nothing of,
                         everything */
+    INSPECT_RETIRE,  /* the same of places that are given up: no daemon comes that would replace what it finds
+                        there */
 };
 
 /* -errno for want of resources. The configuration has to outlive the inspection. */

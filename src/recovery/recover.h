@@ -39,6 +39,7 @@ struct recovery_host {
     struct mount_cache *mounts; /* NULL: none is kept */
     bool dry_run;
     bool stopping;          /* nothing is to be started: that somebody is in the way is not reported */
+    bool retiring;          /* nor will anything be started at these places ever again */
     uint64_t patience_usec; /* of recovery_run(): whoever blocks may be about to end; killed, a large process
                              * takes a while to die */
     bool on_request; /* somebody asked for it: no grace time, and OrphanPolicy= does not hold it back */

@@ -84,6 +84,7 @@ static bool recover_old_config(struct service *service) {
     enum recover_outcome outcome;
     uint64_t next_usec;
 
+    host.retiring = true;
     host.stopping = true; /* nothing is started with it: it is not reported as being blocked */
     if (recovery_step(&service->recovery, &host, &outcome, &next_usec, NULL, &err) >= 0 &&
         outcome == RECOVERY_WORKING) {

@@ -56,6 +56,7 @@ is "$(main_pid "$D")" "$main" "all the while Kea is the same"
 echo "# a socket that moves: Kea's own configuration names it"
 edit "s|$D/kea.sock|$D/moved.sock|" "$D/kea.conf"
 edit 's/^RestartSec=.*/RestartSec=30ms/' "$conf"
+kill -STOP "$main" # it will not come to move, and leaves its socket
 out=$(ctl "$D" reload --no-block kea 2>&1) || fail "reload" "$out"
 contains "$out" "counts at once: RestartSec=" "what counts at once does"
 contains "$out" "counts from the next start (latchctl restart kea): " "what does not is named"
