@@ -100,7 +100,7 @@ is "$(<"$T/calls")" "" "every call came back in good order"
 is "$(no_outrage)" "" "never two daemons, none refused by what was in its way, no lock or socket lost"
 
 run_latchd "$T/last.log"
-if await_ready "$T/last.log" 1 "$latchd_pid" 10; then ok "one more latchd: ready"; else fail "one more latchd: ready" \
+if await_up "$T/last.log" "$latchd_pid" 10; then ok "one more latchd: ready"; else fail "one more latchd: ready" \
     "$(<"$T/last.log")"; fi
 is "$(check_up)" "" "one daemon, which holds its lock and is on record; one helper; the innocents live"
 kill -TERM "$latchd_pid"
