@@ -36,7 +36,7 @@ for ((round = 0; round < 30; round++)); do
     b=$latchd_pid
     until ! alive "$a" || ! alive "$b" || ((SECONDS - harness_began > 120)); do nap 0.01; done
     if alive "$a"; then winner=$a loser=$b log=a loser_log=b; else winner=$b loser=$a log=b loser_log=a; fi
-    wrong=$(await_ready "$T/$log.log" 1 "$winner" 10 || echo "the one that serves does not get ready")
+    wrong=$(await_up "$T/$log.log" "$winner" 10 || echo "the one that serves does not get ready")
     rc=0
     wait "$loser" || rc=$?
     ((rc == 75)) || wrong+=$'\n'"the other one's exit status is $rc, not 75"
