@@ -268,8 +268,10 @@ refuse() { # TEXT INJECTION SAYS [LINE...]
     configure refused "ExecStart=$D/bin/refused 1000" Restart=always "$@"
     : >"$T/refused.log"
     [[ $call != execve ]] || call+=" -P $D/bin/refused" # not latchd's own
+    # Whoever is traced cannot look for leaks.
     # shellcheck disable=SC2086 # two words
-    strace -f -o /dev/null -e trace=$call -e "inject=$injection" -- latchd run "${options[@]}" refused \
+    ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 \
+        strace -f -o /dev/null -e trace=$call -e "inject=$injection" -- latchd run "${options[@]}" refused \
         >"$T/refused.log" 2>&1 </dev/null &
     local tracer=$!
     wait_until 60 eval "((\$(grep -cF '$expected' '$T/refused.log') >= 2))" ||
