@@ -8,6 +8,8 @@
 # LATCHD_TEST_EVERY=K takes a Kth of the cases, from a random one on; LATCHD_TEST_SEED repeats the choice.
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
+# Whoever is traced cannot look for leaks.
+export ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0
 require_root
 require latchd latchctl strace
 # shellcheck source=tests/lib/lock-daemon.sh
