@@ -9,9 +9,9 @@ require_root
 require jq setpriv redis-server redis-cli socat perl
 
 D=$T/d
-mkdir -p "$D/etc" "$D/run" "$D/work"
+mkdir -p "$D/etc" "$D/run" "$D/place"
 uid=$((200000 + $$)) gid=$((300000 + $$)) # nobody else's
-chown "$uid:$gid" "$D/work"
+chown "$uid:$gid" "$D/place"
 status_of_process() { awk -v name="$2:" '$1 == name { $1 = ""; print substr($0, 2) }' "/proc/$1/status"; } # PID NAME
 caps_of() { grep -E '^(Cap|NoNewPrivs)' "/proc/$1/status" | xargs; }                                      # PID
 # shellcheck disable=SC2317 # called through succeeds
@@ -23,7 +23,7 @@ note "all keys at once"
 printf 'FROM_FILE=file\nBOTH=file\n' >"$D/environment"
 cat >"$D/etc/redis.conf" <<END
 [Service]
-ExecStart=$(command -v redis-server) --port 0 --unixsocket $D/work/redis.sock --save '' --maxclients 100 --set-proc-title no
+ExecStart=$(command -v redis-server) --port 0 --unixsocket $D/place/redis.sock --save '' --maxclients 100 --set-proc-title no
 Type=socket
 User=$uid
 Group=$gid
@@ -32,7 +32,7 @@ CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_NET_RAW
 AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW
 NoNewPrivileges=yes
 UMask=0027
-WorkingDirectory=$D/work
+WorkingDirectory=$D/place
 Environment=FROM_KEY=key BOTH=key "SPACED=two words"
 EnvironmentFile=$D/environment
 EnvironmentFile=-$D/missing
@@ -41,13 +41,13 @@ Nice=7
 LimitNOFILE=200:400
 StandardOutput=append:$D/redis.log
 [Socket control]
-ListenStream=$D/work/redis.sock
+ListenStream=$D/place/redis.sock
 LockFile=none
 END
 start_latchd "$D" redis
 wait_for 20 "redis is running" in_state "$D" running redis
 pid=$(main_pid "$D" redis)
-is "$(redis-cli -s "$D/work/redis.sock" ping)" PONG "it answers"
+is "$(redis-cli -s "$D/place/redis.sock" ping)" PONG "it answers"
 is "$(status_of_process "$pid" Uid)" "$uid $uid $uid $uid" "User="
 is "$(status_of_process "$pid" Gid)" "$gid $gid $gid $gid" "Group="
 is "$(status_of_process "$pid" Groups | tr ' ' '\n' | sort -n | xargs)" "$((gid)) $((gid + 1)) $((gid + 2))" "SupplementaryGroups="
@@ -56,7 +56,7 @@ for set in CapInh CapPrm CapEff CapBnd CapAmb; do
 done
 is "$(status_of_process "$pid" NoNewPrivs)" 1 "NoNewPrivileges="
 is "$(status_of_process "$pid" Umask)" 0027 "UMask="
-is "$(readlink "/proc/$pid/cwd")" "$D/work" "WorkingDirectory="
+is "$(readlink "/proc/$pid/cwd")" "$D/place" "WorkingDirectory="
 is "$(<"/proc/$pid/oom_score_adj")" 321 "OOMScoreAdjust="
 is "$(awk '{ sub(/.*\) /, ""); print $17 }' "/proc/$pid/stat")" 7 "Nice="
 is "$(awk '/^Max open files/ { print $4, $5 }' "/proc/$pid/limits")" "200 400" "LimitNOFILE="
