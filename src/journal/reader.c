@@ -102,8 +102,8 @@ static void look_for_files(bool *ret_exist, bool *ret_restricted) {
     bool exist = false, restricted = false;
     glob_t found = {0}, machines = {0};
 
-    (void) glob("/run/log/journal/*/*.journal", 0, NULL, &found);
-    (void) glob("/var/log/journal/*/*.journal", GLOB_APPEND, NULL, &found);
+    (void) glob("/run/log/journal/*/*.journal*", 0, NULL, &found);
+    (void) glob("/var/log/journal/*/*.journal*", GLOB_APPEND, NULL, &found);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         exist = true;
         restricted |= is_denied(found.gl_pathv[i]);
@@ -127,27 +127,32 @@ static int open_directory(struct journal_reader *reader, const char *directory, 
     return r < 0 ? err_set(err, -r, "System", "cannot read the journal in %s: %m", directory) : 0;
 }
 
+/* Where no journal is kept, as in most containers, the library need not even be loaded. */
+static int look_for_journal(struct journal_reader *reader, struct err *err) {
+    bool exist;
+
+    look_for_files(&exist, &reader->restricted);
+    return exist ? 0
+                 : err_set(err, ENOENT, "NoJournal",
+                           "no journal is kept here: neither /var/log/journal nor /run/log/journal has files "
+                           "(journald does not run, as in most containers); latchd and its daemons log to "
+                           "latchd's standard error then: look where that goes, for instance in the "
+                           "container's log");
+}
+
 static int open_default(struct journal_reader *reader, struct err *err) {
     const struct library *lib = &reader->lib;
-    bool exist;
     int r = lib->sd_journal_open(&reader->journal, SD_JOURNAL_LOCAL_ONLY | SD_JOURNAL_ALL_NAMESPACES);
 
     if (r < 0)
         return err_set(err, -r, "System", "cannot open the journal: %m");
-    look_for_files(&exist, &reader->restricted);
     if (lib->sd_journal_has_runtime_files(reader->journal) > 0 ||
-        lib->sd_journal_has_persistent_files(reader->journal) > 0)
+        lib->sd_journal_has_persistent_files(reader->journal) > 0 || !reader->restricted)
         return 0;
-    if (exist && reader->restricted)
-        return err_set(
-            err, EACCES, "NotPermitted",
-            "cannot read the journal: its files in /var/log/journal or /run/log/journal are not for this "
-            "user; run this as root, or have the user added to the group systemd-journal");
     return err_set(
-        err, ENOENT, "NoJournal",
-        "no journal is kept here: neither /var/log/journal nor /run/log/journal has files (journald does "
-        "not run, as in most containers); latchd and its daemons log to latchd's standard error then: "
-        "look where that goes, for instance in the container's log");
+        err, EACCES, "NotPermitted",
+        "cannot read the journal: its files in /var/log/journal or /run/log/journal are not for this "
+        "user; run this as root, or have the user added to the group systemd-journal");
 }
 
 static int add_match(struct journal_reader *reader, const char *field, const char *value) {
@@ -268,9 +273,11 @@ int journal_reader_open(const struct journal_query *query, struct journal_reader
         return err_set(err, ENOMEM, "NoMemory", "cannot read the journal: %m");
     reader->since_usec = query->since_usec;
     reader->until_usec = query->until_usec;
-    if ((r = library_load(&reader->lib, err)) < 0)
+    if (directory && !*directory)
+        directory = NULL;
+    if ((!directory && (r = look_for_journal(reader, err)) < 0) || (r = library_load(&reader->lib, err)) < 0)
         return r;
-    r = directory && *directory ? open_directory(reader, directory, err) : open_default(reader, err);
+    r = directory ? open_directory(reader, directory, err) : open_default(reader, err);
     if (r < 0)
         return r;
     if ((r = reader->lib.sd_journal_set_data_threshold(reader->journal, query->all_data ? 0 : 64 * 1024)) <
