@@ -63,7 +63,7 @@ static const char *find_row(char *text, const char *controller) {
     return NULL;
 }
 
-static int open_mount(int proc_fd, const char *controller) {
+int cgroup_open_mount(int proc_fd, const char *controller) {
     _cleanup_free_ char *text = NULL;
     char *save = NULL;
     int r = fd_read_file_at(proc_fd, "self/mountinfo", MOUNTINFO_MAX, &text, NULL);
@@ -85,10 +85,10 @@ static int open_mount(int proc_fd, const char *controller) {
     return -ENOENT;
 }
 
-int cgroup_find(int proc_fd, pid_t pid, const char *controller, int *ret_mount_fd, char **ret_path) {
+int cgroup_read_path(int proc_fd, pid_t pid, const char *controller, char **ret) {
     _cleanup_free_ char *text = NULL;
     const char *path;
-    char name[32], *copy;
+    char name[32];
     int r;
 
     snprintf(name, sizeof name, "%d/cgroup", (int) pid);
@@ -98,15 +98,22 @@ int cgroup_find(int proc_fd, pid_t pid, const char *controller, int *ret_mount_f
     path = find_row(text, controller);
     if (!path || *path != '/')
         return -ENOENT;
-    copy = strdup(path + 1);
-    if (!copy)
-        return -ENOMEM;
-    r = open_mount(proc_fd, controller);
+    *ret = strdup(path + 1);
+    return *ret ? 0 : -ENOMEM;
+}
+
+int cgroup_find(int proc_fd, pid_t pid, const char *controller, int *ret_mount_fd, char **ret_path) {
+    char *path;
+    int r = cgroup_read_path(proc_fd, pid, controller, &path);
+
+    if (r < 0)
+        return r;
+    r = cgroup_open_mount(proc_fd, controller);
     if (r < 0) {
-        free(copy);
+        free(path);
         return r;
     }
     *ret_mount_fd = r;
-    *ret_path = copy;
+    *ret_path = path;
     return 0;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/report-tree.h"
 
-#include <libsmartcols.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "base/text.h"
 #include "base/value.h"
 #include "cli/report.h"
+#include "cli/smartcols.h"
 #include "cli/table.h"
 
 enum column {
@@ -72,12 +72,12 @@ static void note_width(struct tree *tree, enum column column, const char *text, 
 }
 
 static struct libscols_line *add_line(struct tree *tree, struct libscols_line *parent, const char *who) {
-    struct libscols_line *line = tree->failed ? NULL : scols_table_new_line(tree->table, parent);
+    struct libscols_line *line = tree->failed ? NULL : scols.table_new_line(tree->table, parent);
     size_t indent = 0;
 
-    if (!line || scols_line_set_data(line, COLUMN_WHO, who) < 0)
+    if (!line || scols.line_set_data(line, COLUMN_WHO, who) < 0)
         tree->failed = true;
-    for (; parent; parent = scols_line_get_parent(parent))
+    for (; parent; parent = scols.line_get_parent(parent))
         indent += TREE_INDENT;
     note_width(tree, COLUMN_WHO, who, indent);
     return line;
@@ -87,7 +87,7 @@ static void set_cell(struct tree *tree, struct libscols_line *line, enum column 
     if (tree->failed || !text || !text[0])
         return;
     note_width(tree, column, text, 0);
-    if (scols_line_set_data(line, column, text) < 0)
+    if (scols.line_set_data(line, column, text) < 0)
         tree->failed = true;
 }
 
@@ -103,7 +103,7 @@ static void set_cell_text(struct tree *tree, struct libscols_line *line, enum co
 
 static void set_color(struct tree *tree, struct libscols_line *line, enum column column, const char *color) {
     if (!tree->failed && tree->cli->color && color)
-        (void) scols_cell_set_color(scols_line_get_cell(line, column), color);
+        (void) scols.cell_set_color(scols.line_get_cell(line, column), color);
 }
 
 static void set_user(struct tree *tree, struct libscols_line *line, long long uid) {
@@ -509,31 +509,31 @@ static int init_table(struct tree *tree) {
     bool plain;
     int r = 0;
 
-    tree->table = scols_new_table();
-    symbols = scols_new_symbols();
+    tree->table = scols.new_table();
+    symbols = scols.new_symbols();
     if (!tree->table || !symbols) {
-        scols_unref_symbols(symbols);
+        scols.unref_symbols(symbols);
         return -ENOMEM;
     }
     for (size_t i = 0; i < COLUMN_MAX; i++)
-        if (!scols_table_new_column(tree->table, columns[i].name, 0, columns[i].flags))
+        if (!scols.table_new_column(tree->table, columns[i].name, 0, columns[i].flags))
             r = -ENOMEM;
-    scols_table_enable_colors(tree->table, tree->cli->color);
+    scols.table_enable_colors(tree->table, tree->cli->color);
     plain = !report_is_utf8();
-    if (scols_symbols_set_branch(symbols, plain ? "|- " : "├─ ") < 0 ||
-        scols_symbols_set_right(symbols, plain ? "`- " : "└─ ") < 0 ||
-        scols_symbols_set_vertical(symbols, plain ? "|  " : "│  ") < 0 ||
-        scols_table_set_symbols(tree->table, symbols) < 0)
+    if (scols.symbols_set_branch(symbols, plain ? "|- " : "├─ ") < 0 ||
+        scols.symbols_set_right(symbols, plain ? "`- " : "└─ ") < 0 ||
+        scols.symbols_set_vertical(symbols, plain ? "|  " : "│  ") < 0 ||
+        scols.table_set_symbols(tree->table, symbols) < 0)
         r = -ENOMEM;
-    scols_unref_symbols(symbols);
+    scols.unref_symbols(symbols);
     return r;
 }
 
 static int hide(struct tree *tree, enum column column) {
-    struct libscols_column *data = scols_table_get_column(tree->table, column);
+    struct libscols_column *data = scols.table_get_column(tree->table, column);
 
     tree->width[column] = 0;
-    return scols_column_set_flags(data, scols_column_get_flags(data) | SCOLS_FL_HIDDEN) < 0 ? -ENOMEM : 0;
+    return scols.column_set_flags(data, scols.column_get_flags(data) | SCOLS_FL_HIDDEN) < 0 ? -ENOMEM : 0;
 }
 
 /* How wide the table is, with no more of the command line than tells something. */
@@ -565,13 +565,17 @@ static int print(struct tree *tree) {
         for (size_t i = 0; i < ELEMENTSOF(missable) && least_width(tree) > window.ws_col; i++)
             if (hide(tree, missable[i]) < 0)
                 return -ENOMEM;
-    return scols_print_table(tree->table);
+    return scols.print_table(tree->table);
 }
 
 int report_tree_print(const struct cli *cli, json_t *reports, size_t index) {
     struct tree tree = {.cli = cli, .reports = reports, .report = json_array_get(reports, index)};
     struct libscols_line *root;
-    int r = init_table(&tree);
+    int r = smartcols_load();
+
+    if (r < 0)
+        return r;
+    r = init_table(&tree);
 
     if (r >= 0) {
         root = add_line(&tree, NULL, kind_in_words(tree.report));
@@ -580,9 +584,9 @@ int report_tree_print(const struct cli *cli, json_t *reports, size_t index) {
             add_displaced(&tree, root, tree.report);
         }
         r = tree.failed                      ? -ENOMEM
-            : !scols_line_has_children(root) ? 0 /* the sentence above has said it */
+            : !scols.line_has_children(root) ? 0 /* the sentence above has said it */
                                              : print(&tree);
     }
-    scols_unref_table(tree.table);
+    scols.unref_table(tree.table);
     return r < 0 ? -ENOMEM : 0;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cli/table.h"
 
-#include <libsmartcols.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "cli/smartcols.h"
 
 #define LAST_LEAST 48 /* characters of the last column for which others make room */
 
@@ -18,18 +19,18 @@ struct table {
 };
 
 struct table *table_new(const struct cli *cli, const char *const *columns, size_t n) {
-    struct table *table = calloc(1, sizeof *table);
+    struct table *table = smartcols_load() < 0 ? NULL : calloc(1, sizeof *table);
 
-    if (!table || !(table->table = scols_new_table())) {
+    if (!table || !(table->table = scols.new_table())) {
         free(table);
         return NULL;
     }
     table->n = n;
     table->cli = cli;
-    scols_table_enable_colors(table->table, cli->color);
+    scols.table_enable_colors(table->table, cli->color);
     for (size_t i = 0; i < n; i++)
-        if (!scols_table_new_column(table->table, columns[i], 0, i + 1 == n ? SCOLS_FL_TRUNC : 0)) {
-            scols_unref_table(table->table);
+        if (!scols.table_new_column(table->table, columns[i], 0, i + 1 == n ? SCOLS_FL_TRUNC : 0)) {
+            scols.unref_table(table->table);
             free(table);
             return NULL;
         }
@@ -37,12 +38,12 @@ struct table *table_new(const struct cli *cli, const char *const *columns, size_
 }
 
 int table_add(struct table *table, const char *const *cells) {
-    struct libscols_line *line = scols_table_new_line(table->table, NULL);
+    struct libscols_line *line = scols.table_new_line(table->table, NULL);
 
     if (!line)
         return -ENOMEM;
     for (size_t i = 0; i < table->n; i++)
-        if (scols_line_set_data(line, i, cells[i] ? cells[i] : "-") < 0)
+        if (scols.line_set_data(line, i, cells[i] ? cells[i] : "-") < 0)
             return -ENOMEM;
     table->line = line;
     return 0;
@@ -52,7 +53,7 @@ int table_add(struct table *table, const char *const *cells) {
  * sequence there would be printed in letters. */
 void table_set_color(struct table *table, size_t column, const char *color) {
     if (table->line && color[0])
-        (void) scols_cell_set_color(scols_line_get_cell(table->line, column), color);
+        (void) scols.cell_set_color(scols.line_get_cell(table->line, column), color);
 }
 
 void table_set_missable(struct table *table, const size_t *columns, size_t n) {
@@ -69,12 +70,12 @@ static size_t count_characters(const char *text) {
 }
 
 static size_t column_width(struct table *table, size_t column) {
-    struct libscols_column *data = scols_table_get_column(table->table, column);
-    size_t width = count_characters(scols_cell_get_data(scols_column_get_header(data)));
+    struct libscols_column *data = scols.table_get_column(table->table, column);
+    size_t width = count_characters(scols.cell_get_data(scols.column_get_header(data)));
 
-    for (size_t i = 0; i < scols_table_get_nlines(table->table); i++) {
-        struct libscols_line *line = scols_table_get_line(table->table, i);
-        size_t cell = count_characters(scols_cell_get_data(scols_line_get_cell(line, column)));
+    for (size_t i = 0; i < scols.table_get_nlines(table->table); i++) {
+        struct libscols_line *line = scols.table_get_line(table->table, i);
+        size_t cell = count_characters(scols.cell_get_data(scols.line_get_cell(line, column)));
 
         if (cell > width)
             width = cell;
@@ -84,7 +85,7 @@ static size_t column_width(struct table *table, size_t column) {
 
 /* Makes room for the last column, and has the library take the terminal for as wide as the table is then. */
 static int fit(struct table *table) {
-    struct libscols_column *last = scols_table_get_column(table->table, table->n - 1);
+    struct libscols_column *last = scols.table_get_column(table->table, table->n - 1);
     size_t last_width = column_width(table, table->n - 1), wanted, width = 0;
     struct winsize window;
 
@@ -94,18 +95,18 @@ static int fit(struct table *table) {
         width += column_width(table, i) + 1;
     wanted = last_width < LAST_LEAST ? last_width : LAST_LEAST;
     for (size_t i = 0; i < table->n_missable && width + wanted > window.ws_col; i++) {
-        struct libscols_column *column = scols_table_get_column(table->table, table->missable[i]);
+        struct libscols_column *column = scols.table_get_column(table->table, table->missable[i]);
 
         width -= column_width(table, table->missable[i]) + 1;
-        if (scols_column_set_flags(column, SCOLS_FL_HIDDEN) < 0)
+        if (scols.column_set_flags(column, SCOLS_FL_HIDDEN) < 0)
             return -ENOMEM;
     }
-    if (scols_column_set_flags(last, 0) < 0)
+    if (scols.column_set_flags(last, 0) < 0)
         return -ENOMEM;
     if (width + last_width <= window.ws_col)
         return 0;
-    return scols_table_set_termforce(table->table, SCOLS_TERMFORCE_ALWAYS) < 0 ||
-                   scols_table_set_termwidth(table->table, width + last_width + 1) < 0
+    return scols.table_set_termforce(table->table, SCOLS_TERMFORCE_ALWAYS) < 0 ||
+                   scols.table_set_termwidth(table->table, width + last_width + 1) < 0
                ? -ENOMEM
                : 0;
 }
@@ -114,8 +115,8 @@ int table_print(struct table *table) {
     int r = table->missable ? fit(table) : 0;
 
     if (r >= 0)
-        r = scols_print_table(table->table);
-    scols_unref_table(table->table);
+        r = scols.print_table(table->table);
+    scols.unref_table(table->table);
     free(table);
     return r == 0 && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

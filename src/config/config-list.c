@@ -4,6 +4,7 @@
 
 #include "base/strlist.h"
 #include "base/unit-file.h"
+#include "config/capability.h"
 #include "config/config-type.h"
 
 /* Splits a value and replaces the specifiers in each word. A literal value is one word. */
@@ -195,25 +196,6 @@ const struct config_type config_type_environment_file = {"an absolute path, mayb
                                                          parse_environment_file, reset_words,
                                                          print_environment_files};
 
-#define ALL_CAPABILITIES (UINT64_MAX >> (63 - CAP_LAST_CAP))
-
-/* cap_from_name(3) is content with a good beginning, hence the way back. */
-static int parse_capability(const char *word, uint64_t *ret) {
-    cap_value_t value;
-    char *name;
-    bool same;
-
-    if (cap_from_name(word, &value) < 0 || value < 0 || value > CAP_LAST_CAP)
-        return -EINVAL;
-    name = cap_to_name(value);
-    same = name && strcasecmp(name, word) == 0;
-    (void) cap_free(name);
-    if (!same)
-        return -EINVAL;
-    *ret = UINT64_C(1) << value;
-    return 0;
-}
-
 /* Reads the set, and whether a '~' before it means all the others. */
 static int parse_capability_set(struct config_builder *builder, const char *value, uint64_t *ret,
                                 bool *ret_inverted) {
@@ -230,7 +212,7 @@ static int parse_capability_set(struct config_builder *builder, const char *valu
     for (char **word = words; word && *word; word++) {
         uint64_t bit;
 
-        if (parse_capability(*word, &bit) < 0)
+        if (capability_from_name(*word, &bit) < 0)
             return config_builder_detail(builder, "'%s' is no capability; they are named like CAP_NET_ADMIN",
                                          *word);
         set |= bit;
@@ -289,12 +271,12 @@ PRINT(print_capabilities) {
 
         if (!(*(const uint64_t *) field >> i & 1))
             continue;
-        name = cap_to_name(i);
+        name = capability_to_name(i);
         if (name)
             text_add_format(text, "%s%s", separator, name);
         else
             text->failed = true;
-        (void) cap_free(name);
+        free(name);
         separator = " ";
     }
     text_add(text, "\n");

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
+#include "config/capability.h"
 
 #define CAP_BIT(capability) (UINT64_C(1) << (capability))
 #define DATABASE_BUFFER_MAX (16 * 1024 * 1024) /* groups of thousands of members exist */
@@ -303,9 +304,9 @@ static char *capability_names(uint64_t set) {
 
         if (!(set & CAP_BIT(i)))
             continue;
-        name = cap_to_name(i); /* the number, for one that libcap does not know */
+        name = capability_to_name(i); /* the number, for one that libcap does not know */
         n = name ? asprintf(&longer, "%s%s%s", text ? text : "", text ? " " : "", name) : -1;
-        (void) cap_free(name);
+        free(name);
         free(text);
         if (n < 0)
             return NULL;

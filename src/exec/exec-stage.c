@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/value.h"
+#include "config/capability.h"
 #include "exec/exec-child.h"
 
 static const char *const exec_stage_names[] = {
@@ -84,13 +85,13 @@ static void write_tried(const struct exec_plan *plan, const struct exec_status *
         return;
     case EXEC_STAGE_BOUNDING:
     case EXEC_STAGE_AMBIENT:
-        capability = cap_to_name(status->detail);
+        capability = capability_to_name(status->detail);
         snprintf(buffer, EXPLAIN_MAX,
                  status->stage == EXEC_STAGE_BOUNDING
                      ? "dropping %s from the bounding set (CapabilityBoundingSet=)"
                      : "handing on %s (AmbientCapabilities=)",
                  capability ? capability : "a capability");
-        (void) cap_free(capability);
+        free(capability);
         return;
     case EXEC_STAGE_GROUPS:
         if (!credentials)

@@ -83,13 +83,9 @@ uint64_t limits_count_descriptors(int proc_fd, pid_t pid) {
     return n;
 }
 
-int limits_read_used(int proc_fd, pid_t pid, uint64_t ret[static RLIMIT_NLIMITS]) {
-    _cleanup_free_ char *status = NULL;
+static void read_used(int proc_fd, pid_t pid, const char *status, uint64_t ret[static RLIMIT_NLIMITS]) {
     uint64_t files;
-    int r = read_status(proc_fd, pid, &status);
 
-    if (r < 0)
-        return r;
     for (int i = 0; i < RLIMIT_NLIMITS; i++)
         ret[i] = UINT64_MAX;
     ret[RLIMIT_DATA] = read_kib(status, "\nVmData:"); /* mm->data_vm, what may_expand_vm() holds against it */
@@ -102,16 +98,11 @@ int limits_read_used(int proc_fd, pid_t pid, uint64_t ret[static RLIMIT_NLIMITS]
     files = limits_count_descriptors(proc_fd, pid);
     if (files > 0)
         ret[RLIMIT_NOFILE] = files;
-    return 0;
 }
 
-int limits_read_owner(int proc_fd, pid_t pid, struct limits_owner *ret) {
-    _cleanup_free_ char *status = NULL;
+static int read_owner(const char *status, struct limits_owner *ret) {
     uint64_t uid, effective;
-    int r = read_status(proc_fd, pid, &status);
 
-    if (r < 0)
-        return r;
     uid = read_row(status, "\nUid:", 10);
     effective = read_row(status, "\nCapEff:", 16);
     if (uid > UINT32_MAX)
@@ -124,6 +115,24 @@ int limits_read_owner(int proc_fd, pid_t pid, struct limits_owner *ret) {
         .may_raise = effective & CAP_BIT(CAP_SYS_RESOURCE),
     };
     return 0;
+}
+
+int limits_read_owner(int proc_fd, pid_t pid, struct limits_owner *ret) {
+    _cleanup_free_ char *status = NULL;
+    int r = read_status(proc_fd, pid, &status);
+
+    return r < 0 ? r : read_owner(status, ret);
+}
+
+int limits_read_use(int proc_fd, pid_t pid, struct limits_owner *ret_owner,
+                    uint64_t ret_used[static RLIMIT_NLIMITS]) {
+    _cleanup_free_ char *status = NULL;
+    int r = read_status(proc_fd, pid, &status);
+
+    if (r < 0)
+        return r;
+    read_used(proc_fd, pid, status, ret_used);
+    return read_owner(status, ret_owner);
 }
 
 int limits_count_tasks(int proc_fd, uid_t uid, uint64_t *ret) {

@@ -9,10 +9,6 @@
 
 #include "exec/limits-check.h"
 
-/* What a process uses of each limit, in the limit's unit; UINT64_MAX: the kernel does not tell. Of NPROC,
- * which is the user's, nothing: see limits_count_tasks(). -ESRCH and the like: procfs.h. */
-int limits_read_used(int proc_fd, pid_t pid, uint64_t ret[static RLIMIT_NLIMITS]);
-
 /* How many descriptors it has open; 0: not known. */
 uint64_t limits_count_descriptors(int proc_fd, pid_t pid);
 
@@ -24,6 +20,11 @@ struct limits_owner {
     bool may_raise; /* CAP_SYS_RESOURCE: it could have raised a hard limit by itself */
 };
 int limits_read_owner(int proc_fd, pid_t pid, struct limits_owner *ret);
+
+/* The same, and what it uses of each limit, in the limit's unit; UINT64_MAX: the kernel does not tell. Of NPROC,
+ * which is the user's, nothing: see limits_count_tasks(). -ESRCH and the like: procfs.h. */
+int limits_read_use(int proc_fd, pid_t pid, struct limits_owner *ret_owner,
+                    uint64_t ret_used[static RLIMIT_NLIMITS]);
 
 /* The processes and threads of a user, by their real uid; this reads every process there is. */
 int limits_count_tasks(int proc_fd, uid_t uid, uint64_t *ret);

@@ -7,6 +7,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "config/capability.h"
 #include "exec/credentials.h"
 
 #ifndef CAP_CHECKPOINT_RESTORE
@@ -158,13 +159,13 @@ int privileges_suffice(const struct service_config *config, struct err *err) {
         missing &= need.effective | need.permitted;
     for (int i = 0; i < 64; i++)
         if (missing & CAP_BIT(i)) {
-            char *name = cap_to_name(i);
+            char *name = capability_to_name(i);
 
             r = err_set(err, EPERM, "NotPermitted",
                         "service %s needs capabilities that latchd gave up at its start (%s%s): have latchd "
                         "executed again (latchctl reexec)",
                         config->name, name ? name : "?", missing & (missing - 1) ? " and more" : "");
-            (void) cap_free(name);
+            free(name);
             return r;
         }
     return 0;

@@ -17,6 +17,7 @@
 #include <systemd/sd-journal.h>
 
 #include "base/fd.h"
+#include "base/library.h"
 #include "base/procfs.h"
 #include "base/value.h"
 
@@ -73,21 +74,19 @@ struct journal_reader {
     size_t n_fields, fields_room;
 };
 
-static int library_load(struct library *lib, struct err *err) {
-    lib->handle = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!lib->handle)
-        return err_set(
-            err, ENOPKG, "NoLibrary",
-            "cannot read the journal: %s; install it (Debian: apt install libsystemd0, Fedora: dnf "
-            "install systemd-libs)",
-            dlerror());
-#define X(name)                                                                                              \
-    *(void **) &lib->name = dlsym(lib->handle, #name);                                                       \
-    if (!lib->name)                                                                                          \
-        return err_set(err, ENOPKG, "NoLibrary", "cannot read the journal: %s has no %s(): it is too old",   \
-                       LIBRARY, #name);
-    FOREACH_FUNCTION(X)
+static int load(struct library *lib, struct err *err) {
+    const struct library_function functions[] = {
+#define X(name) {#name, &lib->name},
+        FOREACH_FUNCTION(X)
 #undef X
+    };
+    const char *why;
+
+    if (library_load(LIBRARY, functions, ELEMENTSOF(functions), &lib->handle, &why) < 0)
+        return err_set(err, ENOPKG, "NoLibrary",
+                       "cannot read the journal: %s; install it, or a newer one (Debian: apt install libsystemd0, "
+                       "Fedora: dnf install systemd-libs)",
+                       why);
     return 0;
 }
 
@@ -275,7 +274,7 @@ int journal_reader_open(const struct journal_query *query, struct journal_reader
     reader->until_usec = query->until_usec;
     if (directory && !*directory)
         directory = NULL;
-    if ((!directory && (r = look_for_journal(reader, err)) < 0) || (r = library_load(&reader->lib, err)) < 0)
+    if ((!directory && (r = look_for_journal(reader, err)) < 0) || (r = load(&reader->lib, err)) < 0)
         return r;
     r = directory ? open_directory(reader, directory, err) : open_default(reader, err);
     if (r < 0)

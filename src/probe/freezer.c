@@ -39,8 +39,11 @@ static bool is_frozen_by(int proc_fd, const struct hierarchy *hierarchy, pid_t p
     _cleanup_free_ char *path = NULL, *state = NULL;
     const char *row;
 
-    if (cgroup_find(proc_fd, pid, hierarchy->controller, &mount_fd, &path) < 0 || !*path)
+    if (cgroup_read_path(proc_fd, pid, hierarchy->controller, &path) < 0 || !*path)
         return false; /* the root cannot be frozen */
+    mount_fd = cgroup_open_mount(proc_fd, hierarchy->controller);
+    if (mount_fd < 0)
+        return false;
     cgroup_fd = openat(mount_fd, path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (cgroup_fd < 0 || fd_read_file_at(cgroup_fd, hierarchy->file, CGROUP_TEXT_MAX, &state, NULL) < 0)
         return false;

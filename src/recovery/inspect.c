@@ -153,7 +153,14 @@ int service_inspect_cached(const struct service_config *config, const struct kno
     r = list_paths(config, purpose, &inspection);
     if (r < 0)
         return err_set(err, -r, "Failed", "out of memory");
-    requests = calloc(inspection.n + 1, sizeof *requests);
+    if (inspection.n == 0) { /* nothing to look at, and for a status nobody to look for */
+        if (purpose != INSPECT_STATUS)
+            inspection.daemon_exe = service_find_daemon_exe(config);
+        *ret = inspection;
+        inspection = (struct inspection){0};
+        return 0;
+    }
+    requests = calloc(inspection.n, sizeof *requests);
     if (!requests)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     inspection.effort = choose_effort(purpose, known);

@@ -294,7 +294,7 @@ json_t *service_unattributed_to_json(const struct manager *manager) {
     json_t *array = json_array();
     size_t n = 0;
 
-    if (!manager->subreaper || list_strays(manager, &strays, &n) < 0)
+    if (!manager->subreaper || list_strays(manager, &strays, &n) < 0 || n == 0)
         return array;
     (void) procfs_read_stat(manager->proc_fd, getpid(), &own);
     for (size_t i = 0; i < n && json_array_size(array) < SHOWN_MAX; i++) {

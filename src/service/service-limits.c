@@ -311,8 +311,7 @@ json_t *service_limits_to_json(const struct service *service, bool all) {
     json_t *json = json_object();
 
     if (running && (procfs_read_limits(service->manager->proc_fd, pid, limits) < 0 ||
-                    limits_read_owner(service->manager->proc_fd, pid, &owner) < 0 ||
-                    limits_read_used(service->manager->proc_fd, pid, used) < 0))
+                    limits_read_use(service->manager->proc_fd, pid, &owner, used) < 0))
         running = false; /* it has just ended */
     if (!running && !all)
         return json;

@@ -17,13 +17,20 @@ struct event_scope service_scope(const struct service *service) {
     };
 }
 
+/* This boot's identifier cannot change while latchd runs: it is not read again. */
+static enum process_life look_at_main(const struct manager *manager, struct process_id id) {
+    if (strcmp(id.boot_id, manager->boot_id) == 0)
+        id.boot_id[0] = '\0';
+    return process_look(manager->proc_fd, &id);
+}
+
 struct known_main service_known_main(const struct service *service) {
     struct known_main known = {.id = service->record.main, .life = PROCESS_UNKNOWN};
 
     if (known.id.pid > 0 && service->main_reaped)
         known.life = PROCESS_GONE;
     else if (known.id.pid > 0)
-        known.life = process_look(service->manager->proc_fd, &known.id);
+        known.life = look_at_main(service->manager, known.id);
     return known;
 }
 

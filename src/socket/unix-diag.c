@@ -2,7 +2,6 @@
 #include "socket/unix-diag.h"
 
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
@@ -18,6 +17,7 @@
 
 #include "base/macro.h"
 #include "base/value.h"
+#include "socket/mnl.h"
 
 /* Linux fills dumps of up to 32 KiB when the reader offers that much (netlink(7)). */
 #define DUMP_BUFFER_BYTES (32 * 1024)
@@ -362,7 +362,7 @@ const struct unix_socket *unix_table_next(const struct unix_table *table, const 
 
 static void mnl_socket_closep(struct mnl_socket **netlink) {
     if (*netlink)
-        (void) mnl_socket_close(*netlink);
+        (void) mnl.socket_close(*netlink);
 }
 
 /* One message from the kernel: whoever else writes to our port is not heard. */
@@ -382,8 +382,7 @@ static ssize_t receive(int fd, void *buffer) {
 }
 
 static int read_once(void *buffer, struct unix_table *table) {
-    _cleanup_(mnl_socket_closep) struct mnl_socket *netlink =
-        mnl_socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+    _cleanup_(mnl_socket_closep) struct mnl_socket *netlink = NULL;
     struct {
         struct nlmsghdr header;
         struct unix_diag_req request;
@@ -398,11 +397,15 @@ static int read_once(void *buffer, struct unix_table *table) {
     };
     int r;
 
-    if (!netlink || mnl_socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0 ||
-        mnl_socket_sendto(netlink, &query, sizeof query) < 0)
+    r = mnl_load();
+    if (r < 0)
+        return r;
+    netlink = mnl.socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
+    if (!netlink || mnl.socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0 ||
+        mnl.socket_sendto(netlink, &query, sizeof query) < 0)
         return -errno;
     do {
-        ssize_t n = receive(mnl_socket_get_fd(netlink), buffer);
+        ssize_t n = receive(mnl.socket_get_fd(netlink), buffer);
 
         if (n < 0)
             return (int) n;

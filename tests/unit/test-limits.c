@@ -336,10 +336,10 @@ START_TEST(used) {
     int fds[10];
     pid_t pid;
 
-    ck_assert_int_eq(limits_read_used(proc_fd, getpid(), before), 0);
+    ck_assert_int_eq(limits_read_use(proc_fd, getpid(), &owner, before), 0);
     for (size_t i = 0; i < ELEMENTSOF(fds); i++)
         ck_assert_int_ge(fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
-    ck_assert_int_eq(limits_read_used(proc_fd, getpid(), after), 0);
+    ck_assert_int_eq(limits_read_use(proc_fd, getpid(), &owner, after), 0);
     ck_assert_uint_eq(after[RLIMIT_NOFILE] - before[RLIMIT_NOFILE], ELEMENTSOF(fds));
     ck_assert_uint_eq(limits_count_descriptors(proc_fd, getpid()), after[RLIMIT_NOFILE]);
     for (size_t i = 0; i < ELEMENTSOF(fds); i++)
@@ -348,7 +348,7 @@ START_TEST(used) {
     ck_assert_uint_gt(after[RLIMIT_RSS], 4096);
     ck_assert_uint_lt(after[RLIMIT_CPU], 1000);
     ck_assert_uint_eq(after[RLIMIT_FSIZE], UINT64_MAX);
-    ck_assert_int_eq(limits_read_used(proc_fd, 0x7ffffff0, after), -ESRCH);
+    ck_assert_int_eq(limits_read_use(proc_fd, 0x7ffffff0, &owner, after), -ESRCH);
 
     ck_assert_int_eq(limits_read_owner(proc_fd, getpid(), &owner), 0);
     ck_assert_uint_eq(owner.uid, getuid());
