@@ -67,10 +67,12 @@ static int answer_failed(struct control_call *call, const struct service *servic
     _cleanup_free_ char *text = NULL;
     char how[96];
 
-    if (service->failure.message)
+    if (service->failure.message && strcmp(service->failure.name, "Exited") != 0)
         text = strdup(service->failure.message);
-    else if (asprintf(&text, "the daemon of service %s %s; its own messages: latchctl logs %s",
-                      service->config->name, exit_status_describe(&service->last_exit, how, sizeof how),
+    else if (asprintf(&text, "%s%s%s; its own messages: latchctl logs %s", service->config->name,
+                      service->failure.message ? ": " : ": the daemon ",
+                      service->failure.message ? service->failure.message
+                                               : exit_status_describe(&service->last_exit, how, sizeof how),
                       service->config->name) < 0)
         text = NULL;
     return control_call_error(call, "Failed", text, NULL);
@@ -140,6 +142,10 @@ static bool try_answer(struct control_call *call, struct service *service, enum 
     case SERVICE_WAITING:
         return answer_waiting(call, service);
     case SERVICE_STOPPED:
+        if (service->ended_by_itself && !service_order_is_unmet(service)) {
+            (void) answer_failed(call, service);
+            return true;
+        }
         text = service_order_text(service);
         (void) control_call_error(call, "Failed", text ? text : "it was stopped meanwhile", NULL);
         return true;

@@ -42,6 +42,7 @@ static const struct optional_field {
     FIELD("stateSinceUSec", COUNT, state_since_usec),
     FIELD("stateUntilUSec", COUNT, state_until_usec),
     FIELD("staysDown", FLAG, stays_down),
+    FIELD("endedByItself", FLAG, ended_by_itself),
     FIELD("unmet", FLAG, unmet),
     FIELD("startAgain", FLAG, start_again),
     FIELD("endIsFailure", FLAG, end_is_failure),
@@ -212,7 +213,8 @@ const struct rlimits_planned *service_record_limits(const struct service_record 
 void state_record_forget_state(struct service_record *record) {
     record->state[0] = record->state_boot_id[0] = '\0';
     record->state_since_usec = record->state_until_usec = 0;
-    record->stays_down = record->unmet = record->start_again = record->end_is_failure = record->executed = false;
+    record->stays_down = record->ended_by_itself = record->unmet = record->start_again =
+        record->end_is_failure = record->executed = false;
     record->restarts_in_a_row = record->limit_window_usec = record->limit_starts = 0;
 }
 

@@ -33,6 +33,7 @@ struct service_record {
     uint64_t state_until_usec; /* CLOCK_BOOTTIME: when the state's timer runs out; 0: it has none */
     bool stays_down;           /* it is down, or on the way there, on request or by policy: no latchd that
                                 * comes next is to start it by itself */
+    bool ended_by_itself;      /* and that by policy: nobody asked for its end */
     bool unmet;                /* it is down for want of what it requires, and comes up with that */
     bool start_again;          /* when it has stopped */
     bool end_is_failure;       /* it is being stopped since it was never ready, or hung */

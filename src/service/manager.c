@@ -98,7 +98,8 @@ static char *status_line(const struct manager *manager, const struct service *se
     const char *why = service->blocked.message;
     char how[96], *line;
 
-    if (!why && (service->state == SERVICE_BACKOFF || service->state == SERVICE_FAILED))
+    if (!why && (service->state == SERVICE_BACKOFF || service->state == SERVICE_FAILED ||
+                 (service->state == SERVICE_STOPPED && service->ended_by_itself)))
         why = service->failure.message ? service->failure.message
                                        : exit_status_describe(&service->last_exit, how, sizeof how);
     if (!why && service_state_has_main(service->state) && service->record.status_text)

@@ -149,10 +149,25 @@ static void resumed(struct service *service, const char *text) {
     manager_service_changed(service->manager, service);
 }
 
-static void stays_down(struct service *service, const char *why) {
+/* An earlier latchd left it down: by policy, or since somebody asked for that. */
+static void stays_down(struct service *service, enum service_event event) {
+    enum restart_policy restart = service->config->restart;
     _cleanup_free_ char *text = NULL;
+    bool failed = event == SERVICE_ON_EXIT_FAILED;
+    int r;
 
-    if (asprintf(&text, "%s: latchctl start %s", why, service->config->name) >= 0)
+    if (service->record.ended_by_itself) {
+        service->backoff_usec = USEC_INFINITY;
+        service_leave_down(
+            service, event,
+            failed && (restart == RESTART_ON_FAILURE || restart_wanted(restart, &service->last_exit)));
+        r = asprintf(&text, "It %s before this latchd began: %s", failed ? "failed" : "ended",
+                     err_text(&service->failure));
+    } else
+        r = asprintf(
+            &text, "It %s before this latchd began, and stays so until somebody starts it: latchctl start %s",
+            failed ? "had failed" : "was stopped", service->config->name);
+    if (r >= 0)
         resumed(service, text);
 }
 
@@ -213,7 +228,7 @@ static int go_on_without_daemon(struct service *service, enum service_state stat
         if (!service->record.stays_down)
             return 0;
         service_handle(service, SERVICE_ON_EXIT_FAILED);
-        stays_down(service, "It failed before this latchd began, and Restart= leaves it down; once mended");
+        stays_down(service, SERVICE_ON_EXIT_FAILED);
         return 1;
     case SERVICE_SWEEPING:
     case SERVICE_STOPPED:
@@ -221,7 +236,7 @@ static int go_on_without_daemon(struct service *service, enum service_state stat
             return 0;
         if (state == SERVICE_SWEEPING)
             service_handle(service, SERVICE_ON_EXIT_WANTED);
-        stays_down(service, "It was stopped before this latchd began, and stays so until somebody starts it");
+        stays_down(service, SERVICE_ON_EXIT_CLEAN);
         return 1;
     default:
         return 0;

@@ -30,22 +30,35 @@ uint64_t service_next_try_usec(const struct service *service) {
     return now_usec(CLOCK_REALTIME) + (until > now ? until - now : 0);
 }
 
+/* "too often (StartLimitBurst=3 within StartLimitIntervalSec=1min)" */
+static int describe_limit(const struct service_config *config, char **ret) {
+    char window[VALUE_FORMAT_MAX];
+
+    return asprintf(ret, "too often (StartLimitBurst=%u within StartLimitIntervalSec=%s)",
+                    config->start_limit_burst, value_format_usec(config->start_limit_interval_usec, window));
+}
+
 char *service_next_try_text(const struct service *service) {
     uint64_t now = now_usec(CLOCK_REALTIME), at = service_next_try_usec(service), delay;
     char moment[VALUE_FORMAT_MAX], span[VALUE_FORMAT_MAX], *text;
+    _cleanup_free_ char *limit = NULL;
     int r;
 
-    if (service->state != SERVICE_BACKOFF)
+    if (service->state != SERVICE_BACKOFF ||
+        (service->backoff_limited && describe_limit(service->config, &limit) < 0))
         return NULL;
     delay = at > now ? at - now : 0;
     if (at == USEC_INFINITY)
-        r = asprintf(&text, "no further try by itself (StartLimitBurst=%u); once mended: latchctl start %s",
-                     service->config->start_limit_burst, service->config->name);
+        r = asprintf(&text, "no further try by itself; once mended: latchctl start %s",
+                     service->config->name);
     else if (delay < USEC_PER_SEC)
-        r = asprintf(&text, "next try in a moment");
+        r = asprintf(&text, "%s%s%snext try in a moment", limit ? "started " : "", limit ? limit : "",
+                     limit ? "; " : "");
     else
-        r = asprintf(&text, "next try at %s, in %s", format_moment(delay, moment),
-                     value_format_usec(delay / USEC_PER_SEC * USEC_PER_SEC, span));
+        r = asprintf(&text, "%s%s%snext try at %s, in %s; at once: latchctl start %s",
+                     limit ? "started " : "", limit ? limit : "", limit ? "; " : "",
+                     format_moment(delay, moment),
+                     value_format_usec(delay / USEC_PER_SEC * USEC_PER_SEC, span), service->config->name);
     return r < 0 ? NULL : text;
 }
 
@@ -57,25 +70,22 @@ static uint32_t draw(void) {
 }
 
 static char *describe_delay(const struct service *service, uint64_t delay, bool limited) {
-    char span[VALUE_FORMAT_MAX], moment[VALUE_FORMAT_MAX], window[VALUE_FORMAT_MAX], *text;
+    char span[VALUE_FORMAT_MAX], moment[VALUE_FORMAT_MAX], *text;
     const struct service_config *config = service->config;
+    _cleanup_free_ char *limit = NULL;
     int r;
 
+    if (limited && describe_limit(config, &limit) < 0)
+        return NULL;
     value_format_usec(delay, span);
-    value_format_usec(config->start_limit_interval_usec, window);
     if (delay == USEC_INFINITY && !limited)
         r = asprintf(&text, "RestartSec=infinity: not started again by itself; latchctl start %s", config->name);
     else if (delay == USEC_INFINITY)
-        r = asprintf(&text,
-                     "Started too often (StartLimitBurst=%u, StartLimitIntervalSec=infinity): not started "
-                     "again by itself; once mended: latchctl start %s",
-                     config->start_limit_burst, config->name);
+        r = asprintf(&text, "Started %s: not started again by itself; once mended: latchctl start %s", limit,
+                     config->name);
     else if (limited)
-        r = asprintf(
-            &text,
-            "Started too often (StartLimitBurst=%u within StartLimitIntervalSec=%s): a pause; next try "
-            "at %s, in %s; at once: latchctl start %s",
-            config->start_limit_burst, window, format_moment(delay, moment), span, config->name);
+        r = asprintf(&text, "Started %s: a pause; next try at %s, in %s; at once: latchctl start %s", limit,
+                     format_moment(delay, moment), span, config->name);
     else if (delay < USEC_PER_SEC)
         r = asprintf(&text, "Starting again in %s", span);
     else

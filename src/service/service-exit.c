@@ -2,6 +2,7 @@
 /* The daemon's end: watched for, read, told of, and what policy makes of it. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -103,41 +104,80 @@ void service_main_exited(struct service *service) {
     service_exit_decided(service, event);
 }
 
-static void report_failed(struct service *service, const char *why, const char *text) {
-    struct event_fields fields = {.n = 0};
-    char how[96];
+/* "the daemon exited with status 3", or what else is known to have kept it from running; of an end in good
+ * order, that nobody asked for it. Owned by the caller. */
+static char *describe_end(const struct service *service) {
+    const struct exit_status *exit = &service->last_exit;
+    char how[96], *text;
+    int r;
 
-    event_field_add(&fields, "LATCHD_REASON", "it %s, %s",
-                    exit_status_describe(&service->last_exit, how, sizeof how), why);
-    event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
-    add_exit_fields(&service->last_exit, &fields);
-    service_emit(service, EVENT_SERVICE_FAILED, &fields, text);
+    if (service->failure.message)
+        return strdup(service->failure.message);
+    exit_status_describe(exit, how, sizeof how);
+    if (exit_status_is_clean(exit) && exit->code == CLD_EXITED)
+        r = asprintf(&text, "the daemon ended by itself with status %d", exit->status);
+    else if (exit_status_is_clean(exit))
+        r = asprintf(&text, "the daemon %s, which counts as a clean end", how);
+    else
+        r = asprintf(&text, "the daemon %s", how);
+    return r < 0 ? NULL : text;
 }
 
-/* It would be started again, but never is. */
-static void give_up(struct service *service) {
-    _cleanup_free_ char *text = service_back_off_text(service);
+/* What leaves it down, and what to do. given_up: it would be started again, but never is. Owned by the
+ * caller. */
+static char *describe_policy(const struct service *service, enum service_event event, bool given_up) {
+    char *text;
+
+    if (given_up)
+        return service_back_off_text(service);
+    return asprintf(&text, "Restart=%s does not restart it; %slatchctl start %s",
+                    restart_policy_to_string(service->config->restart),
+                    event == SERVICE_ON_EXIT_FAILED ? "once mended: " : "", service->config->name) < 0
+               ? NULL
+               : text;
+}
+
+void service_leave_down(struct service *service, enum service_event event, bool given_up) {
+    _cleanup_free_ char *end = describe_end(service), *policy = describe_policy(service, event, given_up);
     _cleanup_err_ struct err why = service->failure;
-    char how[96];
 
     service->failure = (struct err){0};
-    if (text) {
-        report_failed(service, service->backoff_limited ? "too often for StartLimitBurst=" : "and RestartSec=infinity",
-                      text);
-        (void) err_set(&service->failure, why.number ? why.number : EIO, why.name ? why.name : "Failed", "%s%s. %s",
-                       why.message ? "" : "the daemon ",
-                       why.message ? why.message : exit_status_describe(&service->last_exit, how, sizeof how), text);
-    }
+    service->ended_by_itself = true;
+    if (end && policy)
+        (void) err_set(&service->failure, why.number ? why.number : EIO, why.name ? why.name : "Exited",
+                       "%s%s %s", end, given_up ? "." : ";", policy);
+}
+
+static void report_left_down(struct service *service, enum service_event event, bool given_up) {
+    struct event_fields fields = {.n = 0};
+    bool failed = event == SERVICE_ON_EXIT_FAILED;
+    _cleanup_free_ char *text = NULL;
+    char how[96];
+
+    exit_status_describe(&service->last_exit, how, sizeof how);
+    if (!given_up)
+        event_field_add(&fields, "LATCHD_REASON", "it %s, and Restart=%s leaves it down then", how,
+                        restart_policy_to_string(service->config->restart));
+    else
+        event_field_add(&fields, "LATCHD_REASON", "it %s, %s", how,
+                        service->backoff_limited ? "too often for StartLimitBurst="
+                                                 : "and RestartSec=infinity");
+    event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
+    add_exit_fields(&service->last_exit, &fields);
+    if (asprintf(&text, "%s: %s", failed ? "Failed" : "Stays down", err_text(&service->failure)) >= 0)
+        service_emit(service, failed ? EVENT_SERVICE_FAILED : EVENT_SERVICE_ENDED, &fields, text);
 }
 
 void service_exit_decided(struct service *service, enum service_event event) {
-    if (event == SERVICE_ON_EXIT_AGAIN && !service_plan_back_off(service)) {
-        give_up(service);
+    bool given_up = event == SERVICE_ON_EXIT_AGAIN && !service_plan_back_off(service);
+
+    if (given_up)
         event = SERVICE_ON_EXIT_FAILED;
-    } else if (event == SERVICE_ON_EXIT_FAILED)
-        report_failed(service, "and Restart= leaves it down then",
-                      "Failed, and Restart= leaves it down; once mended: latchctl start");
-    service->ended_by_itself = event == SERVICE_ON_EXIT_CLEAN || event == SERVICE_ON_EXIT_FAILED;
+    service->ended_by_itself = false;
+    if (event == SERVICE_ON_EXIT_CLEAN || event == SERVICE_ON_EXIT_FAILED) {
+        service_leave_down(service, event, given_up);
+        report_left_down(service, event, given_up);
+    }
     service_handle(service, event);
 }
 

@@ -137,3 +137,8 @@ int service_reject_config(struct service *service, char *const *lines, const cha
 /* -- service-exit.c: what follows from the daemon's end -- */
 
 void service_exit_decided(struct service *service, enum service_event event);
+
+/* It is to stay down, though nobody asked for that: service->failure says of what it ended (what is there
+ * already stays the cause), what leaves it down, and what to do. event: SERVICE_ON_EXIT_CLEAN or _FAILED;
+ * given_up: by Restart= it would be started again, but never is. */
+void service_leave_down(struct service *service, enum service_event event, bool given_up);

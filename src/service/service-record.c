@@ -16,6 +16,7 @@ static void fill_wishes(struct service *service) {
     record->stays_down =
         !ending && !service_order_is_unmet(service) &&
         (service->down_wanted || service->state == SERVICE_STOPPED || service->state == SERVICE_FAILED);
+    record->ended_by_itself = record->stays_down && service->ended_by_itself && service_is_down(service);
     record->unmet = !ending && service_order_is_unmet(service) && service_is_down(service);
     record->start_again =
         service->state == SERVICE_STOPPING && (service->start_again || (ending && !service->down_wanted));
@@ -105,6 +106,8 @@ void service_restore(struct service *service) {
     if (record->limit_window_usec <= now && record->limit_starts <= UINT32_MAX) {
         service->history.window_start_usec = record->limit_window_usec;
         service->history.in_window = (unsigned) record->limit_starts;
+        /* A window in which nothing is counted any more: see restart_delay(). */
+        service->backoff_limited = record->limit_window_usec > 0 && record->limit_starts == 0;
     }
 }
 

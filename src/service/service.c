@@ -201,6 +201,8 @@ static void remember(struct service *service, enum service_event event,
             service_note_change(service);
         service->down_wanted = down;
     }
+    if (event == SERVICE_ON_START || event == SERVICE_ON_RESTART)
+        service->ended_by_itself = false; /* what comes of that is another matter */
     if (transition->action == SERVICE_DO_SPAWN)
         service->record.executed = service->record_foreign = false;
     if (event == SERVICE_ON_STOP || event == SERVICE_ON_UNMET || event == SERVICE_ON_EXIT_RESTART)

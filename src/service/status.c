@@ -147,7 +147,7 @@ static json_t *status_text(const struct service *service) {
         return text_or_null(service->blocked.message);
     if (service->state == SERVICE_BACKOFF)
         return backoff_text(service);
-    if (service->state == SERVICE_FAILED)
+    if (service->state == SERVICE_FAILED || (service->state == SERVICE_STOPPED && service->ended_by_itself))
         return text_or_null(service->failure.message);
     return service_state_has_main(service->state) ? text_or_null(service_record_status(&service->record)) : json_null();
 }

@@ -150,7 +150,8 @@ next_try_is_known() { [[ $(field loop nextTryUSec) =~ ^[0-9]+$ ]]; }
 wait_for 30 "status knows when the next one is" next_try_is_known
 next=$(field loop nextTryUSec) now=$(date +%s)
 ((next / 1000000 > now + 3300 && next / 1000000 <= now + 3600)) && ok "within the hour" || fail "nextTryUSec" "$next, now $now"
-matches "$(field loop statusText)" 'exited with status 3; next try at .*[0-9]:[0-9]{2}:[0-9]{2}, in [0-9]+min' "statusText says so"
+matches "$(field loop statusText)" 'exited with status 3; started too often \(StartLimitBurst=3 within StartLimitIntervalSec=1h\); next try at .*[0-9]:[0-9]{2}:[0-9]{2}, in [0-9]+min.*; at once: latchctl start loop' \
+    "statusText says so, and of which limit"
 matches "$(ctl list)" 'loop +backoff, [0-9]+min [0-9]+s more' "and so does list"
 grep -q 'Started too often (StartLimitBurst=3 within StartLimitIntervalSec=1h): a pause; next try at .*: latchctl start loop' "$log" &&
     ok "and the journal, with what to do" || fail "the journal says so" "$(<"$log")"

@@ -26,6 +26,7 @@
 #include "service/manager.h"
 #include "runtime/runtime-dir.h"
 #include "service/service.h"
+#include "service/status.h"
 
 #include "suite.h"
 
@@ -194,6 +195,16 @@ static inline unsigned linger(uint64_t usec) {
 
 #define assert_state(service, expected)                                                                      \
     ck_assert_str_eq(service_state_to_string((service)->state), service_state_to_string(expected))
+
+/* What its status says of why it is down. */
+static inline void assert_why(struct service *service, const char *expected, bool whole) {
+    json_t *status = service_status_to_json(service, false);
+    const char *why = json_string_value(json_object_get(status, "statusText"));
+
+    ck_assert_msg(why && (whole ? strcmp(why, expected) == 0 : strncmp(why, expected, strlen(expected)) == 0),
+                  "\"%s\" instead of \"%s\"", why ? why : "nothing", expected);
+    json_decref(status);
+}
 
 /* The lines that the scripts wrote into a file. */
 static inline unsigned count_lines(const char *name) {

@@ -80,7 +80,8 @@ START_TEST(failures) {
         {"!no-such-program", "Restart=always", "TimeoutStartSec=100s", "no-such-program"},
         {"exec sleep 100", "Restart=no", "TimeoutStartSec=200ms", "not ready within 200ms"},
         {"exec sleep 100", "Restart=always", "TimeoutStartSec=200ms", "not ready within 200ms"},
-        {"exit 0", "Restart=no", "TimeoutStartSec=100s", "stopped"},
+        {"exit 0", "Restart=no", "TimeoutStartSec=100s",
+         "the daemon ended by itself with status 0; Restart=no does not restart it; latchctl start a"},
     };
     struct client client;
 

@@ -297,6 +297,8 @@ START_TEST(unwatched_without_restart) {
     assert_state(service, SERVICE_FAILED);
     ck_assert_uint_eq(t.events[EVENT_SERVICE_FAILED], 1); /* told of once */
     ck_assert_uint_eq(t.events[EVENT_ENDED_UNWATCHED], 1);
+    ck_assert_ptr_nonnull(
+        strstr(service->failure.message, "; Restart=no does not restart it; once mended: latchctl start a"));
 }
 END_TEST
 
@@ -318,6 +320,36 @@ START_TEST(never_executed) {
     (void) next_latchd(SLEEPS, "Restart=no", NULL, &r);
     ck_assert_int_eq(r, 0);
     ck_assert_uint_eq(t.events[EVENT_ENDED_UNWATCHED], 0);
+}
+END_TEST
+
+/* It ended in good order, or was started too often: the next latchd knows why it is down, or waits. */
+START_TEST(why_it_is_down) {
+    static const struct {
+        const char *script, *setting;
+        enum service_state state;
+        const char *why;
+    } rows[] = {
+        {"exit 0", "Restart=on-failure", SERVICE_STOPPED,
+         "the daemon ended by itself with status 0; Restart=on-failure does not restart it; latchctl start "
+         "a"},
+        {"exit 3", "StartLimitIntervalSec=infinity", SERVICE_FAILED,
+         "the daemon exited with status 3. Started too often (StartLimitBurst=1 within "
+         "StartLimitIntervalSec=infinity): "
+         "not started again by itself; once mended: latchctl start a"},
+        {"exit 3", "StartLimitIntervalSec=1h", SERVICE_BACKOFF,
+         "the daemon exited with status 3; started too often (StartLimitBurst=1 within "
+         "StartLimitIntervalSec=1h); next try at "},
+    };
+    struct service *service = start_one(rows[_i].script, rows[_i].setting, "StartLimitBurst=1");
+    int r;
+
+    until(service->state == rows[_i].state && service->last_exit_usec > 0);
+    settle(service);
+    service = next_latchd(rows[_i].script, rows[_i].setting, "StartLimitBurst=1", &r);
+    ck_assert_int_eq(r, 1);
+    assert_state(service, rows[_i].state);
+    assert_why(service, rows[_i].why, rows[_i].state != SERVICE_BACKOFF);
 }
 END_TEST
 
@@ -503,6 +535,7 @@ int main(void) {
     tcase_add_test(tests, zombie_child);
     tcase_add_test(tests, unwatched_without_restart);
     tcase_add_test(tests, never_executed);
+    tcase_add_loop_test(tests, why_it_is_down, 0, 3);
     tcase_add_test(tests, another_boot);
     tcase_add_test(tests, older_file);
     tcase_add_test(tests, newer_file);

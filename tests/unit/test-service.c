@@ -54,16 +54,30 @@ START_TEST(ends) {
         const char *script, *restart;
         enum service_state state;
         int code, status;
+        const char *why; /* in its status; of a delay only how it begins */
     } rows[] = {
-        {"exit 0", "Restart=no", SERVICE_STOPPED, CLD_EXITED, 0},
-        {"exit 0", "Restart=on-failure", SERVICE_STOPPED, CLD_EXITED, 0},
-        {"exit 3", "Restart=no", SERVICE_FAILED, CLD_EXITED, 3},
-        {"exit 3", "Restart=on-abnormal", SERVICE_FAILED, CLD_EXITED, 3},
-        {"exit 3", "Restart=on-failure", SERVICE_BACKOFF, CLD_EXITED, 3},
-        {"exit 0", "Restart=always", SERVICE_BACKOFF, CLD_EXITED, 0},
-        {"kill -SEGV $$", "Restart=no", SERVICE_FAILED, CLD_KILLED, SIGSEGV},
-        {"kill -KILL $$", "Restart=on-abnormal", SERVICE_BACKOFF, CLD_KILLED, SIGKILL},
-        {"kill -TERM $$", "Restart=on-failure", SERVICE_STOPPED, CLD_KILLED, SIGTERM},
+        {"exit 0", "Restart=no", SERVICE_STOPPED, CLD_EXITED, 0,
+         "the daemon ended by itself with status 0; Restart=no does not restart it; latchctl start a"},
+        {"exit 0", "Restart=on-failure", SERVICE_STOPPED, CLD_EXITED, 0,
+         "the daemon ended by itself with status 0; Restart=on-failure does not restart it; latchctl start "
+         "a"},
+        {"exit 3", "Restart=no", SERVICE_FAILED, CLD_EXITED, 3,
+         "the daemon exited with status 3; Restart=no does not restart it; once mended: latchctl start a"},
+        {"exit 3", "Restart=on-abnormal", SERVICE_FAILED, CLD_EXITED, 3,
+         "the daemon exited with status 3; Restart=on-abnormal does not restart it; once mended: latchctl "
+         "start a"},
+        {"exit 3", "Restart=on-failure", SERVICE_BACKOFF, CLD_EXITED, 3,
+         "the daemon exited with status 3; next try at "},
+        {"exit 0", "Restart=always", SERVICE_BACKOFF, CLD_EXITED, 0,
+         "the daemon exited with status 0; next try at "},
+        {"kill -SEGV $$", "Restart=no", SERVICE_FAILED, CLD_KILLED, SIGSEGV,
+         "the daemon was killed by SIGSEGV; Restart=no does not restart it; once mended: latchctl start a"},
+        {"kill -KILL $$", "Restart=on-abnormal", SERVICE_BACKOFF, CLD_KILLED, SIGKILL,
+         "the daemon was killed by SIGKILL; next try at "},
+        {"kill -TERM $$", "Restart=on-failure", SERVICE_STOPPED, CLD_KILLED, SIGTERM,
+         "the daemon was killed by SIGTERM, which counts as a clean end; Restart=on-failure does not restart "
+         "it; "
+         "latchctl start a"},
     };
     struct service *service =
         start(add_service("a", rows[_i].script, rows[_i].restart, "RestartSec=100s", "LimitCORE=0", NULL));
@@ -76,6 +90,12 @@ START_TEST(ends) {
     ck_assert_int_lt(service->main_pidfd, 0);
     ck_assert_uint_eq(service->record.restarts, rows[_i].state == SERVICE_BACKOFF);
     ck_assert_uint_eq(t.events[EVENT_SERVICE_FAILED], rows[_i].state == SERVICE_FAILED);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_ENDED], rows[_i].state == SERVICE_STOPPED);
+    assert_why(service, rows[_i].why, rows[_i].state != SERVICE_BACKOFF);
+    if (rows[_i].state == SERVICE_FAILED)
+        ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_SERVICE_FAILED], rows[_i].why));
+    if (rows[_i].state == SERVICE_STOPPED)
+        ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_SERVICE_ENDED], rows[_i].why));
     ck_assert_uint_le(linger(200 * MSEC), 5);
     assert_state(service, rows[_i].state);
     service_handle(service, SERVICE_ON_STOP);
@@ -176,6 +196,47 @@ START_TEST(stopped_while_backing_off) {
 END_TEST
 
 /* ---- starts that take their time ---- */
+
+/* The limit on starts, in words: while it waits, and where it waits for ever. */
+START_TEST(started_too_often) {
+    struct service *service =
+        start(add_service("a", "exit 3", "RestartSec=0", "StartLimitBurst=2",
+                          _i == 0 ? "StartLimitIntervalSec=1h" : "StartLimitIntervalSec=infinity", NULL));
+
+    until(_i == 0 ? service->backoff_limited && service->state == SERVICE_BACKOFF
+                  : service->state == SERVICE_FAILED);
+    if (_i == 0)
+        assert_why(service,
+                   "the daemon exited with status 3; started too often (StartLimitBurst=2 within "
+                   "StartLimitIntervalSec=1h); next try at ",
+                   false);
+    else
+        assert_why(
+            service,
+            "the daemon exited with status 3. Started too often (StartLimitBurst=2 within "
+            "StartLimitIntervalSec=infinity): not started again by itself; once mended: latchctl start a",
+            true);
+}
+END_TEST
+
+/* That it once ended by itself says nothing of a stop that somebody asked for later. */
+START_TEST(stopped_after_an_end) {
+    struct service *service = start(add_service("a", "exit 0", "lock @/lock:flock", NULL));
+    json_t *status;
+    pid_t holder;
+
+    until(t.events[EVENT_SERVICE_ENDED] == 1);
+    holder = hold_lock("lock");
+    start(service);
+    until(service->state == SERVICE_BLOCKED);
+    service_handle(service, SERVICE_ON_STOP);
+    until(service_is_down(service));
+    status = service_status_to_json(service, false);
+    ck_assert(json_is_null(json_object_get(status, "statusText")));
+    json_decref(status);
+    ck_assert_int_eq(kill(holder, SIGKILL), 0);
+}
+END_TEST
 
 START_TEST(stopped_during_start) {
     struct service *service = start(add_service("a", STAYS, "socket @/s", "Type=socket", NULL));
@@ -304,6 +365,8 @@ int main(void) {
     tcase_add_test(tests, back_off_grows_and_ends);
     tcase_add_test(tests, back_off_after_health);
     tcase_add_test(tests, stopped_while_backing_off);
+    tcase_add_loop_test(tests, started_too_often, 0, 2);
+    tcase_add_test(tests, stopped_after_an_end);
     tcase_add_loop_test(tests, stopped_during_start, 0, 3);
     tcase_add_loop_test(tests, never_ready, 0, 4);
     tcase_add_loop_test(tests, never_ready_and_asked_otherwise, 0, 3);

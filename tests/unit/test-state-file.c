@@ -76,6 +76,7 @@ static void assert_same(const struct service_record *a, const struct service_rec
     ck_assert_uint_eq(a->state_since_usec, b->state_since_usec);
     ck_assert_uint_eq(a->state_until_usec, b->state_until_usec);
     ck_assert(a->stays_down == b->stays_down && a->start_again == b->start_again);
+    ck_assert(a->ended_by_itself == b->ended_by_itself);
     ck_assert(a->end_is_failure == b->end_is_failure && a->executed == b->executed &&
               a->exit_known == b->exit_known);
     ck_assert(a->exit_unexecuted == b->exit_unexecuted);
@@ -110,6 +111,7 @@ START_TEST(round_trip) {
         .state_since_usec = INT64_MAX,
         .state_until_usec = INT64_MAX,
         .stays_down = true,
+        .ended_by_itself = true,
         .start_again = true,
         .end_is_failure = true,
         .executed = true,
