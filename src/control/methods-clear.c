@@ -40,6 +40,7 @@ static void clear_step(struct clearing *clearing) {
     _cleanup_err_ struct err err = {0};
     enum recover_outcome outcome = RECOVERY_CLEAR;
     uint64_t next_usec = USEC_INFINITY;
+    bool changed;
     int r = 0;
 
     host.dry_run = clearing->dry_run;
@@ -66,8 +67,9 @@ static void clear_step(struct clearing *clearing) {
         clearing->call,
         json_pack("{s:o}", "actions",
                   clearing->recovery.actions ? json_incref(clearing->recovery.actions) : json_array()));
+    changed = !clearing->dry_run;
     end_clearing(clearing);
-    if (service->state == SERVICE_BLOCKED || service->state == SERVICE_RECOVERING)
+    if (changed && (service->state == SERVICE_BLOCKED || service->state == SERVICE_RECOVERING))
         service_handle(service, SERVICE_ON_TIMEOUT); /* what was in the way may be gone */
 }
 
@@ -106,10 +108,11 @@ int endpoint_clear(struct control_call *call, json_t *parameters, void *userdata
         free(clearing);
         return r;
     }
-    endpoint_note_request(endpoint, call);
     clearing->endpoint = endpoint;
     clearing->call = control_call_ref(call);
     clearing->dry_run = json_is_true(dry_run);
+    if (!clearing->dry_run) /* which changes nothing */
+        endpoint_note_request(endpoint, call);
     clearing->next = endpoint->clearing;
     endpoint->clearing = clearing;
     clear_step(clearing);

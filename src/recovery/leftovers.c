@@ -379,7 +379,8 @@ _printf_(4, 5) static void tell(struct round *round, enum event_id event, const 
     if (n > 0)
         event_field_set(&fields, "LATCHD_PROOF",
                         leftover_proof_to_string(round->leftovers->entries[0].proof));
-    event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
+    if (!host->dry_run)
+        event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
     if (step)
         recovery_remember(round->recovery, step, NULL, 0, text);
 }

@@ -178,7 +178,8 @@ static void report(struct recovery *recovery, const struct recovery_host *host, 
                         value_format_usec(host->config->orphan_kill_usec, timeout));
     if (action->proof != PROOF_NONE)
         event_field_set(&fields, "LATCHD_PROOF", leftover_proof_to_string(action->proof));
-    event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
+    if (!host->dry_run)
+        event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
     recovery_remember(recovery, recover_step_to_string(action->step), inspection->paths[action->path].path,
                       process ? process->pid : 0, text);
 }
@@ -271,7 +272,10 @@ static void report_leftover(struct recovery *recovery, const struct recovery_hos
     if (watch->leftover_known)
         return;
     watch->leftover_known = true;
-    if (host->config->orphan_policy == ORPHAN_WAIT)
+    if (host->dry_run)
+        r = asprintf(&text, "%s is held by a leftover: %s", inspection->paths[action->path].path,
+                     summary ? summary : "");
+    else if (host->config->orphan_policy == ORPHAN_WAIT)
         r = asprintf(&text, "%s is held by a leftover: %s. Waiting for it to end",
                      inspection->paths[action->path].path, summary ? summary : "");
     else if (host->on_request || host->config->orphan_grace_usec == 0)

@@ -47,6 +47,17 @@ static bool has_action(json_t *actions, const char *step, const char *part) {
     return false;
 }
 
+/* What was only asked what it would do has changed nothing, and the journal has nothing to tell of it. */
+static void expect_unlogged(void) {
+    ck_assert_uint_le(t.events[EVENT_CONTROL_REQUEST], 1); /* that of the start */
+    ck_assert_uint_eq(t.events[EVENT_LOCK_ORPHANED], 0);
+    ck_assert_uint_eq(t.events[EVENT_ORPHAN_TERMINATED], 0);
+    ck_assert_uint_eq(t.events[EVENT_LEFTOVERS_FOUND], 0);
+    ck_assert_uint_eq(t.events[EVENT_STALE_CLEARED], 0);
+    ck_assert_uint_eq(t.events[EVENT_CLEAR_REFUSED], 0);
+    ck_assert_uint_eq(t.events[EVENT_BLOCKED], 0);
+}
+
 START_TEST(dry_run_and_real) {
     struct service *service =
         add_service("a", LEAVES("sleep 100"), LOCK, "Restart=no", "OrphanGraceSec=100s", NULL);
@@ -62,11 +73,14 @@ START_TEST(dry_run_and_real) {
         ck_assert(has_action(actions, "terminate", "Would send SIGTERM"));
         json_decref(actions);
         ck_assert(is_alive(child));
+        expect_unlogged();
     }
     ck_assert(!lock_is_free("l"));
 
     client = call("a", "Clear", "{\"dryRun\":false}"); /* at once, without the grace time */
     actions = expect_actions(&client);
+    ck_assert_uint_eq(t.events[EVENT_CONTROL_REQUEST], 2);
+    ck_assert_uint_eq(t.events[EVENT_ORPHAN_TERMINATED], 1);
     ck_assert(has_action(actions, "terminate", "Sent SIGTERM"));
     json_decref(actions);
     ck_assert(!is_alive(child));
@@ -96,6 +110,7 @@ START_TEST(stale_pidfile) {
     actions = expect_actions(&client);
     ck_assert(has_action(actions, "clear", "Would remove"));
     json_decref(actions);
+    expect_unlogged();
     ck_assert_int_eq(access(in("p"), F_OK), 0);
     client = call("a", "Clear", "{}");
     actions = expect_actions(&client);
@@ -133,10 +148,12 @@ START_TEST(a_stranger) {
     struct client client;
 
     serve();
-    client = call("a", "Clear", "{}");
-    expect_held_by(&client, stranger);
     client = call("a", "Clear", "{\"dryRun\":true}");
     expect_held_by(&client, stranger);
+    expect_unlogged();
+    client = call("a", "Clear", "{}");
+    expect_held_by(&client, stranger);
+    ck_assert_uint_eq(t.events[EVENT_BLOCKED], 1);
     ck_assert(is_alive(stranger));
     assert_state(service, SERVICE_STOPPED);
 }
