@@ -26,8 +26,7 @@ int executable_find(const char *name, const char *search_path, char **ret, struc
     if (!search_path)
         search_path = SEARCH_PATH;
     if (!*name)
-        return err_set(err, ENOENT, "ExecFailed",
-                       "cannot start a program: its name is empty; correct ExecStart=");
+        return err_set(err, ENOENT, "ExecFailed", "cannot start a program: its name is empty");
     if (strchr(name, '/')) {
         char *path = strdup(name);
 
@@ -62,12 +61,10 @@ int executable_find(const char *name, const char *search_path, char **ret, struc
     if (refused)
         return err_set(
             err, EACCES, "ExecFailed",
-            "cannot start \"%s\": \"%s\" is no executable file; correct its mode, or give the whole path "
-            "in ExecStart=",
+            "cannot start \"%s\": \"%s\" is no executable file; correct its mode, or give the whole path",
             name, refused);
     return err_set(
         err, ENOENT, "ExecFailed",
-        "cannot start \"%s\": there is no such program in PATH (%s); install it, or give the whole path "
-        "in ExecStart=",
+        "cannot start \"%s\": there is no such program in PATH (%s); install it, or give the whole path",
         name, search_path);
 }

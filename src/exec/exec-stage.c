@@ -149,15 +149,20 @@ static int read_interpreter(const char *path, char **ret) {
 }
 
 static void write_exec_advice(const struct exec_plan *plan, int error, char buffer[static EXPLAIN_MAX]) {
+    char correct[64] = "", or_correct[72] = "";
     const struct credentials *credentials = plan->credentials;
     _cleanup_free_ char *interpreter = NULL;
     struct stat st;
     int r;
 
+    if (plan->key) {
+        snprintf(correct, sizeof correct, "correct %s", plan->key);
+        snprintf(or_correct, sizeof or_correct, ", or %s", correct);
+    }
     switch (error) {
     case ENOENT:
         if (stat(plan->executable, &st) < 0) {
-            strcpy(buffer, "there is no such file; install the program, or correct ExecStart=");
+            snprintf(buffer, EXPLAIN_MAX, "there is no such file; install the program%s", or_correct);
             return;
         }
         r = read_interpreter(plan->executable, &interpreter);
@@ -177,9 +182,10 @@ static void write_exec_advice(const struct exec_plan *plan, int error, char buff
         return;
     case EACCES:
         if (stat(plan->executable, &st) == 0 && !S_ISREG(st.st_mode))
-            strcpy(buffer, "it is not a regular file; correct ExecStart=");
+            snprintf(buffer, EXPLAIN_MAX, "it is not a regular file; %s",
+                     plan->key ? correct : "install the program in its place");
         else if (stat(plan->executable, &st) == 0 && !(st.st_mode & 0111))
-            strcpy(buffer, "it is not marked executable; chmod +x it, or correct ExecStart=");
+            snprintf(buffer, EXPLAIN_MAX, "it is not marked executable; chmod +x it%s", or_correct);
         else if (credentials && credentials->set_uid)
             snprintf(buffer, EXPLAIN_MAX,
                      "User=%s may not execute it; see the modes of the file, of its interpreter and of the "
@@ -212,7 +218,8 @@ static void write_exec_advice(const struct exec_plan *plan, int error, char buff
         strcpy(buffer, "somebody has it open for writing; try again when its installation is complete");
         return;
     case ELOOP:
-        strcpy(buffer, "its symbolic links lead in a circle; install the program, or correct ExecStart=");
+        snprintf(buffer, EXPLAIN_MAX, "its symbolic links lead in a circle; install the program%s",
+                 or_correct);
         return;
     default:
         strcpy(buffer, "see execve(2)");

@@ -332,6 +332,8 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, int
     }
     launch = mapped;
     launch->plan = EXEC_PLAN_INIT;
+    /* A reload's command comes as that of a copy of the configuration. */
+    launch->plan.key = config->exec_start == config->exec_reload ? "ExecReload=" : "ExecStart=";
     launch->plan.executable = launch->executable;
     launch->plan.argv = launch->argv;
     launch->plan.envp = launch->envp;

@@ -143,6 +143,7 @@ refused() { # TEXT WHAT-IS-SAID
     out=$(ctl "$D" reexec two 2>&1) || rc=$?
     is "$rc" 1 "$1: refused"
     contains "$out" "$2" "  and said why"
+    lacks "$out" "ExecStart=" "  of latchd, which no key names"
     alive "$latchd_pid" && is "$(main_pid "$D" two) $(status_of "$D" .supervisorPid two)" "$main_two $latchd_pid" \
         "  all goes on"
 }
@@ -152,7 +153,7 @@ install_program() { # the text of a script
     mv "$D/bin/new" "$D/bin/latchd"
 }
 rm "$D/bin/latchd"
-refused "a missing program" "No such file"
+refused "a missing program" "No such file or directory; there is no such file; install the program"
 install_program 'exit 0'
 refused "a program that says nothing" "not one that can take over"
 install_program 'echo "latchd: unknown command: $1" >&2; exit 64'

@@ -473,7 +473,12 @@ START_TEST(fails_to_become) {
     ck_assert_int_eq(exec_become(&plan, &err), -ENOENT);
     ck_assert_str_eq(err_text(&err),
                      "cannot start \"/no/such/program\": executing it failed: No such file or "
-                     "directory; there is no such file; install the program, or correct ExecStart=");
+                     "directory; there is no such file; install the program");
+    plan.key = "ExecReload=";
+    ck_assert_int_eq(exec_become(&plan, &err), -ENOENT);
+    ck_assert_str_eq(err_text(&err),
+                     "cannot start \"/no/such/program\": executing it failed: No such file or "
+                     "directory; there is no such file; install the program, or correct ExecReload=");
 }
 END_TEST
 
