@@ -47,15 +47,18 @@ static bool is_above_us(int proc_fd, pid_t pid) {
 static bool is_daemon(int proc_fd, pid_t pid, const struct marks *marks, const char *daemon_exe, uid_t uid,
                       struct process_id *ret) {
     _cleanup_free_ char *exe = NULL;
-    _cleanup_close_ int pidfd = process_pin(proc_fd, pid, ret);
+    struct process_id id;
+    _cleanup_close_ int pidfd = process_pin(proc_fd, pid, &id);
     struct proc_status status;
     struct proc_stat stat;
 
-    return pidfd >= 0 && procfs_read_status(proc_fd, pid, &status) >= 0 && status.uid == uid &&
-           procfs_read_exe(proc_fd, pid, &exe) >= 0 && strcmp(exe, daemon_exe) == 0 &&
-           carries_marks(proc_fd, pid, marks) && procfs_read_stat(proc_fd, pid, &stat) >= 0 &&
-           !carries_marks(proc_fd, stat.ppid, marks) && !is_above_us(proc_fd, pid) &&
-           !process_pidfd_ended(pidfd);
+    if (pidfd < 0 || procfs_read_status(proc_fd, pid, &status) < 0 || status.uid != uid ||
+        procfs_read_exe(proc_fd, pid, &exe) < 0 || strcmp(exe, daemon_exe) != 0 ||
+        !carries_marks(proc_fd, pid, marks) || procfs_read_stat(proc_fd, pid, &stat) < 0 ||
+        carries_marks(proc_fd, stat.ppid, marks) || is_above_us(proc_fd, pid) || process_pidfd_ended(pidfd))
+        return false;
+    *ret = id;
+    return true;
 }
 
 bool unrecorded_find(int proc_fd, int runtime_dir_fd, const struct service_config *config,

@@ -197,7 +197,8 @@ check_up() {
     return $rc
 }
 
-# Stopped in good order: nothing is left but the lock files and quick.state. Prints what is. FILE is expected besides.
+# Stopped in good order: nothing is left but the lock files, quick.state and what a daemon that was killed had in hand.
+# Prints what is. FILE is expected besides.
 check_down() { # FILE, may be empty
     local pid file rc=0
     no_outrage || rc=1
@@ -208,7 +209,7 @@ check_down() { # FILE, may be empty
     for file in "$E"/* "$D/run"/* "$D/run"/.[!.]*; do
         [[ -e $file || -L $file ]] || continue
         case ${file##*/} in
-        S.lock | alone | journal | quick.lock | quick.state | "${1:-journal}") ;;
+        S.lock | S.pid.new | alone | journal | quick.lock | quick.state | "${1:-journal}") ;;
         *) echo "a file is left: ${file#"$D"/}" && rc=1 ;;
         esac
     done

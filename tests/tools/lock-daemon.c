@@ -29,7 +29,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LIFE_SECONDS 240 /* no test forgets us for longer */
+#define LIFE_SECONDS 240         /* no test forgets us for longer */
+#define NEW_PID_FILE "S.pid.new" /* one that is killed may leave it, and the next one writes it again */
 
 extern char **environ;
 
@@ -73,19 +74,24 @@ static void be_alone(int dir_fd) {
     exit(EXIT_FAILURE);
 }
 
+/* Whole or not at all: one that is killed between open(2) and write(2) would leave an empty file, of which nobody can
+ * tell whether its writer lives, and which latchd therefore leaves alone. */
 static void write_pid(int dir_fd) {
-    int fd = openat(dir_fd, "S.pid", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    int fd = openat(dir_fd, "S.pid", O_RDONLY | O_CLOEXEC);
     char text[32] = "";
     long pid;
 
-    if (fd < 0 || read(fd, text, sizeof text - 1) < 0)
+    if (fd < 0 ? errno != ENOENT : read(fd, text, sizeof text - 1) < 0)
         refuse(dir_fd, "cannot read S.pid");
+    if (fd >= 0)
+        (void) close(fd);
     pid = strtol(text, NULL, 10);
     if (pid > 0 && kill((pid_t) pid, 0) == 0)
         refuse(dir_fd, "S.pid names a living process");
-    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t) sprintf(text, "%d\n", (int) getpid()), 0) < 0)
+    fd = openat(dir_fd, NEW_PID_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0 || write(fd, text, (size_t) sprintf(text, "%d\n", (int) getpid())) < 0 || close(fd) < 0 ||
+        renameat(dir_fd, NEW_PID_FILE, dir_fd, "S.pid") < 0)
         refuse(dir_fd, "cannot write S.pid");
-    (void) close(fd);
 }
 
 /* As Kea: the lock's descriptor and the listener go to every child. */

@@ -114,9 +114,12 @@ START_TEST(record_is_missing) {
 }
 END_TEST
 
-/* A service of the same name in another runtime directory is another one. */
+/* A service of the same name in another runtime directory is another one, for `latchd exec` as well. */
 START_TEST(another_directory) {
     struct service *service = settle(start_one(SLEEPS, "Restart=always", "TimeoutStopSec=5s"));
+    struct recovery_host host;
+    struct service_record record;
+    _cleanup_err_ struct err err = {0};
     pid_t pid;
     int r;
 
@@ -132,6 +135,10 @@ START_TEST(another_directory) {
     service = add_service("a", "!/bin/sleep", "Restart=no", NULL);
     r = service_adopt(service);
     ck_assert_int_eq(r, 0);
+    r = recovery_host_init_offline(&host, service->config, t.manager->runtime_dir_fd, t.manager->proc_fd, t.log,
+                                   &record, &err);
+    ck_assert_msg(r == 0, "%s", err_text(&err));
+    ck_assert_int_eq(host.unrecorded.id.pid, 0);
     service_handle(service, SERVICE_ON_START);
     ck_assert_ptr_null(service->blocked.message);
     until(service->record.generation == 1);
