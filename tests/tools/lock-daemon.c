@@ -74,8 +74,8 @@ static void be_alone(int dir_fd) {
     exit(EXIT_FAILURE);
 }
 
-/* Whole or not at all: one that is killed between open(2) and write(2) would leave an empty file, of which nobody can
- * tell whether its writer lives, and which latchd therefore leaves alone. */
+/* Whole or not at all: one that is killed between open(2) and write(2) would leave an empty file, of which
+ * nobody can tell whether its writer lives, and which latchd therefore leaves alone. */
 static void write_pid(int dir_fd) {
     int fd = openat(dir_fd, "S.pid", O_RDONLY | O_CLOEXEC);
     char text[32] = "";

@@ -74,35 +74,13 @@ static inline void set_up(void) {
     open_manager();
 }
 
-/* Ends everything below us. Each round may bring up grandchildren. */
-static inline void end_children(void) {
-    char path[64];
-    int n;
-
-    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int) getpid());
-    for (int i = 0; i < 1000; i++) {
-        _cleanup_fclose_ FILE *file = fopen(path, "re");
-        bool any = false;
-
-        while (file && fscanf(file, "%d", &n) == 1) {
-            (void) kill(n, SIGKILL);
-            any = true;
-        }
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            ;
-        if (!any)
-            return;
-        (void) usleep(1000);
-    }
-}
-
 static inline void tear_down(void) {
     char command[96];
 
     if (t.at_end)
         t.at_end();
     t.manager = manager_free(t.manager);
-    end_children();
+    suite_end_children();
     event_log_close(t.log);
     fd_close(t.null_fd);
     snprintf(command, sizeof command, "rm -rf '%s'", t.directory);

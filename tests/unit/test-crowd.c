@@ -12,6 +12,8 @@
 #include "base/value.h"
 #include "clear-fixture.h"
 
+#include "suite.h"
+
 #define CLEARERS 140 /* in this program */
 #define PROBERS 40
 #define COMMANDS 20 /* run latchctl, again and again */
@@ -365,8 +367,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("crowd");
     TCase *tcase = tcase_create("crowd");
-    SRunner *runner;
-    int failed;
 
     if (!getcwd(build_dir, sizeof build_dir))
         return EXIT_FAILURE;
@@ -375,9 +375,5 @@ int main(void) {
     tcase_add_checked_fixture(tcase, enter_dir, NULL);
     tcase_add_loop_test(tcase, test_crowd, 0, (int) ELEMENTSOF(forms));
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }
