@@ -201,6 +201,7 @@ stop_latchd
 
 note "LimitNOFILE=auto counts what an earlier generation had open"
 : >"$D/latchd.log"
+rm -f "$D/run/opener.state" # what the one before had open may have been counted
 ulimit -S -n 100
 service opener "$D/opener 80 $D/child" LimitNOFILE=auto ClientLimit=200 RestartMaxDelaySec=20ms
 start_latchd "$D" opener

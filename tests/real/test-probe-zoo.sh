@@ -367,7 +367,7 @@ is "$(listing)" "$before" "no time, no size, no file has changed"
 if command -v strace >/dev/null; then
     ASAN_OPTIONS=detect_leaks=0 strace -f -o "$T/trace" "$T/latchctl" probe "$F/a.lock" "$F/a.pid" "$F/s" "$F/s.lock" "$F/none" >"$T/out"
     grep -E 'O_CREAT|O_TRUNC|O_WRONLY|O_RDWR|unlink|rename|mkdir|chmod|chown|utime|truncate|link\(|mknod|kill\(|F_SETLK|F_OFD_SETLK' \
-        "$T/trace" | grep -vE 'readlink|/dev/tty|/dev/null' >"$T/writes"
+        "$T/trace" | grep -vE '^[0-9]+ +p?read(v|64)?\(|readlink|/dev/tty|/dev/null' >"$T/writes"
     is "$(cat "$T/writes")" "" "nothing is created, opened for writing, locked, removed or signalled"
     grep -E 'flock\(' "$T/trace" >"$T/flocks"
     if [[ $(readlink /proc/self/ns/pid) == 'pid:[4026531836]' ]] && (($(wc -c </proc/locks) < 3000)); then
