@@ -11,6 +11,7 @@
 #include "base/value.h"
 #include "cli/latchd.h"
 #include "recovery/recover.h"
+#include "runtime/main-note.h"
 #include "runtime/runtime-dir.h"
 #include "runtime/state-file.h"
 #include "service/service.h"
@@ -85,7 +86,9 @@ static int exec_service(struct invocation *invocation, const struct service_conf
         return latchd_exit_code(&err);
     }
     self = process_pin(proc_fd, getpid(), &record.main);
+    service_record_set_session(&record, getsid(0));
     record.since_usec = now_usec(CLOCK_REALTIME);
+    (void) main_note_write(dir_fd, config->name, &record); /* beside what follows, without which there is no start */
     if (self < 0 || state_file_write(dir_fd, config->name, &record, &err) < 0)
         return latchd_exit_code(&err);
     host.scope.generation = record.generation;

@@ -11,7 +11,7 @@
 #include "base/strlist.h"
 #include "base/value.h"
 #include "recovery/inspect.h"
-#include "runtime/state-file.h"
+#include "runtime/main-note.h"
 
 #define QUICK_USEC (5 * USEC_PER_SEC)
 
@@ -188,11 +188,13 @@ static pid_t find_unsupervised(const struct cli *cli, const char *service, const
     _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
     _cleanup_record_ struct service_record record = {0};
     const char *dir = runtime_dir_of(cli, service);
+    bool noted = false;
 
     dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
-    if (dir_fd < 0 || state_file_read(dir_fd, service, &record, NULL) < 0)
+    if (dir_fd < 0)
         return 0;
-    main_fd = state_file_find_main(proc_fd, service, &record, daemon_exe);
+    (void) state_file_read(dir_fd, service, &record, NULL);
+    main_fd = main_note_find(proc_fd, dir_fd, service, daemon_exe, &record, &noted);
     return main_fd >= 0 ? record.main.pid : 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/value.h"
 #include "exec/credentials.h"
+#include "runtime/main-note.h"
 
 /* The user that the daemon runs as: ours when none is configured, (uid_t) -1 when who it is cannot be told.
  */
@@ -64,6 +65,7 @@ int recovery_host_init_offline(struct recovery_host *host, const struct service_
                                struct service_record *record, struct err *err) {
     _cleanup_free_ char *daemon_exe = service_find_daemon_exe(config);
     _cleanup_close_ int running = -EBADF;
+    bool noted = false;
     const char *lost;
     int r = recovery_check_proc(proc_fd, err);
 
@@ -75,17 +77,22 @@ int recovery_host_init_offline(struct recovery_host *host, const struct service_
     if (r < 0 && r != -ENOENT && r != -EBADMSG)
         return r;
     err_done(err);
-    running = state_file_find_main(proc_fd, config->name, record, daemon_exe);
+    running = main_note_find(proc_fd, runtime_dir_fd, config->name, daemon_exe, record, &noted);
     if (running >= 0)
         return err_set(err, EBUSY, "Held", "service %s runs already: PID %d, begun by latchd", config->name,
                        (int) record->main.pid);
-    if (running < 0 && running != -ESRCH && running != -EBADMSG)
+    if (running < 0 && running != -ESRCH && running != -EBADMSG && running != -ENODATA)
         return err_set(err, -running, "Failed",
                        "cannot tell whether PID %d still is the daemon of service %s: %m",
                        (int) record->main.pid, config->name);
     if (running == -EBADMSG)
         record->main = (struct process_id){0};
     recovery_host_init(host, config, record, proc_fd, log);
+    if (running == -ENODATA) {
+        host->unrecorded = (struct unrecorded){.id = record->main, .record = UNRECORDED_OTHER_MARKS};
+        record->main = (struct process_id){0};
+        return 0;
+    }
     host->known.id = record->main;
     if (record->main.pid > 0)
         host->known.life = process_look(proc_fd, &record->main);

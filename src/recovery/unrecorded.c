@@ -82,19 +82,24 @@ bool unrecorded_find(int proc_fd, int runtime_dir_fd, const struct service_confi
 char *unrecorded_describe(int proc_fd, const struct unrecorded *unrecorded, const char *service) {
     char since[VALUE_FORMAT_MAX], *text;
     _cleanup_free_ char *exe = NULL;
-    int pid = (int) unrecorded->id.pid;
+    int pid = (int) unrecorded->id.pid, r;
 
     (void) procfs_read_exe(proc_fd, unrecorded->id.pid, &exe);
     value_format_time(procfs_ticks_to_realtime_usec(unrecorded->id.start_ticks), since);
-    if (asprintf(
-            &text,
-            "PID %d (%s, since %s) is in the way (unknown): it carries the marks of the daemon of service %s "
-            "(LATCHD_SERVICE=, INVOCATION_ID=), but latchd's record of it (%s.state in the runtime "
-            "directory) is "
-            "%s, so it is not taken over, and nothing is started beside it; end it (kill %d), and the start "
-            "goes "
-            "on by itself",
-            pid, exe ? exe : "?", since, service, service, unrecorded->record, pid) < 0)
-        return NULL;
-    return text;
+    if (unrecorded->record[0])
+        r = asprintf(&text,
+                     "PID %d (%s, since %s) is in the way (unknown): it carries the marks of the daemon of service %s "
+                     "(LATCHD_SERVICE=, INVOCATION_ID=), but latchd's record of it (%s.state in the runtime directory) "
+                     "is %s, so it is not taken over, and nothing is started beside it; end it (kill %d), and the "
+                     "start goes on by itself",
+                     pid, exe ? exe : "?", since, service, service, unrecorded->record, pid);
+    else
+        r = asprintf(&text,
+                     "PID %d (%s, since %s) is in the way (unknown): latchd's record (%s.state in the runtime "
+                     "directory) names it as the daemon of service %s, but it carries another one's marks "
+                     "(LATCHD_SERVICE=, INVOCATION_ID=), so it is not taken over, and nothing is started beside it; "
+                     "end it, and the start goes on by itself; or, if it has nothing to do with %s, remove %s.state "
+                     "and begin latchd anew",
+                     pid, exe ? exe : "?", since, service, service, service, service);
+    return r < 0 ? NULL : text;
 }

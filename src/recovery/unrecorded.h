@@ -14,8 +14,11 @@ struct marks_table;
 
 struct unrecorded {
     struct process_id id; /* pid 0: nobody */
-    const char *record;   /* static: what is wrong with the record: "missing", "damaged" */
+    const char *record;   /* static: what is wrong with the record: "missing", "damaged"; or: */
 };
+
+/* Nothing: it names this very process, which carries another one's marks. */
+#define UNRECORDED_OTHER_MARKS ""
 
 /* The topmost process with the service's mark, that of this runtime directory (another one may have a service
  * of the same name) and an invocation id, the daemon's user and its executable. Who cannot be read is not it.

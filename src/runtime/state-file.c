@@ -48,6 +48,8 @@ static const struct optional_field {
     FIELD("endIsFailure", FLAG, end_is_failure),
     FIELD("executed", FLAG, executed),
     FIELD("leadsSession", FLAG, leads_session),
+    FIELD("session", COUNT, session),
+    FIELD("mainUSec", COUNT, main_usec),
     FIELD("restartsInARow", COUNT, restarts_in_a_row),
     FIELD("limitWindowUSec", COUNT, limit_window_usec),
     FIELD("limitStarts", COUNT, limit_starts),
@@ -182,6 +184,11 @@ void service_record_set_status(struct service_record *record, const char *text) 
     record->status_text = text && *text ? strndup(text, STATE_STATUS_MAX) : NULL;
     if (record->status_text)
         value_make_printable(record->status_text);
+}
+
+void service_record_set_session(struct service_record *record, pid_t session) {
+    record->session = session > 0 ? (uint64_t) session : STATE_SESSION_OUTSIDE;
+    record->leads_session = session == record->main.pid;
 }
 
 void service_record_set_limits(struct service_record *record, const struct rlimits_planned *limits) {
@@ -414,19 +421,24 @@ static pid_t living_thread(int proc_fd, pid_t pid) {
     return pid;
 }
 
-/* 0: it carries the record's marks; -ENOENT: no marks at all; -EBADMSG: others; else they cannot be read. */
+/* 0: it carries the record's marks; -ENOENT: not all of them, and no others; -EBADMSG: others; else they cannot
+ * be read. */
 static int look_for_marks(int proc_fd, const char *service, const struct service_record *record) {
-    _cleanup_free_ char *name = NULL, *invocation_id = NULL;
+    const char *const names[] = {"LATCHD_SERVICE", "INVOCATION_ID"}, *const values[] = {service, record->invocation_id};
     pid_t pid = living_thread(proc_fd, record->main.pid);
-    int r;
+    bool missing = false;
 
-    r = procfs_read_environ(proc_fd, pid, "LATCHD_SERVICE", &name);
-    if (r < 0)
-        return r;
-    r = procfs_read_environ(proc_fd, pid, "INVOCATION_ID", &invocation_id);
-    if (r < 0)
-        return r == -ENOENT ? -EBADMSG : r;
-    return strcmp(name, service) == 0 && strcmp(invocation_id, record->invocation_id) == 0 ? 0 : -EBADMSG;
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        _cleanup_free_ char *value = NULL;
+        int r = procfs_read_environ(proc_fd, pid, names[i], &value);
+
+        if (r < 0 && r != -ENOENT)
+            return r;
+        missing |= r == -ENOENT;
+        if (r >= 0 && strcmp(value, values[i]) != 0)
+            return -EBADMSG;
+    }
+    return missing ? -ENOENT : 0;
 }
 
 static bool runs(int proc_fd, pid_t pid, const char *exe) {
@@ -448,11 +460,21 @@ static bool runs_latchd(int proc_fd, pid_t pid) {
 }
 
 /* Without marks the record alone speaks for it, which only the owner of the directory can write. What it says
- * of the session holds for life. */
-static bool leads_its_session(int proc_fd, pid_t pid) {
+ * of the session holds for life, but that a process may come to lead one of its own. */
+static bool is_in_recorded_session(int proc_fd, const struct service_record *record) {
+    pid_t pid = record->main.pid;
     struct proc_stat stat;
 
-    return procfs_read_stat(proc_fd, pid, &stat) >= 0 && stat.session == pid;
+    if (procfs_read_stat(proc_fd, pid, &stat) < 0)
+        return false;
+    if (stat.session == pid)
+        return true;
+    return !record->leads_session &&
+           record->session == (stat.session > 0 ? (uint64_t) stat.session : STATE_SESSION_OUTSIDE);
+}
+
+static bool knows_session(const struct service_record *record) {
+    return record->leads_session || record->session > 0;
 }
 
 static bool is_this_boot(int proc_fd, const struct service_record *record) {
@@ -470,9 +492,10 @@ int state_file_find_main(int proc_fd, const char *service, const struct service_
 
     if (pid == 0)
         return -ESRCH;
-    if (pid == 1)
-        return -EBADMSG; /* init is nobody's daemon, and may hide its environment */
     pidfd = process_pin_id(proc_fd, &record->main);
+    /* Init may hide its environment, and is nobody's daemon to be ended; but it may be one, in a container. */
+    if (pid == 1 && pidfd != -ESRCH)
+        return look_for_marks(proc_fd, service, record) == 0 ? -ENODATA : -EBADMSG;
     /* Another start time, and yet the marks of this very generation: we are in another time namespace, where
      * /proc shifts start times (time_namespaces(7)), and cannot tell. */
     if (pidfd == -ESRCH && is_this_boot(proc_fd, record) && look_for_marks(proc_fd, service, record) == 0)
@@ -485,12 +508,14 @@ int state_file_find_main(int proc_fd, const char *service, const struct service_
             return -ESRCH;
         if (r == 0 || r == -EACCES || r == -EPERM || (r == -ENOENT && runs(proc_fd, pid, daemon_exe)))
             return TAKE_FD(pidfd);
-        if (r == -ENOENT && record->leads_session && !runs_latchd(proc_fd, pid))
-            return leads_its_session(proc_fd, pid) ? TAKE_FD(pidfd) : -EBADMSG;
+        if (r == -ENOENT && knows_session(record) && !runs_latchd(proc_fd, pid))
+            return is_in_recorded_session(proc_fd, record) ? TAKE_FD(pidfd) : -EBADMSG;
         if (r != -ENOENT && r != -EBADMSG && r != -ESRCH)
             return r;
+        if (now_usec(CLOCK_BOOTTIME) > until && runs_latchd(proc_fd, pid))
+            return TAKE_FD(pidfd);
         if (now_usec(CLOCK_BOOTTIME) > until)
-            return runs_latchd(proc_fd, pid) ? TAKE_FD(pidfd) : -EBADMSG;
+            return knows_session(record) && is_in_recorded_session(proc_fd, record) ? -ENODATA : -EBADMSG;
         (void) usleep(2000);
     }
 }

@@ -17,6 +17,7 @@
 #define STATE_FILE_SCHEMA 1
 
 #define STATE_STATUS_MAX 255
+#define STATE_SESSION_OUTSIDE UINT32_MAX /* led by somebody in another PID namespace: the kernel says 0 */
 
 struct service_record {
     uint64_t generation;    /* how often this service was started */
@@ -39,6 +40,8 @@ struct service_record {
     bool end_is_failure;       /* it is being stopped since it was never ready, or hung */
     bool executed;             /* execve(2) is known to have succeeded */
     bool leads_session; /* the daemon was begun as the leader of a session of its own, or is known to be */
+    uint64_t session;   /* in which it is; 0: not said; STATE_SESSION_OUTSIDE */
+    uint64_t main_usec; /* CLOCK_BOOTTIME: since when `main` is that one (runtime/main-note.h) */
     uint64_t restarts_in_a_row, limit_window_usec, limit_starts; /* struct restart_history */
     uint64_t exit_usec;                                          /* CLOCK_REALTIME; 0: none so far */
     bool exit_known, exit_unexecuted;                            /* struct exit_status */
@@ -82,15 +85,18 @@ int state_file_read(int runtime_dir_fd, const char *service, struct service_reco
 /* The configuration in it, owned by the caller. -ENODATA: none was written; else as above. */
 int state_file_read_config(int runtime_dir_fd, const char *service, char **ret, struct err *err);
 
+/* The process is in this session, which it may leave only to lead one of its own (setsid(2)). */
+void service_record_set_session(struct service_record *record, pid_t session);
+
 /* Whether the daemon that a record names runs: the very process, and it carries the service's name and the
  * invocation id. A daemon may write over its environment (for its title), be begun without one (env -i) or
- * hide it: then its executable speaks, or that it leads its session as the daemon was made to (a leader never
- * leaves its session: setsid(2)), or its identity alone. A child of a latchd that died before the child came
- * to execute the daemon is the daemon too: it may be held up for long, and goes on in the end. Returns a
- * pidfd that the caller owns; -ESRCH: it is gone, or there is none; -EBADMSG: a process of that identity
- * runs, but it is not this service's daemon (a forged record); else -errno: it cannot be told, so that a
- * start could make a second daemon. May wait for moments: a child on its way to exec mostly ends, or has its
- * environment, at once. daemon_exe: as service_find_daemon_exe() tells; may be NULL. -EXDEV: it seems to be
- * there, but was recorded in another time namespace. */
+ * hide it: then its executable speaks, or that it is in the session that the record tells, or leads one of its
+ * own. A child of a latchd that died before the child came to execute the daemon is the daemon too: it may be
+ * held up for long, and goes on in the end. Returns a pidfd that the caller owns; -ESRCH: it is gone, or there
+ * is none; -EBADMSG: a process of that identity runs, but it is not this service's daemon (a forged record);
+ * -ENODATA: it is the very process, but carries the marks of another one; else -errno: it cannot be told. With
+ * all but the first two a start could make a second daemon. May wait for moments: a child on its way to exec
+ * mostly ends, or has its environment, at once. daemon_exe: as service_find_daemon_exe() tells; may be NULL.
+ * -EXDEV: it seems to be there, but was recorded in another time namespace. */
 int state_file_find_main(int proc_fd, const char *service, const struct service_record *record,
                          const char *daemon_exe);

@@ -8,6 +8,7 @@
 
 #include "base/value.h"
 #include "recovery/members.h"
+#include "runtime/main-note.h"
 #include "service/service-internal.h"
 #include "service/service-limits.h"
 
@@ -33,30 +34,47 @@ static int pin_dead_child(const struct service *service) {
     return TAKE_FD(pidfd);
 }
 
-/* A pidfd, or as state_file_find_main(). */
-static int find_main(struct service *service) {
-    _cleanup_free_ char *daemon_exe = service_find_daemon_exe(service->config), *text = NULL;
-    int r =
-        state_file_find_main(service->manager->proc_fd, service->config->name, &service->record, daemon_exe);
+_printf_(2, 3) static void reject_record(struct service *service, const char *format, ...) {
+    _cleanup_free_ char *text = NULL;
+    va_list args;
+    int r;
 
-    if (r == -ESRCH && service->record.main.pid > 0)
+    va_start(args, format);
+    r = vasprintf(&text, format, args);
+    va_end(args);
+    if (r < 0)
+        text = NULL;
+    else
+        reject_state(service, text);
+}
+
+/* A pidfd, or as main_note_find(). */
+static int find_main(struct service *service, bool *ret_noted) {
+    _cleanup_free_ char *daemon_exe = service_find_daemon_exe(service->config);
+    const struct manager *manager = service->manager;
+    const char *name = service->config->name;
+    struct service_record *record = &service->record;
+    pid_t named = record->main.pid;
+    int r = main_note_find(manager->proc_fd, manager->runtime_dir_fd, name, daemon_exe, record, ret_noted);
+
+    if (*ret_noted && named > 0)
+        reject_record(service, "%s.state names PID %d, but %s.lock says that the daemon is PID %d: that one counts",
+                      name, (int) named, name, (int) record->main.pid);
+    if (r == -ESRCH && record->main.pid > 0)
         return pin_dead_child(service);
-    if (r == -EBADMSG &&
-        asprintf(
-            &text,
-            "%s.state names PID %d, which does not carry this service's invocation id: not taken for its "
-            "daemon",
-            service->config->name, (int) service->record.main.pid) >= 0)
-        reject_state(service, text);
-    if (r == -EBADMSG)
-        service->record.main = (struct process_id){0};
-    if (r == -EXDEV && asprintf(&text,
-                                "PID %d carries the marks of this service's daemon, but its start time "
-                                "is not the recorded one: it "
-                                "was begun in another time namespace. Nothing is started beside it; run "
-                                "latchd where it ran before",
-                                (int) service->record.main.pid) >= 0)
-        reject_state(service, text);
+    if (r == -EBADMSG) {
+        reject_record(service,
+                      "%s.state names PID %d, which does not carry this service's invocation id: not taken for its "
+                      "daemon",
+                      name, (int) named);
+        record->main = (struct process_id){0};
+    }
+    if (r == -EXDEV)
+        reject_record(service,
+                      "PID %d carries the marks of this service's daemon, but its start time is not the recorded "
+                      "one: it was begun in another time namespace. Nothing is started beside it; run latchd where "
+                      "it ran before",
+                      (int) record->main.pid);
     return r;
 }
 
@@ -255,6 +273,12 @@ static void leave_it_alone(struct service *service, const struct err *err) {
     service_handle(service, SERVICE_ON_EXIT_FAILED);
 }
 
+static void remember_unrecorded(struct service *service, const struct unrecorded *found) {
+    service->unrecorded = calloc(1, sizeof *service->unrecorded);
+    if (service->unrecorded)
+        *service->unrecorded = *found;
+}
+
 /* Nothing is known of a daemon: one may run all the same, if somebody has lost the record. */
 static void look_for_unrecorded(struct service *service, const char *record) {
     struct manager *manager = service->manager;
@@ -264,41 +288,70 @@ static void look_for_unrecorded(struct service *service, const char *record) {
 
     if (manager->beginning && !manager->marks)
         (void) marks_table_read(manager->proc_fd, &manager->marks);
-    if (!unrecorded_find(manager->proc_fd, manager->runtime_dir_fd, service->config, daemon_exe, host.leftover.uid, manager->marks, &found.id))
-        return;
-    service->unrecorded = calloc(1, sizeof *service->unrecorded);
-    if (service->unrecorded)
-        *service->unrecorded = found;
+    if (unrecorded_find(manager->proc_fd, manager->runtime_dir_fd, service->config, daemon_exe, host.leftover.uid,
+                        manager->marks, &found.id))
+        remember_unrecorded(service, &found);
+}
+
+/* It is the very process, and carries another one's marks: it is neither taken over, nor is anything begun beside
+ * it. */
+static void leave_in_the_way(struct service *service) {
+    struct unrecorded found = {.id = service->record.main, .record = UNRECORDED_OTHER_MARKS};
+
+    service->record.main = (struct process_id){0};
+    remember_unrecorded(service, &found);
+}
+
+/* The record is lost, or tells of no daemon. What NAME.lock says of one is less: that it runs is all that is known,
+ * and so it counts as up. */
+static int adopt_noted(struct service *service, const char *record) {
+    bool noted = false;
+    int pidfd = find_main(service, &noted);
+
+    if (pidfd >= 0) {
+        reject_record(service, "%s.state is %s: the daemon is known by %s.lock", service->config->name, record,
+                      service->config->name);
+        service->record.ready = service->record.executed = true;
+        return adopt_daemon(service, SERVICE_RUNNING, pidfd);
+    }
+    if (pidfd == -ENODATA)
+        leave_in_the_way(service);
+    else if (pidfd == -ESRCH || pidfd == -EBADMSG)
+        look_for_unrecorded(service, record);
+    return pidfd == -ENODATA || pidfd == -ESRCH || pidfd == -EBADMSG ? 0 : pidfd;
 }
 
 int service_adopt(struct service *service) {
     _cleanup_err_ struct err err = {0};
     enum service_state state;
+    bool noted = false;
     int r, pidfd;
 
     r = state_file_read(service->manager->runtime_dir_fd, service->config->name, &service->record, &err);
-    if (r == -ENOENT) {
-        look_for_unrecorded(service, "missing");
-        return 0;
-    }
+    if (r == -ENOENT)
+        return adopt_noted(service, "missing");
     if (r == -EPROTONOSUPPORT) {
         leave_it_alone(service, &err);
         return 1;
     }
     if (r < 0) {
         reject_state(service, err_text(&err));
-        if (r == -EBADMSG)
-            look_for_unrecorded(service, "damaged");
-        return r == -EBADMSG ? 0 : r;
+        return r == -EBADMSG ? adopt_noted(service, "damaged") : r;
     }
-    if (!service->record.invocation_id[0]) /* as a latchd before us left it that was blocked by just that daemon */
-        look_for_unrecorded(service, "one of no daemon");
     service_restore(service);
     state = service_state_from_string(service->record.state); /* none, or an unknown one: below zero */
     service_restore_config(service);
-    pidfd = find_main(service);
+    pidfd = find_main(service, &noted);
+    if (noted && !service->record.state[0])
+        state = SERVICE_RUNNING;
     if (pidfd >= 0)
         return adopt_daemon(service, state, pidfd);
+    if (pidfd == -ENODATA)
+        leave_in_the_way(service);
+    else if (!service->record.invocation_id[0]) /* as a latchd before us left it that was blocked by just that daemon */
+        look_for_unrecorded(service, "one of no daemon");
+    if (pidfd == -ENODATA)
+        return 0;
     if (pidfd != -ESRCH && pidfd != -EBADMSG)
         return pidfd;
     return go_on_without_daemon(service, pidfd == -EBADMSG ? SERVICE_STATE_INVALID : state);

@@ -447,9 +447,10 @@ static int release(struct service *service, struct err *err) {
     int r;
 
     service->record.main = launch->spawn.id;
-    service->record.leads_session = launch->plan.new_session;
+    service_record_set_session(&service->record, launch->spawn.id.pid); /* as soon as it is executed */
     service->main_reaped = false;
     service->record.since_usec = now_usec(CLOCK_REALTIME);
+    service_note_main(service);
     r = service_write_record(service, err);
     if (r < 0)
         return r;

@@ -218,8 +218,11 @@ static bool change_main(struct service *service, const struct notify_datagram *d
                  (int) service->record.main.pid) >= 0)
         service_emit(service, EVENT_MAIN_CHANGED, &fields, text);
     service->record.main = id;
-    service->record.leads_session =
-        procfs_read_stat(service->manager->proc_fd, pid, &stat) >= 0 && stat.session == pid;
+    service->record.session = 0;
+    service->record.leads_session = false;
+    if (procfs_read_stat(service->manager->proc_fd, pid, &stat) >= 0)
+        service_record_set_session(&service->record, stat.session);
+    service_note_main(service);
     manager_track_main(service);
     return true;
 }

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/value.h"
+#include "runtime/main-note.h"
 #include "service/service-internal.h"
 
 /* What it is to be when another latchd comes. latchd's own end is no wish of anybody's that the service be
@@ -52,6 +53,15 @@ int service_write_record(struct service *service, struct err *err) {
     service->record_dirty = false;
     fill_record(service);
     return state_file_write(service->manager->runtime_dir_fd, service->config->name, &service->record, err);
+}
+
+/* Without it NAME.state says it as well: both are never written with nothing between them. */
+void service_note_main(struct service *service) {
+    int r = main_note_write(service->manager->runtime_dir_fd, service->config->name, &service->record);
+
+    if (r < 0)
+        event_debug(service->manager->log, "%s: cannot write who the daemon is to %s.lock: %s",
+                    service->config->name, service->config->name, strerror(-r));
 }
 
 void service_flush_record(struct service *service) {

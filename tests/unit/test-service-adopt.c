@@ -67,10 +67,11 @@ START_TEST(running) {
 }
 END_TEST
 
-/* Its record is lost while it lives: nothing is started beside it, nor by the latchd after that, until it ends. */
+/* Its record is lost while it lives, and the note in NAME.lock with it: nothing is started beside it, nor by the latchd
+ * after that, until it ends. */
 static void lose_record(const char *text) {
     struct service *service = settle(start_one(SLEEPS, "Restart=always", "TimeoutStopSec=5s"));
-    const char *state = in("run/a.state");
+    _cleanup_free_ char *state = strdup(in("run/a.state"));
     pid_t pid;
 
     until(service->state == SERVICE_RUNNING && count_lines("starts") == 1);
@@ -86,6 +87,7 @@ static void lose_record(const char *text) {
         open_manager();
         if (i == 0) {
             ck_assert_int_eq(unlink(state), 0);
+            ck_assert_int_eq(truncate(in("run/a.lock"), 0), 0);
             if (text) {
                 _cleanup_fclose_ FILE *file = fopen(state, "we");
 
@@ -108,6 +110,27 @@ static void lose_record(const char *text) {
     until(service->state != SERVICE_BLOCKED);
     ck_assert(!is_alive(pid));
 }
+
+/* NAME.lock says who the daemon is, too: it is taken over. */
+START_TEST(record_is_noted) {
+    struct service *service = settle(start_one(SLEEPS, "Restart=always", "TimeoutStopSec=5s"));
+    struct process_id daemon;
+    int r;
+
+    until(service->state == SERVICE_RUNNING);
+    settle(service);
+    daemon = service->record.main;
+    ck_assert_int_eq(unlink(in("run/a.state")), 0);
+    service = next_latchd(SLEEPS, "Restart=always", "TimeoutStopSec=5s", &r);
+    ck_assert_int_eq(r, 1);
+    assert_state(service, SERVICE_RUNNING);
+    ck_assert(process_id_equal(&service->record.main, &daemon));
+    ck_assert_uint_eq(service->record.generation, 1);
+    ck_assert_uint_eq(count_lines("starts"), 1);
+    service_handle(service, SERVICE_ON_STOP);
+    until(service_is_down(service));
+}
+END_TEST
 
 START_TEST(record_is_missing) {
     lose_record(NULL);
@@ -533,6 +556,7 @@ int main(void) {
 
     tcase_add_test(tests, running);
     tcase_add_test(tests, record_is_missing);
+    tcase_add_test(tests, record_is_noted);
     tcase_add_test(tests, record_is_damaged);
     tcase_add_test(tests, another_directory);
     tcase_add_test(tests, starting);

@@ -16,7 +16,7 @@
 #include "base/fd.h"
 #include "base/procfs.h"
 #include "base/value.h"
-#include "runtime/state-file.h"
+#include "runtime/main-note.h"
 
 #include "suite.h"
 
@@ -548,8 +548,129 @@ START_TEST(known_by_its_session) {
     end_child();
     record = begin(other, 0);
     record.leads_session = true;
-    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -EBADMSG);
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -ENODATA);
     session = false;
+}
+END_TEST
+
+/* Begun by latchd exec, or named by MAINPID=: it is in somebody else's session, or has left that for one of its own. */
+START_TEST(known_by_a_strange_session) {
+    char *const half[] = {(char *) "LATCHD_SERVICE=kea4", NULL};
+    struct service_record record = begin(unmarked, 0);
+    uint64_t took;
+
+    service_record_set_session(&record, getsid(0));
+    ck_assert(!record.leads_session);
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), 0);
+    ck_assert_uint_lt(took, USEC_PER_SEC);
+    record.session++;
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -EBADMSG);
+    record.session = STATE_SESSION_OUTSIDE;
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -EBADMSG);
+    end_child();
+    record = begin(half, 0);
+    service_record_set_session(&record, getsid(0));
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), 0);
+    end_child();
+    session = true;
+    record = begin(unmarked, 0);
+    service_record_set_session(&record, getsid(0));
+    ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), 0);
+    session = false;
+}
+END_TEST
+
+/* ---- what NAME.lock says ---- */
+
+static void put_lock(const char *text, size_t size) {
+    int fd = openat(dir_fd, "kea4.lock", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(fd_write_all(fd, text, size), 0);
+    close(fd);
+}
+
+START_TEST(note_round_trip) {
+    struct service_record record = full, got;
+    char text[512];
+    size_t size = 0;
+    int fd;
+
+    service_record_set_session(&record, 17);
+    ck_assert_int_eq(main_note_write(dir_fd, "kea4", &record), -ENOENT);
+    ck_assert_int_eq(main_note_read(dir_fd, "kea4", &got), -ENODATA);
+    put_lock("", 0);
+    ck_assert_int_eq(main_note_read(dir_fd, "kea4", &got), -ENODATA);
+    ck_assert_int_eq(main_note_write(dir_fd, "kea4", &record), 0);
+    ck_assert_uint_gt(record.main_usec, 0);
+    ck_assert_int_eq(main_note_read(dir_fd, "kea4", &got), 0);
+    ck_assert(process_id_equal(&got.main, &record.main));
+    ck_assert_str_eq(got.invocation_id, record.invocation_id);
+    ck_assert_uint_eq(got.generation, record.generation);
+    ck_assert_uint_eq(got.session, 17);
+    ck_assert_uint_eq(got.main_usec, record.main_usec);
+    record.main.pid = 9; /* shorter */
+    record.main.start_ticks = 1;
+    ck_assert_int_eq(main_note_write(dir_fd, "kea4", &record), 0);
+    ck_assert_int_eq(main_note_read(dir_fd, "kea4", &got), 0);
+    ck_assert(process_id_equal(&got.main, &record.main));
+
+    fd = openat(dir_fd, "kea4.lock", O_RDONLY | O_CLOEXEC);
+    size = (size_t) read(fd, text, sizeof text);
+    close(fd);
+    ck_assert_uint_lt(size, sizeof text);
+    for (size_t cut = 0; cut < size; cut++) {
+        put_lock(text, cut);
+        ck_assert_int_eq(main_note_read(dir_fd, "kea4", &got), -ENODATA);
+    }
+    for (size_t i = 0; i + 1 < size && text[i] != ' '; i++) {
+        char before = text[i];
+
+        text[i] = '\0';
+        put_lock(text, size);
+        ck_assert_int_eq(main_note_read(dir_fd, "kea4", &got), -ENODATA);
+        text[i] = before;
+    }
+    text[size - 2] = 'x';
+    put_lock(text, size);
+    ck_assert_int_eq(main_note_read(dir_fd, "kea4", &got), -ENODATA);
+}
+END_TEST
+
+/* Which of the two counts, where they differ. */
+START_TEST(note_or_record) {
+    struct service_record record = begin(marked, 0), asked = {0}, dead = record;
+    bool noted = false;
+    int fd;
+
+    put_lock("", 0);
+    dead.main.start_ticks++;
+    strcpy(dead.invocation_id, "ffff456789abcdef0123456789abcdef");
+    asked = dead;
+    ck_assert_int_eq(main_note_find(proc_fd, dir_fd, "kea4", NULL, &asked, &noted), -ESRCH);
+    ck_assert(!noted);
+    ck_assert_int_eq(main_note_write(dir_fd, "kea4", &record), 0);
+    strcpy(asked.state, "stopped");
+    fd = main_note_find(proc_fd, dir_fd, "kea4", NULL, &asked, &noted);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ck_assert(noted && process_id_equal(&asked.main, &record.main));
+    ck_assert_str_eq(asked.invocation_id, record.invocation_id);
+    ck_assert_str_eq(asked.state, ""); /* it was said of another generation */
+
+    noted = false;
+    asked = record; /* the record's lives: an older note is not asked */
+    ck_assert_int_eq(main_note_write(dir_fd, "kea4", &dead), 0);
+    asked.main_usec = dead.main_usec;
+    fd = main_note_find(proc_fd, dir_fd, "kea4", NULL, &asked, &noted);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ck_assert(!noted);
+    asked.main_usec--; /* a newer one names one that is gone */
+    fd = main_note_find(proc_fd, dir_fd, "kea4", NULL, &asked, &noted);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ck_assert(!noted);
 }
 END_TEST
 
@@ -595,6 +716,9 @@ int main(void) {
     tcase_add_test(tests, init_is_nobodys_daemon);
     tcase_add_test(tests, known_by_its_executable);
     tcase_add_test(tests, known_by_its_session);
+    tcase_add_test(tests, known_by_a_strange_session);
+    tcase_add_test(tests, note_round_trip);
+    tcase_add_test(tests, note_or_record);
     tcase_add_test(tests, on_its_way);
     suite_add_tcase(suite, tests);
 
