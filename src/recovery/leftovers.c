@@ -405,7 +405,7 @@ static void tell_found(struct round *round, size_t n) {
         r = asprintf(&then, "%s %s to end by %s", n == 1 ? "It has" : "They have",
                      value_format_usec(config->orphan_grace_usec, grace), n == 1 ? "itself" : "themselves");
     if (r >= 0)
-        tell(round, EVENT_LEFTOVERS_FOUND, "wait", "A dead %s left %zu %s behind: %s. %s", config->name, n,
+        tell(round, EVENT_LEFTOVERS_FOUND, "wait", "A dead '%s' left %zu %s behind: %s. %s", config->name, n,
              plural(n), who ? who : "",
              then     ? then
              : n == 1 ? "It is ended now"
@@ -447,8 +447,9 @@ static void carry_out_terminate(struct round *round) {
 
     if (first) {
         round->leftovers->clock.terminated_usec = round->now;
-        tell(round, EVENT_LEFTOVERS_TERMINATED, "terminate", "Sent SIGTERM to %zu %s that a dead %s left: %s",
-             n, plural(n), round->host->config->name, who ? who : "");
+        tell(round, EVENT_LEFTOVERS_TERMINATED, "terminate",
+             "Sent SIGTERM to %zu %s that a dead '%s' left: %s", n, plural(n), round->host->config->name,
+             who ? who : "");
     }
 }
 
@@ -459,7 +460,7 @@ static void carry_out_kill(struct round *round) {
     if (round->leftovers->placed)
         (void) kill_cgroup(round->host);
     round->leftovers->clock.killed_usec = round->now;
-    tell(round, EVENT_LEFTOVERS_KILLED, "kill", "Sent SIGKILL to %zu %s that a dead %s left: %s", n,
+    tell(round, EVENT_LEFTOVERS_KILLED, "kill", "Sent SIGKILL to %zu %s that a dead '%s' left: %s", n,
          plural(n), round->host->config->name, who ? who : "");
 }
 
@@ -473,14 +474,14 @@ static void give_up(struct round *round) {
     for (size_t i = 0; i < leftovers->n; i++)
         all &= leftovers->entries[i].killed || is_elsewhere(round, &leftovers->entries[i]);
     if (all)
-        tell(
-            round, EVENT_LEFTOVERS_REMAIN, "wait",
-            "What a dead %s left does not end, though it was sent SIGKILL: %s. It waits in the kernel (for a "
-            "disk or a server: /proc/PID/wchan, dmesg) and runs no more; nobody waits for it",
-            round->host->config->name, who ? who : "");
+        tell(round, EVENT_LEFTOVERS_REMAIN, "wait",
+             "What a dead '%s' left does not end, though it was sent SIGKILL: %s. It waits in the kernel "
+             "(for a "
+             "disk or a server: /proc/PID/wchan, dmesg) and runs no more; nobody waits for it",
+             round->host->config->name, who ? who : "");
     else
         tell(round, EVENT_LEFTOVERS_REMAIN, "wait",
-             "What a dead %s left begins new processes faster than they can be ended: %s. That goes on; "
+             "What a dead '%s' left begins new processes faster than they can be ended: %s. That goes on; "
              "LimitNPROC= or TasksMax= bounds them, and with Delegate=yes in latchd's unit all are ended at "
              "once",
              round->host->config->name, who ? who : "");
@@ -495,7 +496,7 @@ static void block(struct round *round, size_t n, struct err *err) {
 
     (void) err_set(
         err, EBUSY, "Blocked",
-        "%zu %s that a dead %s left %s in the way: %s; OrphanPolicy=fail leaves that to you: end %s by "
+        "%zu %s that a dead '%s' left %s in the way: %s; OrphanPolicy=fail leaves that to you: end %s by "
         "hand, or by latchctl clear %s",
         n, plural(n), name, n == 1 ? "is" : "are", who ? who : "", n == 1 ? "it" : "them", name);
     if (round->leftovers->told || round->host->stopping || round->host->dry_run)
@@ -556,7 +557,7 @@ int leftovers_step(struct leftovers *leftovers, struct recovery *recovery, const
         (leftovers->full && leftovers->n < LEFTOVERS_MAX))
         r = leftovers_look(leftovers, host);
     if (r < 0)
-        return err_set(err, -r, "Failed", "cannot look for what a dead %s left: %m", host->config->name);
+        return err_set(err, -r, "Failed", "cannot look for what a dead '%s' left: %m", host->config->name);
     n = count_ours(&round);
     if (n == 0 && !leftovers->incomplete && !leftovers->full)
         return 0;
@@ -566,7 +567,7 @@ int leftovers_step(struct leftovers *leftovers, struct recovery *recovery, const
     if (host->dry_run && move != LEFTOVERS_BLOCK) {
         _cleanup_free_ char *who = leftovers_describe(leftovers);
 
-        tell(&round, EVENT_LEFTOVERS_FOUND, "terminate", "Would end %zu %s that a dead %s left: %s", n,
+        tell(&round, EVENT_LEFTOVERS_FOUND, "terminate", "Would end %zu %s that a dead '%s' left: %s", n,
              plural(n), host->config->name, who ? who : "");
         *ret_outcome = RECOVERY_WORKING;
         return 0;

@@ -252,7 +252,7 @@ static int carry_out_signal(struct recovery *recovery, const struct recovery_hos
         watch->leftover.killed_usec = now_usec(CLOCK_BOOTTIME);
     else
         watch->leftover.terminated_usec = now_usec(CLOCK_BOOTTIME);
-    if (asprintf(&text, "%s %s to %s, which a dead %s left and which keeps %s (proof: %s)",
+    if (asprintf(&text, "%s %s to %s, which a dead '%s' left and which keeps %s (proof: %s)",
                  host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM",
                  who ? who : "a leftover", host->config->name, inspection->paths[action->path].path,
                  leftover_proof_describe(action->proof)) >= 0)

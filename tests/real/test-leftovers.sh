@@ -78,13 +78,13 @@ run one
 wait_for 20 "the daemon has left them" starts one 3
 deaf=$(tail -n 1 "$d/tell/deafs")
 kill -KILL "$(state one .mainPid)"
-wait_for 20 "it is killed: latchd finds what is left" logged "A dead one left"
+wait_for 20 "it is killed: latchd finds what is left" logged "A dead 'one' left"
 succeeds "the deaf one lives still" alive "$deaf"
 contains "$(state one '.leftovers | map(.comm) | sort | join(" ")')" "bash sleep" "status shows who is left"
 is "$(state one '.leftovers | map(select(.proof == "none")) | length')" 0 "each with what proves it"
 wait_for 30 "another daemon runs" starts one 4
 succeeds "the deaf one had ended before" gone "$deaf"
-contains "$(grep -F 'Sent SIGTERM to' "$d/latchd.log" | tail -n 1)" "that a dead one left" "SIGTERM was sent"
+contains "$(grep -F 'Sent SIGTERM to' "$d/latchd.log" | tail -n 1)" "that a dead 'one' left" "SIGTERM was sent"
 contains "$(grep -F 'Sent SIGKILL to' "$d/latchd.log" | tail -n 1)" "PID $deaf (bash)" "SIGKILL to the deaf one"
 for pid in "${innocents[@]}"; do succeeds "an innocent lives: $(cmdline "$pid")" alive "$pid"; done
 
@@ -128,7 +128,7 @@ is "$?" 0 "latchctl stop succeeds"
 contains "$out" "left running: PID $left (sleep): OrphanPolicy=fail" "and says what it leaves, and why"
 contains "$(grep -F 'not everything ended' "$d/latchd.log")" "PID $left (sleep)" "so does the journal"
 contains "$(ctl "$d" status one)" "Left over: PID $left (sleep)" "status still shows it"
-contains "$(ctl "$d" clear --dry-run one)" "Would end 1 process that a dead one left: PID $left" "clear --dry-run says what it would do"
+contains "$(ctl "$d" clear --dry-run one)" "Would end 1 process that a dead 'one' left: PID $left" "clear --dry-run says what it would do"
 succeeds "and does not do it" alive "$left"
 succeeds "latchctl clear" ctl "$d" clear one
 succeeds "ends it" gone "$left"
@@ -154,7 +154,7 @@ wait_for 40 "it has filled its room" many
 : >"$d/latchd.log"
 ctl "$d" stop one >/dev/null 2>&1
 is "$(bombs)" 0 "a stop ends all of it"
-contains "$(grep -F 'Sent SIGKILL' "$d/latchd.log")" "that a dead one left" "by SIGKILL"
+contains "$(grep -F 'Sent SIGKILL' "$d/latchd.log")" "that a dead 'one' left" "by SIGKILL"
 for pid in "${innocents[@]}"; do succeeds "an innocent lives: $(cmdline "$pid")" alive "$pid"; done
 end_latchd
 
