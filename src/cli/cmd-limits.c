@@ -92,7 +92,7 @@ static int load_ourselves(const struct cli *cli, const char *name, json_t **ret,
     if (r < 0)
         return r;
     need.client_limit = config->client_limit;
-    rlimits_plan_wanted(config->limits, &need, proc_fd, &planned);
+    (void) rlimits_plan_wanted(config->limits, &need, proc_fd, &planned, NULL);
     limits = planned_to_json(&planned);
     *ret =
         json_pack("{s:s, s:n, s:o, s:[]}", "service", config->name, "mainPid", "limits", limits, "warnings");

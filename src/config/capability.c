@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/capability.h>
 
@@ -53,4 +54,24 @@ char *capability_to_name(int capability) {
     copy = strdup(name);
     (void) cap.free(name);
     return copy;
+}
+
+char *capability_set_to_names(uint64_t set) {
+    char *text = NULL;
+
+    for (int i = 0; i < 64; i++) {
+        char *name, *longer = NULL;
+        int n;
+
+        if (!(set & UINT64_C(1) << i))
+            continue;
+        name = capability_to_name(i); /* the number, for one that libcap does not know */
+        n = name ? asprintf(&longer, "%s%s%s", text ? text : "", text ? " " : "", name) : -1;
+        free(name);
+        free(text);
+        if (n < 0)
+            return NULL;
+        text = longer;
+    }
+    return text;
 }

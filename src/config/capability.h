@@ -14,3 +14,6 @@ int capability_from_name(const char *name, uint64_t *ret);
 
 /* "cap_kill"; the caller frees it. NULL: out of memory, or no libcap. */
 char *capability_to_name(int capability);
+
+/* The names of all in a set, for a message; as above. */
+char *capability_set_to_names(uint64_t set);

@@ -9,6 +9,7 @@
 
 #include "base/fd.h"
 #include "base/value.h"
+#include "config/capability.h"
 #include "config/config-build.h"
 #include "base/executable.h"
 #include "config/kind.h"
@@ -125,15 +126,42 @@ static int check_commands(struct config_builder *builder) {
     return r < 0 ? r : check_executable(builder, "ExecReload", config->exec_reload);
 }
 
+/* A directory can be opened, and not be read. */
+static int access_file(const char *path) {
+    struct stat st;
+
+    if (access(path, R_OK) < 0 || stat(path, &st) < 0)
+        return -1;
+    errno = S_ISDIR(st.st_mode) ? EISDIR : 0;
+    return errno ? -1 : 0;
+}
+
 static int check_environment_files(struct config_builder *builder) {
     const struct service_config *config = builder->config;
     int r = 0;
 
     for (char **file = config->environment_file; file && *file && r >= 0; file++)
-        if (**file != '-' && access(*file, R_OK) < 0)
+        if (**file != '-' && access_file(*file) < 0)
             r = config_builder_problem_at(builder, config, "EnvironmentFile", "EnvironmentFile=%s: %s", *file,
                                           strerror(errno));
     return r;
+}
+
+/* What is handed on has to be in the bounding set (capabilities(7)): such a start could never succeed. */
+static int check_capabilities(struct config_builder *builder) {
+    const struct service_config *config = builder->config;
+    uint64_t missing = config->ambient_capabilities & ~config->capability_bounding_set;
+    _cleanup_free_ char *names = NULL;
+
+    if (!config->capability_bounding_set_set || !missing ||
+        was_rejected(builder, config, "CapabilityBoundingSet"))
+        return 0;
+    names = capability_set_to_names(missing);
+    return config_builder_problem_at(
+        builder, config, "AmbientCapabilities",
+        "AmbientCapabilities=%s: not in CapabilityBoundingSet=; add it there, or leave it "
+        "out here",
+        names ? names : "?");
 }
 
 static int check_working_directory(struct config_builder *builder) {
@@ -234,6 +262,8 @@ int config_builder_finish(struct config_builder *builder) {
         r = check_commands(builder);
     if (r >= 0)
         r = check_accounts(builder);
+    if (r >= 0)
+        r = check_capabilities(builder);
     if (r >= 0)
         r = check_working_directory(builder);
     if (r >= 0)

@@ -34,6 +34,23 @@ static int split_words(struct config_builder *builder, const char *value, char *
     return 0;
 }
 
+/* The next word of a list: what is wrong with an earlier one is no reason not to tell what is wrong with this
+ * one. -EINVAL: with this one or an earlier one; the last complaint is the builder's detail, the others are
+ * told. */
+static int check_next(struct config_builder *builder, const char *word,
+                      int (*check)(struct config_builder *builder, const char *word)) {
+    _cleanup_free_ char *earlier = TAKE_PTR(builder->detail);
+    int r = check(builder, word);
+
+    if (!earlier || (r < 0 && r != -EINVAL))
+        return r;
+    if (r < 0)
+        r = config_builder_problem(builder, "%s", earlier);
+    else
+        builder->detail = TAKE_PTR(earlier);
+    return r < 0 ? r : -EINVAL;
+}
+
 /* Appends the words of a value, every one of which `check` accepts (0), or none of them. */
 static int append_words(struct config_builder *builder, char ***field, const char *value,
                         int (*check)(struct config_builder *builder, const char *word)) {
@@ -43,11 +60,11 @@ static int append_words(struct config_builder *builder, char ***field, const cha
     if (r < 0)
         return r;
     for (char **word = words; word && *word && check; word++) {
-        r = check(builder, *word);
-        if (r < 0)
+        r = check_next(builder, *word, check);
+        if (r < 0 && r != -EINVAL)
             return r;
     }
-    return strlist_extend(field, words);
+    return r < 0 ? r : strlist_extend(field, words);
 }
 
 RESET(reset_words) {
@@ -196,6 +213,15 @@ const struct config_type config_type_environment_file = {"an absolute path, mayb
                                                          parse_environment_file, reset_words,
                                                          print_environment_files};
 
+static int check_capability(struct config_builder *builder, const char *word) {
+    uint64_t bit;
+
+    return capability_from_name(word, &bit) < 0
+               ? config_builder_detail(builder, "'%s' is no capability; they are named like CAP_NET_ADMIN",
+                                       word)
+               : 0;
+}
+
 /* Reads the set, and whether a '~' before it means all the others. */
 static int parse_capability_set(struct config_builder *builder, const char *value, uint64_t *ret,
                                 bool *ret_inverted) {
@@ -212,11 +238,14 @@ static int parse_capability_set(struct config_builder *builder, const char *valu
     for (char **word = words; word && *word; word++) {
         uint64_t bit;
 
-        if (capability_from_name(*word, &bit) < 0)
-            return config_builder_detail(builder, "'%s' is no capability; they are named like CAP_NET_ADMIN",
-                                         *word);
-        set |= bit;
+        r = check_next(builder, *word, check_capability);
+        if (r < 0 && r != -EINVAL)
+            return r;
+        if (r >= 0 && capability_from_name(*word, &bit) >= 0)
+            set |= bit;
     }
+    if (r < 0)
+        return r;
     *ret = set;
     *ret_inverted = inverted;
     return 0;

@@ -294,30 +294,9 @@ static int resolve_ids(const struct service_config *config, struct credentials *
     return resolve_groups(config, c, err);
 }
 
-/* The names of the capabilities in a set, for a message. Owned by the caller; NULL when memory ran out. */
-static char *capability_names(uint64_t set) {
-    char *text = NULL;
-
-    for (int i = 0; i < 64; i++) {
-        char *name, *longer = NULL;
-        int n;
-
-        if (!(set & CAP_BIT(i)))
-            continue;
-        name = capability_to_name(i); /* the number, for one that libcap does not know */
-        n = name ? asprintf(&longer, "%s%s%s", text ? text : "", text ? " " : "", name) : -1;
-        free(name);
-        free(text);
-        if (n < 0)
-            return NULL;
-        text = longer;
-    }
-    return text;
-}
-
 static int refuse_capabilities(uint64_t set, int number, const char *name, const char *format_key,
                                const char *why, struct err *err) {
-    _cleanup_free_ char *names = capability_names(set);
+    _cleanup_free_ char *names = capability_set_to_names(set);
 
     return err_set(err, number, name, "%s=%s: %s", format_key, names ? names : "?", why);
 }

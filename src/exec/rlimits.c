@@ -175,15 +175,18 @@ int rlimits_plan(const struct limit_config configured[static RLIMIT_NLIMITS], co
     return 0;
 }
 
-void rlimits_plan_wanted(const struct limit_config configured[static RLIMIT_NLIMITS],
-                         const struct rlimits_need *need, int proc_fd, struct rlimits_planned *ret) {
+int rlimits_plan_wanted(const struct limit_config configured[static RLIMIT_NLIMITS],
+                        const struct rlimits_need *need, int proc_fd, struct rlimits_planned *ret,
+                        struct err *err) {
     struct rlimits_system system;
+    int r;
 
     *ret = (struct rlimits_planned){0};
-    if (rlimits_read_system(proc_fd, &system) < 0)
-        return;
+    r = rlimits_read_system(proc_fd, &system);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot read latchd's own limits: %m");
     system.may_raise = true;
-    (void) rlimits_plan(configured, need, &system, ret, NULL);
+    return rlimits_plan(configured, need, &system, ret, err);
 }
 
 static rlim_t from_proc(uint64_t value) {

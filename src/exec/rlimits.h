@@ -63,9 +63,10 @@ int rlimits_plan(const struct limit_config configured[static RLIMIT_NLIMITS], co
 #define RLIMITS_STDIO 3
 
 /* The plan as if hard limits might be raised: what a configuration asks for, where nothing is started by it.
- * Where our own limits cannot be read, or what is asked for cannot be, nothing is planned. */
-void rlimits_plan_wanted(const struct limit_config configured[static RLIMIT_NLIMITS],
-                         const struct rlimits_need *need, int proc_fd, struct rlimits_planned *ret);
+ * Where our own limits cannot be read, or what is asked for cannot be (*err says so), nothing is planned. */
+int rlimits_plan_wanted(const struct limit_config configured[static RLIMIT_NLIMITS],
+                        const struct rlimits_need *need, int proc_fd, struct rlimits_planned *ret,
+                        struct err *err);
 
 /* LimitNOFILE=infinity becomes fs.nr_open; above that, "BadLimit" (-EINVAL): do_prlimit() refuses a hard
  * limit above sysctl_nr_open even where it stood there before. nr_open 0: not known, and the kernel will

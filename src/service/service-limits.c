@@ -59,7 +59,7 @@ static void plan_wanted(const struct service *service, struct rlimits_planned *r
     const struct rlimits_need need = {.client_limit = service->config->client_limit,
                                       .open_files = service_limits_open_files(service)};
 
-    rlimits_plan_wanted(service->config->limits, &need, service->manager->proc_fd, ret);
+    (void) rlimits_plan_wanted(service->config->limits, &need, service->manager->proc_fd, ret, NULL);
 }
 
 /* ---- after the start ---- */

@@ -110,7 +110,18 @@ out=$(latchd run --config-dir "$T/etc" --runtime-dir "$T/run" --log-target stder
 is "$?" 78 "a circle is a mistake: 78"
 contains "$out" "a after c after b after a" "the whole circle is named"
 [[ ! -e $T/run/lone.sock ]] && ok "and nothing is begun" || fail "nothing is begun"
-exits 78 "latchd check finds it" latchd check --config-dir "$T/etc" a b c
+redis bad "Afte=x"
+out=$(latchd check --config-dir "$T/etc" a bad b c lone 2>&1)
+is "$?" 78 "latchd check finds it"
+contains "$out" "a after c after b after a" "and names it, though another one has a mistake"
+contains "$out" "Afte" "which it tells as well"
+lacks "$out" "lone: configuration is good"$'\n' "none is called good without more"
+contains "$out" "lone: configuration is good by itself" "but by itself"
+redis many "LimitNOFILE=9999999999"
+out=$(latchd check --config-dir "$T/etc" many 2>&1)
+is "$?" 0 "what depends on the machine is no mistake"
+contains "$out" "many: warning: here it would not start: cannot set LimitNOFILE=9999999999: it is above fs.nr_open" \
+    "but it is warned of"
 redis a "After=elsewhere"
 out=$(latchd check --config-dir "$T/etc" a b c 2>&1)
 is "$?" 0 "names that are not served are no mistake"

@@ -39,12 +39,16 @@ static const struct {
     {"WorkingDirectory=var", "3: WorkingDirectory=var: expected an absolute path"},
     {"ConfigFile=./x", "3: ConfigFile=./x: expected an absolute path"},
     {"EnvironmentFile=-x", "3: EnvironmentFile=-x: expected an absolute path"},
+    {"EnvironmentFile=/etc", "3: EnvironmentFile=/etc: Is a directory"},
     {"EnvironmentFile=/nowhere/x", "3: EnvironmentFile=/nowhere/x: No such file or directory"},
     {"StandardOutput=tty",
      "3: StandardOutput=tty: expected journal, inherit, null, file:PATH or append:PATH"},
     {"StandardError=file:x", "3: StandardError=file:x: expected an absolute path"},
     {"After=a/b", "3: After=a/b: 'a/b': expected the name of a service"},
     {"Requires=db x", "3: Requires=db x: 'x': that is this service itself"},
+    {"Requires=a/b db x", "3: Requires=a/b db x: 'a/b': expected the name of a service\n"
+                          "admin/x.conf:3: Requires=a/b db x: 'x': that is this service itself"},
+    {"After=a/b db", "3: After=a/b db: 'a/b': expected the name of a service"},
     {"OrphanAllow=/a b", "3: OrphanAllow=/a b: 'b': expected the absolute path of an executable"},
     {"Environment=1A=x", "3: Environment=1A=x: '1A=x': expected NAME=VALUE; a value with blanks is quoted, "
                          "\"NAME=one two\""},
@@ -58,6 +62,16 @@ static const struct {
     {"AmbientCapabilities=CAP_CHOWN,CAP_KILL",
      "3: AmbientCapabilities=CAP_CHOWN,CAP_KILL: 'CAP_CHOWN,CAP_KILL' is no "
      "capability; they are named like CAP_NET_ADMIN"},
+    {"CapabilityBoundingSet=CAP_FLY CAP_KILL CAP_SWIM",
+     "3: CapabilityBoundingSet=CAP_FLY CAP_KILL CAP_SWIM: 'CAP_FLY' is no capability; they are named like "
+     "CAP_NET_ADMIN\nadmin/x.conf:3: CapabilityBoundingSet=CAP_FLY CAP_KILL CAP_SWIM: 'CAP_SWIM' is no "
+     "capability; "
+     "they are named like CAP_NET_ADMIN"},
+    {"AmbientCapabilities=CAP_KILL CAP_CHOWN\nCapabilityBoundingSet=CAP_CHOWN",
+     "3: AmbientCapabilities=cap_kill: not in CapabilityBoundingSet=; add it there, or leave it out here"},
+    {"CapabilityBoundingSet=~CAP_KILL CAP_CHOWN\nAmbientCapabilities=CAP_KILL CAP_CHOWN",
+     "4: AmbientCapabilities=cap_chown cap_kill: not in CapabilityBoundingSet=; add it there, or leave it "
+     "out here"},
     {"User=nobody-at-all", "3: User=nobody-at-all: there is no such user"},
     {"User=4294967295", "3: User=4294967295: no user has this number"},
     {"Group=nogroup-at-all", "3: Group=nogroup-at-all: there is no such group"},
