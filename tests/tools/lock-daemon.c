@@ -29,7 +29,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LIFE_SECONDS 240         /* no test forgets us for longer */
+#define LIFE_SECONDS 1200        /* no test forgets us for longer */
 #define NEW_PID_FILE "S.pid.new" /* one that is killed may leave it, and the next one writes it again */
 
 extern char **environ;
