@@ -7,9 +7,9 @@
 
 demo=$srcdir/tests/demo/kea-case
 mkdir "$T/scratch"
-export TMPDIR=$T/scratch NO_COLOR=1
+export TMPDIR=$T/scratch NO_COLOR=1 PATIENCE=150
 
-play() { timeout 240 "$demo" "$@" >"$T/demo.log" 2>&1; } # ARGUMENT...
+play() { timeout 450 "$demo" "$@" >"$T/demo.log" 2>&1; } # ARGUMENT...
 
 nothing_left() { # WHEN
     is "$(ls -A "$T/scratch")" "" "$1: no file is left"

@@ -14,8 +14,9 @@
 #include "base/text.h"
 #include "service/service-health.h"
 
+/* It minds SIGHUP before it says that it has begun. */
 #define DAEMON                                                                                               \
-    "ExecStart=/bin/sh -c 'echo $$$$ >>@/starts; trap \"echo >>@/hups\" HUP; while :; do sleep 0.02; "       \
+    "ExecStart=/bin/sh -c 'trap \"echo >>@/hups\" HUP; echo $$$$ >>@/starts; while :; do sleep 0.02; "       \
     "done'\n"
 
 /* "@" stands for the test's directory. */
