@@ -200,9 +200,9 @@ said() { # TEXT TIMES, at least
     (($(grep -cF "$1" "$T/latchd.log") >= $2))
 }
 for name in "${cases[@]}"; do
-    # From the moment of the breakage to that of the kill it could come up once more.
+    # Between the kill and the breakage it could come up once more; its executable may have been replaced since.
     pid=$(main_pid "$D" "$name")
-    [[ -z $pid ]] || ! describe_exe "$pid" "$name" || kill -KILL "$pid" 2>/dev/null
+    [[ -z $pid ]] || ! { describe_exe "$pid" "$name" || describe_exe "$pid" "$name (deleted)"; } || kill -KILL "$pid" 2>/dev/null
     wait_for 60 "$name: says \"${says[$name]}\", and tries again" said "${says[$name]}" 2
 done
 for name in "${cases[@]}"; do

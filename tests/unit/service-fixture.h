@@ -30,7 +30,7 @@
 
 #include "suite.h"
 
-#define PATIENCE (30 * USEC_PER_SEC) /* for what has to happen */
+#define PATIENCE (60 * USEC_PER_SEC) /* for what has to happen */
 #define MSEC USEC_PER_MSEC
 
 static struct {
@@ -261,7 +261,7 @@ static inline int run_suite(const char *name, TCase *tests) {
     Suite *suite = suite_create(name);
 
     tcase_add_checked_fixture(tests, set_up, tear_down);
-    tcase_set_timeout(tests, 100);
+    tcase_set_timeout(tests, 110);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }
