@@ -14,8 +14,9 @@ static int kill_one(const struct cli *cli, const char *service, const char *sign
     int r = supervisor_call(cli, service, "Kill", parameters, USEC_INFINITY, &reply, err);
 
     if (r >= 0)
-        json_array_append_new(results, json_pack("{s:s, s:O?}", "service", service, "signalled",
-                                                 json_object_get(reply, "signalled")));
+        json_array_append_new(results, json_pack("{s:s, s:O?, s:O?}", "service", service, "signalled",
+                                                 json_object_get(reply, "signalled"), "more",
+                                                 json_object_get(reply, "more")));
     if (r >= 0 && json_is_true(json_object_get(reply, "more")))
         r = err_set(err, EBUSY, "Incomplete",
                     "%lld processes got it, and there are more than latchd looks for at once; say it again, or "
@@ -82,6 +83,7 @@ const struct command command_kill = {
         "                         to be the service's, also what a dead daemon left\n\n"
         "A daemon that ends of it is started again or not as Restart= says; to have it stay down, stop "
         "it.\n\n"
-        "Exit status: 0 sent, 1 failure (nothing runs), 64 usage, 77 not permitted.\n",
+        "Exit status: 0 sent, 1 failure (nothing runs, or only some of many got it), 64 usage, 77 not "
+        "permitted.\n",
     .run = run,
 };

@@ -164,7 +164,10 @@ static void report_left_down(struct service *service, enum service_event event, 
                                                  : "and RestartSec=infinity");
     event_field_add(&fields, "LATCHD_RESTARTS", "%llu", (unsigned long long) service->record.restarts);
     add_exit_fields(&service->last_exit, &fields);
-    if (asprintf(&text, "%s: %s", failed ? "Failed" : "Stays down", err_text(&service->failure)) >= 0)
+    if (asprintf(&text, "%s: %s%s", failed ? "Failed" : "Stays down", err_text(&service->failure),
+                 service->manager->is_init || service->manager->n_services > 1
+                     ? ""
+                     : " (latchd stays, and answers latchctl; SIGTERM or Ctrl-C ends it)") >= 0)
         service_emit(service, failed ? EVENT_SERVICE_FAILED : EVENT_SERVICE_ENDED, &fields, text);
 }
 

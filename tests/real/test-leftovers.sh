@@ -230,7 +230,7 @@ done
 sleep 0.3
 is "$(sort -u "$d/tell/five.signals")" main "and nobody else"
 rm "$d/tell/five.signals"
-is "$(ctl "$d" --json kill -s USR1 --kill-whom=all five | jq -r '.[0] | "\(.service) \(.signalled >= 2)"')" "five true" \
+is "$(ctl "$d" --json kill -s USR1 --kill-whom=all five | jq -r '.[0] | "\(.service) \(.signalled >= 2) \(.more)"')" "five true false" \
     "--kill-whom=all: more get it"
 both() { [[ $(sort -u "$d/tell/five.signals" | xargs) == "main worker" ]]; }
 wait_for 20 "the worker as well" both
