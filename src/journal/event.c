@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/value.h"
+#include "journal/address.h"
 #include "journal/event-held.h"
 
 struct event_kind {
@@ -208,17 +209,6 @@ static void open_lines(struct event_log *log, int fd) {
     }
 }
 
-static int set_address(const char *path, struct sockaddr_un *ret, socklen_t *ret_size) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-
-    if (strlen(path) >= sizeof address.sun_path)
-        return -ENAMETOOLONG;
-    strcpy(address.sun_path, path);
-    *ret = address;
-    *ret_size = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + strlen(path) + 1);
-    return 0;
-}
-
 int event_log_open(const struct event_log_options *options, struct event_log **ret, struct err *err) {
     const char *path = options->socket_path ? options->socket_path : EVENT_JOURNAL_SOCKET;
     _cleanup_event_log_ struct event_log *log = malloc(sizeof *log);
@@ -235,7 +225,7 @@ int event_log_open(const struct event_log_options *options, struct event_log **r
         .own_line_fd = -EBADF,
     };
     if (log->target != LOG_TARGET_STDERR) {
-        if (set_address(path, &log->address, &log->address_size) < 0)
+        if (journal_address(path, &log->address, &log->address_size) < 0)
             return err_set(err, ENAMETOOLONG, "BadPath",
                            "cannot log to the journal: its socket's path %s is too long for a unix socket",
                            path);
@@ -578,47 +568,4 @@ void event_debug(struct event_log *log, const char *fmt, ...) {
         deliver_or_hold(log,
                         &(struct event_entry){.priority = LOG_DEBUG, .scope = &nobody, .message = message});
     errno = saved;
-}
-
-/* The head a client of the stdout socket sends: identifier, unit (journald finds it by itself), priority,
- * whether "<N>" sets a line's priority, and whether to forward to syslog, kmsg and console. */
-int event_open_stream_at(const char *socket_path, const char *identifier, int priority) {
-    _cleanup_free_ char *name = strdup(identifier), *head = NULL;
-    _cleanup_close_ int fd = -EBADF;
-    const int send_buffer_bytes =
-        8 << 20; /* as systemd has it: a pause of journald does not stop the daemon */
-    struct sockaddr_un address;
-    socklen_t address_size;
-    ssize_t n;
-    int r;
-
-    if (!name)
-        return -ENOMEM;
-    value_make_printable(name);
-    if (asprintf(&head, "%s\n\n%d\n1\n0\n0\n0\n", name, priority) < 0) {
-        head = NULL;
-        return -ENOMEM;
-    }
-    r = set_address(socket_path, &address, &address_size);
-    if (r < 0)
-        return r;
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *) &address, address_size) < 0)
-        return -errno;
-    (void) shutdown(fd, SHUT_RD);
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &send_buffer_bytes, sizeof send_buffer_bytes) < 0)
-        (void) setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer_bytes, sizeof send_buffer_bytes);
-    n = send(fd, head, strlen(head), MSG_NOSIGNAL);
-    if (n < 0)
-        return -errno;
-    if ((size_t) n != strlen(head))
-        return -EAGAIN;
-    r = fd_set_nonblock(fd, false);
-    return r < 0 ? r : TAKE_FD(fd);
-}
-
-int event_open_stream(const char *identifier, int priority) {
-    return event_open_stream_at(EVENT_JOURNAL_STDOUT, identifier, priority);
 }

@@ -24,7 +24,6 @@
 #include "base/strtab.h"
 
 #define EVENT_JOURNAL_SOCKET "/run/systemd/journal/socket"
-#define EVENT_JOURNAL_STDOUT "/run/systemd/journal/stdout"
 #define EVENT_IDENTIFIER "latchd" /* SYSLOG_IDENTIFIER= */
 
 enum event_id {
@@ -136,10 +135,3 @@ void event_log_flush(struct event_log *log);
 
 /* A message for those who look for a fault: LOG_DEBUG, no message id. */
 void event_debug(struct event_log *log, const char *fmt, ...) _printf_(2, 3);
-
-/* A descriptor for a daemon's standard output or error: each line becomes an entry of journald with that
- * SYSLOG_IDENTIFIER (made one printable line) and priority, unless the line begins with "<PRIORITY>". The
- * descriptor is blocking, as programs expect, but connecting never blocks: -EAGAIN when journald takes no
- * connection now. -ENOENT or -ECONNREFUSED where there is no journal. */
-int event_open_stream(const char *identifier, int priority);
-int event_open_stream_at(const char *socket_path, const char *identifier, int priority);

@@ -83,10 +83,11 @@ static int load(struct library *lib, struct err *err) {
     const char *why;
 
     if (library_load(LIBRARY, functions, ELEMENTSOF(functions), &lib->handle, &why) < 0)
-        return err_set(err, ENOPKG, "NoLibrary",
-                       "cannot read the journal: %s; install it, or a newer one (Debian: apt install libsystemd0, "
-                       "Fedora: dnf install systemd-libs)",
-                       why);
+        return err_set(
+            err, ENOPKG, "NoLibrary",
+            "cannot read the journal: %s; install it, or a newer one (Debian: apt install libsystemd0, "
+            "Fedora: dnf install systemd-libs)",
+            why);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "base/executable.h"
 #include "base/strlist.h"
 #include "base/value.h"
+#include "journal/stream.h"
 #include "runtime/runtime-dir.h"
 #include "service/service-internal.h"
 #include "service/service-limits.h"
@@ -182,7 +183,7 @@ static int open_output(const struct service_config *config, const struct output_
     case OUTPUT_JOURNAL:
         if (become)
             break; /* whoever started us has seen to it */
-        fd = event_open_stream(identifier, priority);
+        fd = stream_open(identifier, priority);
         if (fd < 0)
             fd = -EBADF; /* no journal here, or it takes nothing now: the output passes through */
         break;

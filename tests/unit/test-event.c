@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/value.h"
 #include "journal/event.h"
+#include "journal/stream.h"
 
 #include "suite.h"
 
@@ -724,7 +725,7 @@ START_TEST(stream_to_the_journal) {
     int fd, connection;
 
     receiver_open(&receiver, SOCK_STREAM);
-    fd = event_open_stream_at(receiver.path, "kea\ndhcp4", LOG_INFO);
+    fd = stream_open_at(receiver.path, "kea\ndhcp4", LOG_INFO);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
     ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
@@ -738,7 +739,7 @@ START_TEST(stream_to_the_journal) {
     /* A journald that accepts nothing does not stop us either. */
     alarm(30);
     int several[8], n = 0;
-    while (n < 8 && (several[n] = event_open_stream_at(receiver.path, "kea", LOG_INFO)) >= 0)
+    while (n < 8 && (several[n] = stream_open_at(receiver.path, "kea", LOG_INFO)) >= 0)
         n++;
     alarm(0);
     ck_assert_int_lt(n, 8);
@@ -746,10 +747,10 @@ START_TEST(stream_to_the_journal) {
     while (n > 0)
         fd_close(several[--n]);
     fd_close(receiver.fd);
-    ck_assert_int_eq(event_open_stream_at(receiver.path, "kea", LOG_INFO), -ECONNREFUSED);
+    ck_assert_int_eq(stream_open_at(receiver.path, "kea", LOG_INFO), -ECONNREFUSED);
     receiver.fd = -EBADF;
     receiver_close(&receiver);
-    ck_assert_int_eq(event_open_stream_at(receiver.path, "kea", LOG_INFO), -ENOENT);
+    ck_assert_int_eq(stream_open_at(receiver.path, "kea", LOG_INFO), -ENOENT);
 }
 END_TEST
 
