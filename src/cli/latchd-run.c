@@ -8,7 +8,6 @@
 #include "base/value.h"
 #include "cli/latchd.h"
 #include "control/methods.h"
-#include "runtime/state-file.h"
 #include "service/service.h"
 
 /* What the latchd that was this process before has left us. */
@@ -26,59 +25,6 @@ static int receive_handover(struct invocation *invocation, struct err *err) {
         return -EBADMSG;
     invocation->runtime_dir_fd = handover_take_fd(invocation->handover, "runtime-dir");
     return 0;
-}
-
-/* As it was before the change of the program: a file that has become bad meanwhile does not end anything. */
-static int load_recorded(const struct invocation *invocation, int place, struct service_config **ret) {
-    const char *name =
-        json_string_value(json_array_get(handover_get(invocation->handover, "services"), (size_t) place));
-    _cleanup_free_ char *text = NULL;
-
-    if (!name || invocation->runtime_dir_fd < 0 ||
-        state_file_read_config(invocation->runtime_dir_fd, name, &text, NULL) < 0 ||
-        service_config_from_record(name, text, ret) < 0)
-        return EXIT_BAD_CONFIG;
-    fprintf(stderr, "latchd: service %s goes on with the configuration that it had\n", name);
-    return 0;
-}
-
-/* Files that are good each, and go in a circle together. */
-static int load_all_recorded(const struct invocation *invocation, struct service_config **configs) {
-    for (int i = 0; i < invocation->n_words; i++) {
-        int code;
-
-        configs[i] = service_config_free(configs[i]);
-        code = load_recorded(invocation, i, &configs[i]);
-        if (code)
-            return code;
-    }
-    return latchd_check_order(configs, (size_t) invocation->n_words, false);
-}
-
-/* The services that the words name, or the one that the options describe. Every mistake of every one is told
- * before it ends. */
-static int load_services(const struct invocation *invocation, struct service_config **configs) {
-    int n = 0, code, worst = -1;
-
-    if (invocation->n_words == 0) {
-        code = latchd_load(invocation, NULL, &configs[0]);
-        if (code && invocation->handover)
-            code = load_recorded(invocation, 0, &configs[0]);
-        return code ? code : latchd_check_order(configs, 1, false);
-    }
-    for (int i = 0; i < invocation->n_words; i++) {
-        code = latchd_load(invocation, invocation->words[i], &configs[n]);
-        if (code)
-            code = load_recorded(invocation, i, &configs[n]);
-        if (code)
-            worst = code;
-        else if (latchd_name_is_taken(configs, n, configs[n]->name))
-            return latchd_fail_usage("this service is named twice", configs[n]->name);
-        else
-            n++;
-    }
-    code = worst >= 0 ? worst : latchd_check_order(configs, (size_t) n, false);
-    return code >= 0 && invocation->handover ? load_all_recorded(invocation, configs) : code;
 }
 
 static void report_started(struct event_log *log, const struct manager *manager, const char *runtime_dir) {
@@ -177,7 +123,7 @@ int latchd_run(struct invocation *invocation) {
     configs = calloc(n, sizeof(struct service_config *));
     if (!configs)
         return EXIT_FAILURE;
-    code = load_services(invocation, configs);
+    code = latchd_load_all(invocation, configs);
     if (code < 0)
         code = run_services(invocation, configs, n);
     for (size_t i = 0; i < n; i++)

@@ -37,6 +37,12 @@ int latchd_exit_code(const struct err *err);
  * exit code. */
 int latchd_load(const struct invocation *invocation, const char *name, struct service_config **ret);
 
+/* -- latchd-load.c: the configurations that latchd run begins with -- */
+
+/* The services that the words name, or the one that the options describe. Every mistake of every one is told. -1: they
+ * are there; else an exit code. */
+int latchd_load_all(struct invocation *invocation, struct service_config **configs);
+
 bool latchd_name_is_taken(struct service_config *const *configs, int n, const char *name);
 
 /* What After= and Requires= come to, of these services together. `check` wants to hear more. Returns -1 to go on, else

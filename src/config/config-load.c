@@ -3,7 +3,9 @@
 /* Where configurations lie: the main file, the drop-ins, and the list of all services. */
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
+#include <stdio.h>
 
 #include "base/fd.h"
 #include "base/strlist.h"
@@ -292,6 +294,17 @@ static int check_name(struct config_problems *problems, const char *service, con
     return 0;
 }
 
+/* It is looked for before it is read. */
+static void touch_main_file(const struct config_builder *builder, const char *service, const char *directory) {
+    char path[PATH_MAX];
+
+    if (!builder->touching)
+        return;
+    snprintf(path, sizeof path, "%s%s%s%s", directory ? directory : "", directory ? "/" : "", service,
+             directory ? ".conf" : "");
+    builder->touching("", path);
+}
+
 static int load(const char *service, const struct config_paths *paths, struct config_builder *builder,
                 struct err *err) {
     _cleanup_(location_done) struct location location = {0};
@@ -300,6 +313,7 @@ static int load(const char *service, const struct config_paths *paths, struct co
     size_t size;
     int r;
 
+    touch_main_file(builder, service, is_path ? NULL : paths->admin_dir);
     if (is_path)
         r = locate_by_path(service, &location);
     else {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
@@ -14,10 +15,14 @@
 #include "base/value.h"
 #include "exec/terminate.h"
 
+#define REAP_MSEC 100
+
 struct helper {
     sd_event_source *io, *timer;
     int in_fd, pidfd;
     helper_done_t done;
+    helper_heard_t heard; /* NULL: the answer is kept */
+    uint64_t patience_usec;
     void *userdata;
     char *answer;
     size_t size;
@@ -60,13 +65,32 @@ static void finish(struct helper *helper, int error) {
     free(answer);
 }
 
+static void hear(struct helper *helper) {
+    char text[4096];
+    ssize_t n = read(helper->in_fd, text, sizeof text);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        finish(helper, n == 0 ? 0 : -errno);
+        return;
+    }
+    (void) sd_event_source_set_time_relative(helper->timer, helper->patience_usec);
+    helper->heard(text, (size_t) n, helper->userdata);
+}
+
 static int on_answer(sd_event_source *source, int fd, uint32_t events, void *userdata) {
     struct helper *helper = userdata;
-    char *bigger = realloc(helper->answer, helper->size + 4096);
+    char *bigger;
     ssize_t n;
 
     (void) source;
     (void) events;
+    if (helper->heard) {
+        hear(helper);
+        return 0;
+    }
+    bigger = realloc(helper->answer, helper->size + 4096);
     if (!bigger) {
         finish(helper, -ENOMEM);
         return 0;
@@ -89,6 +113,19 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
     return 0;
 }
 
+void helper_listen(struct helper *helper, uint64_t patience_usec, helper_heard_t heard) {
+    helper->heard = heard;
+    helper->patience_usec = patience_usec;
+}
+
+static void reap(int pidfd) {
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    siginfo_t child;
+
+    (void) poll(&end, 1, REAP_MSEC);
+    (void) waitid(P_PIDFD, (id_t) pidfd, &child, WEXITED | WNOHANG);
+}
+
 void helper_free(struct helper *helper) {
     if (!helper)
         return;
@@ -96,6 +133,8 @@ void helper_free(struct helper *helper) {
     sd_event_source_disable_unref(helper->timer);
     if (helper->pidfd >= 0)
         (void) terminate_signal(helper->pidfd, SIGKILL);
+    if (helper->pidfd >= 0 && helper->heard)
+        reap(helper->pidfd);
     fd_close(helper->pidfd);
     fd_close(helper->in_fd);
     free(helper->answer);

@@ -31,5 +31,11 @@ typedef void (*helper_done_t)(int error, const void *answer, size_t size, void *
 int helper_start(sd_event *event, helper_work_t work, const void *question, int fd, uint64_t timeout_usec,
                  helper_done_t done, void *userdata, struct helper **ret);
 
+/* From now on what it says is passed on as it comes, and not kept: the deadline begins anew with each word, and
+ * helper_done_t gets nothing but the error. It is waited for when it ends, 100 ms at most, and reaped: for who has no
+ * loop yet that would do it. */
+typedef void (*helper_heard_t)(const char *text, size_t size, void *userdata);
+void helper_listen(struct helper *helper, uint64_t patience_usec, helper_heard_t heard);
+
 /* Ends it; nothing is called any more. NULL is fine. */
 void helper_free(struct helper *helper);
