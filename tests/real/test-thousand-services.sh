@@ -47,7 +47,7 @@ latchd_pid=$!
 began=$(now_ms)
 states() { ctl "$D" list --json | jq -r '.[].state' | sort | uniq -c | tr -s ' \n' ' '; }
 as_they_should() { [[ $(states) == " 1 blocked $((services + 1)) running " ]]; }
-wait_for 60 "$services services run, and one that does not stop; one is blocked" as_they_should
+wait_for 150 "$services services run, and one that does not stop; one is blocked" as_they_should
 note "up within $(($(now_ms) - began)) ms"
 
 descriptors() { find "/proc/$latchd_pid/fd" -mindepth 1 | wc -l; }
@@ -57,7 +57,7 @@ restarts() { ctl "$D" status --json "${names[@]}" | jq -r '.[] | "\(.service) \(
 
 # Everybody once, so that what is allocated at first is there.
 succeeds "each daemon is killed once, and comes back" env ASAN_OPTIONS=detect_leaks=0 "$STORM" --each --rate 1000 --report "$T/each" "$DAEMON" "${files[@]}"
-wait_for 30 "and all run again" as_they_should
+wait_for 120 "and all run again" as_they_should
 # One stop that takes its time, all the while.
 latchctl --config-dir "$D/etc" --runtime-dir "$D/run" stop --timeout 600 stuck >/dev/null 2>&1 & # to the end
 disown

@@ -7,7 +7,7 @@
  * names, and runs EXECUTABLE with that file as its first argument. It goes on for S seconds or N kills, with
  * --each until every daemon has been killed once. The report has a line "PID-FILE KILLS" each and as its last
  * one "all KILLS MEDIAN MOST", the time from a kill to the beginning of the successor in microseconds. Fails
- * when a daemon is not succeeded within a minute. */
+ * when a daemon is not succeeded within three minutes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_USEC (60 * UINT64_C(1000000))
+#define PATIENCE_USEC (180 * UINT64_C(1000000))
 
 struct target {
     const char *file;
