@@ -129,15 +129,15 @@ wait_for 20 "the daemon that was killed has it again" told "$d" "stored 0: remem
 order "$d" 'say READY=1'
 wait_for 10 "it runs" in_state "$d" running d
 
-echo "# a flood of 100,000, by a stranger and by the daemon's own child"
+echo "# a flood of 30,000, by a stranger and by the daemon's own child"
 order "$d" 'child STATUS=before'
 wait_for 10 "before it" has_status "$d" before
 memory=$(resident_kib "$latchd_pid") open=$(descriptors "$latchd_pid")
 main=$(main_pid "$d" d)
-NOTIFY_SOCKET=$d/run/d.notify "$daemon" send 'STATUS=poured in' 100000 &
+NOTIFY_SOCKET=$d/run/d.notify "$daemon" send 'STATUS=poured in' 30000 &
 stranger=$!
 LATCHD_SERVICE=d INVOCATION_ID=$(status_of "$d" .invocationId d) NOTIFY_SOCKET=$d/run/d.notify \
-    "$daemon" send 'STATUS=poured in by a relative\nWATCHDOG=1' 100000 &
+    "$daemon" send 'STATUS=poured in by a relative\nWATCHDOG=1' 30000 &
 relative=$!
 worst=0 n=0
 while alive "$stranger" || alive "$relative"; do

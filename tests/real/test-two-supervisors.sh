@@ -34,7 +34,11 @@ for ((round = 0; round < 30; round++)); do
     a=$latchd_pid
     run_latchd "$T/b.log"
     b=$latchd_pid
-    until ! alive "$a" || ! alive "$b" || ((SECONDS - harness_began > 120)); do nap 0.01; done
+    began=$SECONDS
+    while alive "$a" && alive "$b"; do
+        ((SECONDS - began < 60)) || die "round $round: neither of two latchds ends" "$(<"$T/a.log")" "$(<"$T/b.log")"
+        nap 0.01
+    done
     if alive "$a"; then winner=$a loser=$b log=a loser_log=b; else winner=$b loser=$a log=b loser_log=a; fi
     wrong=$(await_up "$T/$log.log" "$winner" 10 || echo "the one that serves does not get ready")
     rc=0
