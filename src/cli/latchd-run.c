@@ -12,7 +12,7 @@
 
 /* What the latchd that was this process before has left us. */
 static int receive_handover(struct invocation *invocation, struct err *err) {
-    const char *number = getenv(HANDOVER_VARIABLE);
+    const char *number = getenv(HANDOVER_VARIABLE), *program;
     int fd;
 
     invocation->runtime_dir_fd = -EBADF;
@@ -24,6 +24,11 @@ static int receive_handover(struct invocation *invocation, struct err *err) {
     if (handover_receive(fd, &invocation->handover, err) < 0)
         return -EBADMSG;
     invocation->runtime_dir_fd = handover_take_fd(invocation->handover, "runtime-dir");
+    program = json_string_value(handover_get(invocation->handover, "program"));
+    if (program && program[0] == '/') { /* we were executed by a descriptor, which says less */
+        free(invocation->program);
+        invocation->program = strdup(program);
+    }
     return 0;
 }
 

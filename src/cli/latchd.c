@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -179,6 +180,8 @@ int main(int argc, char *argv[]) {
     int code;
 
     open_standard_descriptors();
+    if (getenv(HANDOVER_VARIABLE)) /* executed by a descriptor, whose number older kernels take for our name */
+        (void) prctl(PR_SET_NAME, program_invocation_short_name);
     invocation.program = find_program();
     invocation.program_argv = calloc((size_t) argc + 1, sizeof(char *));
     if (!invocation.program_argv)

@@ -18,6 +18,7 @@
  * Start from EXEC_PLAN_INIT. */
 struct exec_plan {
     const char *executable;        /* a path, see executable_find() */
+    const char *shown_as;          /* what messages call it; NULL: by its path */
     const char *key;               /* what names it in the configuration: "ExecStart="; NULL: nothing does */
     const char *boot_id;           /* of this boot, for the child's identity; NULL: to be read */
     char *const *argv;             /* NULL-terminated */

@@ -338,5 +338,5 @@ int exec_stage_explain(const struct exec_plan *plan, const struct exec_status *s
     write_tried(plan, status, tried);
     write_advice(plan, status, advice);
     return err_set(err, status->error, error_name(status), "cannot start \"%s\": %s failed: %s%s%s",
-                   plan->executable, tried, strerror(status->error), *advice ? "; " : "", advice);
+                   plan->shown_as ? plan->shown_as : plan->executable, tried, strerror(status->error), *advice ? "; " : "", advice);
 }

@@ -2,13 +2,14 @@
 #include "exec/reexec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/macro.h"
 
-int reexec_become(const char *path, char *const argv[], char *const envp[], const char *name,
+int reexec_become(const char *path, int fd, char *const argv[], char *const envp[], const char *name,
                   const char *value) {
     size_t n = 0, length = strlen(name), kept = 0;
     _cleanup_free_ char **environment = NULL;
@@ -27,6 +28,9 @@ int reexec_become(const char *path, char *const argv[], char *const envp[], cons
         if (strncmp(envp[i], name, length) != 0 || envp[i][length] != '=')
             environment[kept++] = envp[i];
     environment[kept] = variable;
-    (void) execve(path, argv, environment);
+    if (fd >= 0)
+        (void) execveat(fd, "", argv, environment, AT_EMPTY_PATH);
+    else
+        (void) execve(path, argv, environment);
     return -errno;
 }

@@ -2,7 +2,6 @@
 /* The running supervisor is replaced by the installed program: that is tried in a child first, then
  * everything is written down and handed over, and the same process executes it. Whatever fails on the way,
  * this one goes on. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +14,7 @@
 #include "exec/spawn.h"
 #include "exec/terminate.h"
 #include "service/manager-internal.h"
+#include "service/reexec-trial.h"
 #include "service/service.h"
 
 #define TRIAL_USEC (10 * USEC_PER_SEC)
@@ -31,6 +31,8 @@ struct manager_reexec {
     void (*on_refused)(const struct err *err, void *userdata);
     void *userdata;
     struct exec_plan plan;
+    struct trial_program program;
+    char **envp, mark[sizeof TRIAL_MARK + 33]; /* the mark as it stands in envp, whose other strings are not ours */
     char *argv[4];
     struct spawn spawn;
     int output_fd; /* what it says, standard error among it */
@@ -50,8 +52,11 @@ static void end_reexec(struct manager *manager) {
     sd_event_source_disable_unref(reexec->channel);
     sd_event_source_disable_unref(reexec->timer);
     fd_close(reexec->output_fd);
-    if (spawn_done(&reexec->spawn)) /* else a child may share our memory still */
+    trial_program_close(&reexec->program);
+    if (spawn_done(&reexec->spawn)) { /* else a child may share our memory still */
+        free(reexec->envp);
         free(reexec);
+    }
 }
 
 static void refuse(struct manager *manager, const char *fmt, ...) _printf_(2, 3);
@@ -81,27 +86,6 @@ static void refuse(struct manager *manager, const char *fmt, ...) {
 }
 
 /* ---- the trial ---- */
-
-/* It had a session of its own: whatever else is in that came from it, and is not to stay. */
-static void end_session(struct manager *manager, pid_t session) {
-    _cleanup_closedir_ DIR *dir = NULL;
-    struct dirent *entry;
-
-    if (fd_open_dir_at(manager->proc_fd, ".", &dir) < 0)
-        return;
-    while ((entry = readdir(dir))) {
-        pid_t pid = (pid_t) strtol(entry->d_name, NULL, 10);
-        _cleanup_close_ int pidfd = -EBADF;
-        struct process_id id;
-        struct proc_stat stat;
-
-        if (pid <= 0 || procfs_read_stat(manager->proc_fd, pid, &stat) < 0 || stat.session != session)
-            continue;
-        pidfd = process_pin(manager->proc_fd, pid, &id);
-        if (pidfd >= 0 && id.start_ticks == stat.start_ticks)
-            (void) terminate_signal(pidfd, SIGKILL);
-    }
-}
 
 static void read_output(struct manager_reexec *reexec) {
     ssize_t n = read(reexec->output_fd, reexec->output + reexec->output_size,
@@ -167,12 +151,19 @@ static int on_channel(sd_event_source *source, int fd, uint32_t events, void *us
     return 0;
 }
 
+static void end_processes(struct manager *manager) {
+    struct manager_reexec *reexec = manager->reexec;
+
+    trial_end_processes(manager->proc_fd, &reexec->spawn.id, reexec->mark + sizeof TRIAL_MARK);
+}
+
 static int on_trial_timeout(sd_event_source *source, uint64_t usec, void *userdata) {
     struct manager *manager = userdata;
 
     (void) source;
     (void) usec;
     manager->reexec->timed_out = true;
+    end_processes(manager); /* while its first process lives, who descends from that is known */
     if (manager->reexec->spawn.pidfd >= 0)
         (void) terminate_signal(manager->reexec->spawn.pidfd, SIGKILL); /* its end, which is near, leads on */
     return 0;
@@ -185,10 +176,27 @@ bool manager_reexec_reaped(struct manager *manager, const siginfo_t *child) {
         return false;
     reexec->ended = true;
     reexec->end = *child;
-    end_session(manager, child->si_pid);
+    end_processes(manager);
     if (!reexec->channel)
         judge_trial(manager);
     return true;
+}
+
+/* Our environment, and the mark. */
+static int mark_trial(struct manager_reexec *reexec) {
+    char id[33];
+    size_t n = 0;
+    int r = service_new_invocation_id(id);
+
+    while (environ[n])
+        n++;
+    reexec->envp = calloc(n + 2, sizeof(char *));
+    if (!reexec->envp || r < 0)
+        return reexec->envp ? r : -ENOMEM;
+    memcpy(reexec->envp, environ, n * sizeof(char *));
+    snprintf(reexec->mark, sizeof reexec->mark, TRIAL_MARK "=%s", id);
+    reexec->envp[n] = reexec->mark;
+    return 0;
 }
 
 static int begin_trial(struct manager *manager, struct err *err) {
@@ -203,9 +211,14 @@ static int begin_trial(struct manager *manager, struct err *err) {
     reexec->argv[0] = manager->program;
     reexec->argv[1] = (char *) "handover-check";
     reexec->plan = EXEC_PLAN_INIT;
-    reexec->plan.executable = manager->program;
+    trial_program_open(manager->program, &reexec->program);
+    r = mark_trial(reexec);
+    if (r < 0)
+        return err_set(err, -r, "Failed", "cannot mark the trial: %s", strerror(-r));
+    reexec->plan.executable = reexec->program.path[0] ? reexec->program.path : manager->program;
+    reexec->plan.shown_as = manager->program;
     reexec->plan.argv = reexec->argv;
-    reexec->plan.envp = environ;
+    reexec->plan.envp = reexec->envp;
     reexec->plan.new_session = true;
     reexec->plan.stdin_null = true;
     reexec->plan.stdout_fd = reexec->plan.stderr_fd = write_end;
@@ -235,7 +248,7 @@ int manager_reexec(struct manager *manager, void (*on_refused)(const struct err 
     manager->reexec = calloc(1, sizeof *manager->reexec);
     if (!manager->reexec)
         return err_set(err, ENOMEM, "Failed", "out of memory");
-    *manager->reexec = (struct manager_reexec){.spawn = SPAWN_INIT, .output_fd = -EBADF};
+    *manager->reexec = (struct manager_reexec){.program.fd = -EBADF, .spawn = SPAWN_INIT, .output_fd = -EBADF};
     r = begin_trial(manager, err);
     if (r < 0) {
         manager->reexec->on_refused = NULL;
@@ -298,6 +311,8 @@ static int put_all(struct manager *manager, struct handover *handover, struct er
         r = handover_put(handover, "files-before",
                          json_pack("[I, I]", (json_int_t) manager->files_before.rlim_cur,
                                    (json_int_t) manager->files_before.rlim_max));
+    if (r >= 0) /* it is executed by a descriptor, and would not know where it came from */
+        r = handover_put(handover, "program", json_string(manager->program));
     if (r >= 0 && manager->on_hand_over)
         r = manager->on_hand_over(handover, manager->on_change_userdata);
     return r;
@@ -322,8 +337,14 @@ static void change(struct manager *manager) {
     _cleanup_err_ struct err err = {0};
     struct event_fields fields = {.n = 0};
     char number[16];
-    int r = handover_new(&handover);
+    int fd = manager->reexec->program.fd, r;
 
+    if (fd < 0 && !trial_program_is_same(&manager->reexec->program, manager->program)) {
+        refuse(manager, "the installed program %s is another one than was tried a moment ago; try again",
+               manager->program);
+        return;
+    }
+    r = handover_new(&handover);
     if (r >= 0)
         r = put_all(manager, handover, &err);
     if (r >= 0)
@@ -336,7 +357,7 @@ static void change(struct manager *manager) {
         r = handover_release(handover, memfd, true);
     }
     if (r >= 0) {
-        r = reexec_become(manager->program, manager->program_argv, environ, HANDOVER_VARIABLE, number);
+        r = reexec_become(manager->program, fd, manager->program_argv, environ, HANDOVER_VARIABLE, number);
         (void) handover_release(handover, memfd, false);
     }
     refuse(manager, "%s cannot be executed: %s", manager->program, err.message ? err.message : strerror(-r));

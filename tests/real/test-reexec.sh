@@ -35,7 +35,8 @@ service two "ExecStart=$sleeper 1001" Restart=always RestartSec=10ms
 service waits "ExecStart=/bin/false" Restart=always RestartSec=40s
 service stubborn "ExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'" TimeoutStopSec=60s
 service down "ExecStart=$sleeper 1002"
-run_latchd one two waits stubborn down
+service slow "ExecStart=$sleeper 1003" ExecReload="/bin/sleep 4"
+run_latchd one two waits stubborn down slow
 for name in one two stubborn down; do wait_for 20 "$name is up" ready "$name"; done
 wait_for 20 "waits waits" in_state "$D" backoff waits
 succeeds "down is stopped" ctl "$D" stop down
@@ -47,13 +48,13 @@ main_one=$(main_pid "$D" one) main_two=$(main_pid "$D" two) main_stubborn=$(main
 since=$(status_of "$D" .sinceUSec one)
 until_before=$(jq .stateUntilUSec "$D/run/waits.state")
 out=$(ctl "$D" reexec) || fail "reexec succeeds" "$out"
-is "$(grep -c "PID $latchd_pid is latchd" <<<"$out")" 1 "five services, one supervisor: it is replaced once"
+is "$(grep -c "PID $latchd_pid is latchd" <<<"$out")" 1 "six services, one supervisor: it is replaced once"
 is "$(main_pid "$D" one) $(main_pid "$D" two)" "$main_one $main_two" "the daemons stay"
 is "$(status_of "$D" .generation one) $(status_of "$D" .supervisorPid one)" "1 $latchd_pid" "no start, the same process"
 is "$(status_of "$D" .sinceUSec one)" "$since" "it runs since when it ran"
 is "$(ps -o ppid= -p "$main_one" | tr -d ' ')" "$latchd_pid" "they are its children still"
 is "$(tr '\0' ' ' <"/proc/$latchd_pid/cmdline")" \
-    "$D/bin/latchd run --config-dir $D/etc --runtime-dir $D/run --log-target stderr one two waits stubborn down " \
+    "$D/bin/latchd run --config-dir $D/etc --runtime-dir $D/run --log-target stderr one two waits stubborn down slow " \
     "its command line is as it was"
 is "$(tr '\0' '\n' <"/proc/$main_one/environ" | grep -c HANDOVER)" 0 "and its daemons hear nothing of it"
 in_state "$D" backoff waits && is "$(jq .stateUntilUSec "$D/run/waits.state")" "$until_before" \
@@ -152,6 +153,8 @@ install_program() { # the text of a script
     chmod 755 "$D/bin/new"
     mv "$D/bin/new" "$D/bin/latchd"
 }
+setsid "$sleeper" 3001 </dev/null >/dev/null 2>&1 &
+bystander=$!
 rm "$D/bin/latchd"
 refused "a missing program" "No such file or directory; there is no such file; install the program"
 install_program 'exit 0'
@@ -165,10 +168,38 @@ refused "a program that leaves something behind" "not one that can take over"
 wait_for 10 "what it left is gone" gone "$(<"$D/left")"
 printf '\177ELF' >"$D/bin/new" && chmod 755 "$D/bin/new" && mv "$D/bin/new" "$D/bin/latchd"
 refused "a broken program" "cannot be executed"
-install_program "exec $sleeper 3000"
+install_program "setsid -f $sleeper 3000; env -i setsid $sleeper 3000 & exec $sleeper 3000"
+(
+    wait_until 9 eval '[[ $(pgrep -cxf "$sleeper 3000") == 3 ]]' && touch "$D/three"
+) &
 refused "a program that hangs" "did not answer within"
+succeeds "and goes into three sessions" test -e "$D/three"
 is "$(pgrep -cxf "$sleeper 3000")" 0 "and nothing is left of it"
+succeeds "nobody else was ended" alive "$bystander"
 is "$(grep -c "latchd goes on as it is" "$D/latchd.log")" 7 "the journal tells of each"
+
+echo "# another program in its place while a reload holds up the change"
+slow_change() { # COMMAND: what happens between the trial and the change; sets slow_rc, slow_out
+    ctl "$D" reload --no-block slow >/dev/null || fail "a reload begins"
+    (sleep 1.5 && eval "$1") &
+    slow_rc=0
+    slow_out=$(ctl "$D" reexec two 2>&1) || slow_rc=$?
+    wait $!
+}
+cp "$builddir/latchd" "$D/bin/new" && mv "$D/bin/new" "$D/bin/latchd"
+slow_change "install_program 'exit 0'"
+is "$slow_rc" 0 "what was tried is executed" || note "$slow_out"
+alive "$latchd_pid" && is "$(main_pid "$D" two) $(status_of "$D" .supervisorPid two)" "$main_two $latchd_pid" \
+    "and not what was not"
+is "$(cat "/proc/$latchd_pid/comm")" latchd "it has its name"
+refused "where it comes from it knows" "not one that can take over"
+install_program "exec $builddir/latchd \"\$@\""
+slow_change "install_program 'exit 0'"
+is "$slow_rc" 1 "a script that has changed is not executed"
+contains "$slow_out" "another one than was tried" "  and said why"
+install_program "exec $builddir/latchd \"\$@\""
+succeeds "one that has not is" ctl "$D" reexec two
+is "$(main_pid "$D" two) $(status_of "$D" .supervisorPid two)" "$main_two $latchd_pid" "all goes on"
 
 echo "# the file of a service has become bad"
 cp "$builddir/latchd" "$D/bin/new" && mv "$D/bin/new" "$D/bin/latchd"
