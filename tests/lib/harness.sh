@@ -373,7 +373,7 @@ ask_kea() { # DIR COMMAND [ARGUMENTS]
 # Whether Kea answers now, and is the process that PID names.
 kea_answers() { # DIR [PID]
     local answer
-    answer=$(ASK_SECONDS=2 ask_kea "$1" status-get) || return 1
+    answer=$(ASK_SECONDS=10 ask_kea "$1" status-get) || return 1
     [[ -z ${2-} || $answer =~ \"pid\":\ *$2[^0-9] ]]
 }
 

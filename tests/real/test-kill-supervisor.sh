@@ -44,19 +44,19 @@ live() { # N [--all]
     local main
     phase=start killed_by_us=
     crash_at "$1" ${2:+"$2"} latchd run "${options[@]}" --log-target stderr quick
-    if await_ready "$T/first.log" 1 "$crash_pid" 10; then
+    if await_ready "$T/first.log" 1 "$crash_pid" 60; then
         phase=restart
         read -r main <"$E/S.pid"
         killed_by_us=$main
         kill -KILL "$main"
-        if await_ready "$T/first.log" 2 "$crash_pid" 10; then
+        if await_ready "$T/first.log" 2 "$crash_pid" 60; then
             phase=reload
             kill -HUP "$victim" 2>/dev/null
-            await_text "$T/first.log" "Ready again" "$crash_pid" 10 && phase=stop
+            await_text "$T/first.log" "Ready again" "$crash_pid" 60 && phase=stop
             kill -TERM "$victim" 2>/dev/null
         fi
     fi
-    await_gone "$crash_pid" 10 || die "crash-at does not end" "step $1, phase $phase"
+    await_gone "$crash_pid" 60 || die "crash-at does not end" "step $1, phase $phase"
     wait "$crash_pid"
     read -r outcome steps call <"$T/report" || die "no report" "step $1"
 }
@@ -71,7 +71,7 @@ look_after_crash() {
 recover_and_stop() {
     local wrong
     run_latchd "$T/second.log"
-    if ! await_up "$T/second.log" "$latchd_pid" 10; then
+    if ! await_up "$T/second.log" "$latchd_pid" 60; then
         echo "the new latchd did not get ready within 10 s"
         kill -KILL "$latchd_pid"
         return 1
@@ -86,7 +86,7 @@ recover_and_stop() {
         echo "daemon $survivor was not taken over"
     fi
     kill -TERM "$latchd_pid"
-    await_gone "$latchd_pid" 10 || { echo "the new latchd does not end" && kill -KILL "$latchd_pid"; }
+    await_gone "$latchd_pid" 60 || { echo "the new latchd does not end" && kill -KILL "$latchd_pid"; }
     wait "$latchd_pid" || echo "the new latchd's exit status is $?"
     check_down ""
 }
@@ -151,7 +151,7 @@ try_clear() { # N
     leave_leftovers
     killed_by_us=
     crash_at "$1" latchctl "${options[@]}" clear quick
-    await_gone "$crash_pid" 10 || die "latchctl clear does not end"
+    await_gone "$crash_pid" 60 || die "latchctl clear does not end"
     wait "$crash_pid"
     read -r outcome steps call <"$T/report"
     latchctl "${options[@]}" clear quick >"$T/second.log" 2>&1 || rc=$?
@@ -175,7 +175,7 @@ try_reexec() { # N
     rm -f "$after"
     killed_by_us=
     crash_at "$1" latchd run "${options[@]}" --log-target stderr quick
-    await_ready "$T/first.log" 1 "$crash_pid" 10 || die "latchd does not start" "$(<"$T/first.log")"
+    await_ready "$T/first.log" 1 "$crash_pid" 60 || die "latchd does not start" "$(<"$T/first.log")"
     : >"$after"
     if timeout 20 latchctl "${options[@]}" reexec quick >"$T/client.log" 2>&1; then
         find_living start
@@ -231,10 +231,10 @@ sweep try_reexec "latchctl reexec"
 begin_afresh
 killed_by_us=
 run_latchd "$T/first-latchd.log"
-await_ready "$T/first-latchd.log" 1 "$latchd_pid" 10 || die "latchd does not start"
+await_ready "$T/first-latchd.log" 1 "$latchd_pid" 60 || die "latchd does not start"
 sweep try_client "latchctl reload, restart and stop"
 kill -TERM "$latchd_pid"
-await_gone "$latchd_pid" 10 || die "latchd does not end"
+await_gone "$latchd_pid" 60 || die "latchd does not end"
 rc=0
 wait "$latchd_pid" || rc=$?
 is "$rc" 0 "behind all these clients latchd ends in good order"
@@ -255,7 +255,7 @@ freeze() { # CALL
     for ((n = 1; n < 60; n++)); do
         begin_afresh
         crash_at "$n" --freeze-children latchd run "${options[@]}" --log-target stderr quick
-        if await_ready "$T/first.log" 1 "$crash_pid" 10; then
+        if await_ready "$T/first.log" 1 "$crash_pid" 60; then
             die "the daemon was up before there was a step $1 with a child"
         fi
         wait "$crash_pid"
@@ -279,10 +279,10 @@ frozen_child() { # the copy of latchd that it left
 
 thaw_and_check() { # TEXT WRONG
     local wrong=$2
-    await_up "$T/second.log" "$latchd_pid" 10 || wrong+=$'\n'"the new latchd does not get ready"
+    await_up "$T/second.log" "$latchd_pid" 60 || wrong+=$'\n'"the new latchd does not get ready"
     wrong+=$(check_up)
     kill -TERM "$latchd_pid"
-    await_gone "$latchd_pid" 10 || wrong+=$'\n'"the new latchd does not end"
+    await_gone "$latchd_pid" 60 || wrong+=$'\n'"the new latchd does not end"
     wrong+=$(check_down "")
     if [[ -z $wrong ]]; then ok "$1"; else tell "$1" "$wrong"; fi
 }

@@ -34,7 +34,7 @@ supervisor() {
         rest
         rest
         if ((RANDOM % 4)); then kill -KILL "$latchd_pid"; else kill -TERM "$latchd_pid"; fi 2>/dev/null
-        await_gone "$latchd_pid" 10 || { echo "latchd $latchd_pid does not end" && kill -KILL "$latchd_pid"; } >>"$T/kills"
+        await_gone "$latchd_pid" 60 || { echo "latchd $latchd_pid does not end" && kill -KILL "$latchd_pid"; } >>"$T/kills"
         rc=0
         wait "$latchd_pid" || rc=$?
         case $rc in
@@ -100,7 +100,7 @@ is "$(<"$T/calls")" "" "every call came back in good order"
 is "$(no_outrage)" "" "never two daemons, none refused by what was in its way, no lock or socket lost"
 
 run_latchd "$T/last.log"
-if await_up "$T/last.log" "$latchd_pid" 10; then ok "one more latchd: ready"; else fail "one more latchd: ready" \
+if await_up "$T/last.log" "$latchd_pid" 60; then ok "one more latchd: ready"; else fail "one more latchd: ready" \
     "$(<"$T/last.log")"; fi
 is "$(check_up)" "" "one daemon, which holds its lock and is on record; one helper; the innocents live"
 kill -TERM "$latchd_pid"
@@ -111,7 +111,7 @@ is "$(check_down "")" "" "nothing is left"
 
 # Asked to end, latchd ends: a client that wants a restart meanwhile does not keep it.
 run_latchd "$T/last.log"
-await_ready "$T/last.log" 1 "$latchd_pid" 10 || die "latchd does not get ready" "$(<"$T/last.log")"
+await_ready "$T/last.log" 1 "$latchd_pid" 60 || die "latchd does not get ready" "$(<"$T/last.log")"
 read -r main <"$E/S.pid"
 kill -STOP "$main" # it takes its time
 kill -TERM "$latchd_pid"
@@ -120,7 +120,7 @@ timeout 20 latchctl --config-dir "$D/etc" --runtime-dir "$D/run" restart quick >
 client_pid=$!
 await_gone "$client_pid" 1 # refused at once; or it waits
 kill -CONT "$main"
-if await_gone "$latchd_pid" 4; then ok "latchd ends though a restart is asked for meanwhile"; else
+if await_gone "$latchd_pid" 15; then ok "latchd ends though a restart is asked for meanwhile"; else
     fail "latchd ends though a restart is asked for meanwhile" "$(<"$T/last.log")"
     kill -KILL "$latchd_pid"
 fi

@@ -13,7 +13,7 @@ start_innocents
 # A latchd with its daemon, killed. The daemon stays.
 leave_daemon() {
     run_latchd "$T/before.log"
-    await_ready "$T/before.log" 1 "$latchd_pid" 10 || die "the service does not start" "$(<"$T/before.log")"
+    await_ready "$T/before.log" 1 "$latchd_pid" 60 || die "the service does not start" "$(<"$T/before.log")"
     kill -KILL "$latchd_pid"
     wait "$latchd_pid" 2>/dev/null
     read -r left <"$E/S.pid"
@@ -40,7 +40,7 @@ for ((round = 0; round < 30; round++)); do
         nap 0.01
     done
     if alive "$a"; then winner=$a loser=$b log=a loser_log=b; else winner=$b loser=$a log=b loser_log=a; fi
-    wrong=$(await_up "$T/$log.log" "$winner" 10 || echo "the one that serves does not get ready")
+    wrong=$(await_up "$T/$log.log" "$winner" 60 || echo "the one that serves does not get ready")
     rc=0
     wait "$loser" || rc=$?
     ((rc == 75)) || wrong+=$'\n'"the other one's exit status is $rc, not 75"
