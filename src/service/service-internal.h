@@ -121,6 +121,16 @@ bool service_order_admits(const struct service *service);
 void service_order_changed(struct service *service);
 void service_order_free(struct service *service);
 
+/* -- service-notify-tell.c -- */
+
+/* Whether the journal may be told of one more change that the daemon alone is the reason for: ten a minute. The others
+ * are counted, and told of in one line when the minute is over. */
+bool service_notify_may_tell(struct service *service);
+void service_notify_tell_free(struct service *service);
+
+/* The reload that is under way is the daemon's own doing: nobody asked for it. */
+bool service_notify_reloads_by_itself(const struct service *service);
+
 /* -- service-backoff.c -- */
 
 /* The daemon has ended and is to be started again: reckons when. False: never, by itself. */

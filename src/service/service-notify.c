@@ -329,6 +329,10 @@ uint64_t service_notify_begin_reload(struct service *service) {
     return notify->announces_reloads ? service->config->timeout_start_usec : RELOADING_PATIENCE_USEC;
 }
 
+bool service_notify_reloads_by_itself(const struct service *service) {
+    return service->notify && service->notify->reload_announced && service->notify->reload_asked_usec == 0;
+}
+
 bool service_notify_is_stopping(const struct service *service) {
     return service->notify && service->notify->phase == NOTIFY_PHASE_STOPPING;
 }

@@ -62,7 +62,8 @@ static __attribute__((noinline)) void report_ready(struct service *service, bool
 void service_become_ready(struct service *service) {
     bool reloading = service->state == SERVICE_RELOADING;
 
-    report_ready(service, reloading);
+    if (!reloading || !service_notify_reloads_by_itself(service) || service_notify_may_tell(service))
+        report_ready(service, reloading);
     /* Of Type=simple nothing says that it has got as far as taking its locks. */
     if (!reloading && service->config->type != SERVICE_TYPE_SIMPLE)
         verify_locks(service);

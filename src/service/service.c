@@ -335,6 +335,7 @@ struct service *service_free(struct service *service) {
     service_end_config_checks(service);
     service_health_free(service);
     service_order_free(service);
+    service_notify_tell_free(service);
     service_notify_free(service);
     manager_forget_main(service);
     service_store_free(service);

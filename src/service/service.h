@@ -82,6 +82,7 @@ struct service {
     struct err reload_failure;     /* of the last reload; no name: it went well */
     struct service_order *order;   /* NULL: it comes neither before nor after any */
     struct service_health *health; /* NULL: nothing to remember */
+    struct service_notify_tell *notify_tell; /* NULL: it has made us say nothing so far */
     struct service_notify *notify; /* NULL: the daemon is given no NOTIFY_SOCKET */
     struct notify_store *store;    /* descriptors that it handed over; NULL: none */
 

@@ -518,6 +518,33 @@ START_TEST(test_flood) {
 }
 END_TEST
 
+/* A daemon that reloads by itself without end: all of it counts, and the journal is told of ten, and how many more. */
+START_TEST(test_reloads_without_end) {
+    struct service *service = start_daemon(NULL, NULL);
+
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    for (int i = 0; i < 40; i++) {
+        order("say RELOADING=1\\nMONOTONIC_USEC=5");
+        order("say READY=1");
+    }
+    pass_barrier();
+    assert_state(service, SERVICE_RUNNING);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 11);
+    order("reload-slowly"); /* one that was asked for is told of all the same */
+    pass_barrier();
+    service_handle(service, SERVICE_ON_RELOAD);
+    until(told("reload"));
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+    ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 12);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_SUPPRESSED], 0);
+    t.manager = manager_free(t.manager);
+    ck_assert_uint_eq(t.events[EVENT_NOTIFY_SUPPRESSED], 1);
+    ck_assert_ptr_nonnull(strstr(t.last_message[EVENT_NOTIFY_SUPPRESSED], "30 more changes"));
+}
+END_TEST
+
 /* Descriptors that hang, however many: what is said without any is heard, here and elsewhere. */
 START_TEST(test_descriptors_that_hang) {
     const struct rlimit files = {.rlim_cur = 8192, .rlim_max = 8192};
@@ -580,6 +607,7 @@ int main(void) {
     tcase_add_test(tests, test_store_refuses);
     tcase_add_test(tests, test_descriptors_of_strangers);
     tcase_add_test(tests, test_flood);
+    tcase_add_test(tests, test_reloads_without_end);
     tcase_add_test(tests, test_descriptors_that_hang);
     return run_suite("service-notify", tests);
 }
