@@ -2,6 +2,8 @@
 #include "base/strlist.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 char **strlist_free(char **list) {
@@ -39,6 +41,24 @@ int strlist_append(char ***list, size_t *n, char *word) {
     if (n)
         *n = length + 1;
     return 0;
+}
+
+int strlist_append_format(char ***list, const char *fmt, ...) {
+    char *word;
+    va_list ap;
+    int r;
+
+    va_start(ap, fmt);
+    r = vasprintf(&word, fmt, ap);
+    va_end(ap);
+    return r < 0 ? -ENOMEM : strlist_append(list, NULL, word);
+}
+
+bool strlist_contains(char *const *list, const char *word) {
+    for (; list && *list; list++)
+        if (strcmp(*list, word) == 0)
+            return true;
+    return false;
 }
 
 int strlist_extend(char ***list, char *const *words) {

@@ -1,25 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "config/config-compare.h"
 
-#include <stdarg.h>
-
 #include "base/strlist.h"
 #include "config/config-keys.h"
 
 void config_changes_done(struct config_changes *changes) {
     changes->live = strlist_free(changes->live);
     changes->later = strlist_free(changes->later);
-}
-
-__attribute__((format(printf, 2, 3))) static int add(char ***list, const char *fmt, ...) {
-    char *text;
-    va_list ap;
-    int r;
-
-    va_start(ap, fmt);
-    r = vasprintf(&text, fmt, ap);
-    va_end(ap);
-    return r < 0 ? -ENOMEM : strlist_append(list, NULL, text);
 }
 
 /* Values are the same when they are written the same. */
@@ -44,26 +31,13 @@ static int compare_objects(enum config_section section, const char *name, const 
             continue;
         r = same_value(key, before, after);
         if (r == 0)
-            r = name ? add(list, "%s= of [%s %s]", key->name, config_section_to_string(section), name)
-                     : add(list, "%s=", key->name);
+            r = name ? strlist_append_format(list, "%s= of [%s %s]", key->name,
+                                             config_section_to_string(section), name)
+                     : strlist_append_format(list, "%s=", key->name);
         if (r < 0)
             return r;
     }
     return 0;
-}
-
-static struct socket_config *find_socket(const struct service_config *config, const char *name) {
-    for (size_t i = 0; i < config->n_sockets; i++)
-        if (strcmp(config->sockets[i]->name, name) == 0)
-            return config->sockets[i];
-    return NULL;
-}
-
-static struct lock_config *find_lock(const struct service_config *config, const char *name) {
-    for (size_t i = 0; i < config->n_locks; i++)
-        if (strcmp(config->locks[i]->name, name) == 0)
-            return config->locks[i];
-    return NULL;
 }
 
 /* Sections of one kind: those that both have, then those that are gone, then those that are new. */
@@ -73,14 +47,14 @@ static int compare_sockets(const struct service_config *before, const struct ser
 
     for (size_t i = 0; i < before->n_sockets && r >= 0; i++) {
         const char *name = before->sockets[i]->name;
-        const struct socket_config *other = find_socket(after, name);
+        const struct socket_config *other = service_config_find_socket(after, name);
 
         r = other ? compare_objects(CONFIG_SECTION_SOCKET, name, before->sockets[i], other, changes)
-                  : add(&changes->later, "[Socket %s]", name);
+                  : strlist_append_format(&changes->later, "[Socket %s]", name);
     }
     for (size_t i = 0; i < after->n_sockets && r >= 0; i++)
-        if (!find_socket(before, after->sockets[i]->name))
-            r = add(&changes->later, "[Socket %s]", after->sockets[i]->name);
+        if (!service_config_find_socket(before, after->sockets[i]->name))
+            r = strlist_append_format(&changes->later, "[Socket %s]", after->sockets[i]->name);
     return r;
 }
 
@@ -90,14 +64,14 @@ static int compare_locks(const struct service_config *before, const struct servi
 
     for (size_t i = 0; i < before->n_locks && r >= 0; i++) {
         const char *name = before->locks[i]->name;
-        const struct lock_config *other = find_lock(after, name);
+        const struct lock_config *other = service_config_find_lock(after, name);
 
         r = other ? compare_objects(CONFIG_SECTION_LOCK, name, before->locks[i], other, changes)
-                  : add(&changes->later, "[Lock %s]", name);
+                  : strlist_append_format(&changes->later, "[Lock %s]", name);
     }
     for (size_t i = 0; i < after->n_locks && r >= 0; i++)
-        if (!find_lock(before, after->locks[i]->name))
-            r = add(&changes->later, "[Lock %s]", after->locks[i]->name);
+        if (!service_config_find_lock(before, after->locks[i]->name))
+            r = strlist_append_format(&changes->later, "[Lock %s]", after->locks[i]->name);
     return r;
 }
 
@@ -136,7 +110,7 @@ static void swap_objects(enum config_section section, void *a, void *b) {
 void service_config_swap_live(struct service_config *a, struct service_config *b) {
     swap_objects(CONFIG_SECTION_SERVICE, a, b);
     for (size_t i = 0; i < a->n_sockets; i++) {
-        struct socket_config *other = find_socket(b, a->sockets[i]->name);
+        struct socket_config *other = service_config_find_socket(b, a->sockets[i]->name);
 
         if (other)
             swap_objects(CONFIG_SECTION_SOCKET, a->sockets[i], other);

@@ -4,7 +4,6 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/fd.h"
@@ -35,17 +34,6 @@ static char *without_suffix(const char *file_name) {
         strcmp(file_name + length - strlen(SUFFIX), SUFFIX) != 0)
         return NULL;
     return strndup(file_name, length - strlen(SUFFIX));
-}
-
-__attribute__((format(printf, 2, 3))) static int append_format(char ***list, const char *fmt, ...) {
-    char *text;
-    va_list ap;
-    int r;
-
-    va_start(ap, fmt);
-    r = vasprintf(&text, fmt, ap);
-    va_end(ap);
-    return r < 0 ? -ENOMEM : strlist_append(list, NULL, text);
 }
 
 /* "foo@" of "foo@bar", whose file serves every instance that has none of its own; "" without an '@'. */
@@ -117,7 +105,8 @@ static int locate_by_name(const char *service, const struct config_paths *paths,
                        paths->vendor_dir ? paths->vendor_dir : "");
     for (size_t i = 0; i < ELEMENTSOF(directories); i++)
         for (char **name = names; *name && directories[i]; name++) {
-            r = append_format(&location->dropin_directories, "%s/%s" SUFFIX ".d", directories[i], *name);
+            r = strlist_append_format(&location->dropin_directories, "%s/%s" SUFFIX ".d", directories[i],
+                                      *name);
             if (r < 0)
                 return r;
         }
@@ -134,7 +123,7 @@ static int locate_by_path(const char *path, struct location *location) {
     location->file = strdup(path);
     if (!location->name || !location->file)
         return -ENOMEM;
-    return append_format(&location->dropin_directories, "%s.d", path);
+    return strlist_append_format(&location->dropin_directories, "%s.d", path);
 }
 
 /* Names and paths of the drop-ins, by name. */
@@ -370,13 +359,6 @@ struct list_search {
     char ***names;
     char ***masked;
 };
-
-static bool strlist_contains(char *const *list, const char *word) {
-    for (; list && *list; list++)
-        if (strcmp(*list, word) == 0)
-            return true;
-    return false;
-}
 
 static int on_main_file(void *userdata, const char *file_name) {
     struct list_search *search = userdata;

@@ -128,13 +128,26 @@ bool config_name_is_valid(const char *name) {
     return length > 0 && length <= 200 && *name != '.' && strspn(name, letters) == length;
 }
 
-struct socket_config *service_config_add_socket(struct service_config *config, const char *name) {
-    struct config_builder builder = {.config = config};
-    struct socket_config **bigger, *socket;
-
+struct socket_config *service_config_find_socket(const struct service_config *config, const char *name) {
     for (size_t i = 0; i < config->n_sockets; i++)
         if (strcmp(config->sockets[i]->name, name) == 0)
             return config->sockets[i];
+    return NULL;
+}
+
+struct lock_config *service_config_find_lock(const struct service_config *config, const char *name) {
+    for (size_t i = 0; i < config->n_locks; i++)
+        if (strcmp(config->locks[i]->name, name) == 0)
+            return config->locks[i];
+    return NULL;
+}
+
+struct socket_config *service_config_add_socket(struct service_config *config, const char *name) {
+    struct config_builder builder = {.config = config};
+    struct socket_config **bigger, *socket = service_config_find_socket(config, name);
+
+    if (socket)
+        return socket;
     bigger = reallocarray(config->sockets, config->n_sockets + 1, sizeof(*bigger));
     if (!bigger)
         return NULL;
@@ -154,11 +167,10 @@ struct socket_config *service_config_add_socket(struct service_config *config, c
 
 struct lock_config *service_config_add_lock(struct service_config *config, const char *name) {
     struct config_builder builder = {.config = config};
-    struct lock_config **bigger, *lock;
+    struct lock_config **bigger, *lock = service_config_find_lock(config, name);
 
-    for (size_t i = 0; i < config->n_locks; i++)
-        if (strcmp(config->locks[i]->name, name) == 0)
-            return config->locks[i];
+    if (lock)
+        return lock;
     bigger = reallocarray(config->locks, config->n_locks + 1, sizeof(*bigger));
     if (!bigger)
         return NULL;
@@ -175,9 +187,8 @@ struct lock_config *service_config_add_lock(struct service_config *config, const
 }
 
 int service_config_allow_orphan(struct service_config *config, const char *executable) {
-    for (char **known = config->orphan_allow; known && *known; known++)
-        if (strcmp(*known, executable) == 0)
-            return 0;
+    if (strlist_contains(config->orphan_allow, executable))
+        return 0;
     return strlist_append(&config->orphan_allow, NULL, strdup(executable));
 }
 

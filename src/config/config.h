@@ -212,7 +212,12 @@ int service_config_from_options(const struct config_option *options, size_t n_op
  */
 int service_config_list(const struct config_paths *paths, char ***ret);
 
-/* Adds to a configuration while it is being built (config.c, kind-*.c); strings are copied. */
+/* NULL: there is none of that name. */
+struct socket_config *service_config_find_socket(const struct service_config *config, const char *name);
+struct lock_config *service_config_find_lock(const struct service_config *config, const char *name);
+
+/* Adds to a configuration while it is being built (config.c, kind-*.c), unless there is one of that name,
+ * which is returned then; strings are copied. */
 struct socket_config *service_config_add_socket(struct service_config *config, const char *name);
 struct lock_config *service_config_add_lock(struct service_config *config, const char *name);
 int service_config_allow_orphan(struct service_config *config, const char *executable);

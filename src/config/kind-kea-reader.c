@@ -69,13 +69,7 @@ bool kea_reader_has_odd_bytes(const char *text) {
 }
 
 static bool name_is_taken(const struct service_config *config, const char *name) {
-    for (size_t i = 0; i < config->n_sockets; i++)
-        if (strcmp(config->sockets[i]->name, name) == 0)
-            return true;
-    for (size_t i = 0; i < config->n_locks; i++)
-        if (strcmp(config->locks[i]->name, name) == 0)
-            return true;
-    return false;
+    return service_config_find_socket(config, name) || service_config_find_lock(config, name);
 }
 
 void kea_reader_choose_name(const struct service_config *config, const char *stem, size_t size,

@@ -15,6 +15,20 @@ is_health() { [[ $(health "$1" .verdict "$2") == "$3" ]]; } # DIR SERVICE VERDIC
 # shellcheck disable=SC2317 # called by wait_for
 logged() { grep -qE -- "$2" "$1/latchd.log"; }              # DIR EXTENDED-REGULAR-EXPRESSION
 
+# Makes DIR/daemon a service that has to say that it lives, and is not started again for a while when it did not.
+watched() { # DIR SERVICE WATCHDOG-TIME
+    chmod 755 "$1/daemon"
+    cat >"$1/etc/$2.conf" <<END
+[Service]
+ExecStart=$1/daemon
+WatchdogSec=$3
+Restart=on-failure
+RestartSec=50s
+RestartMaxDelaySec=50s
+StandardOutput=null
+END
+}
+
 note "a Kea that is asked from time to time"
 K=$T/kea
 make_kea "$K" 2000 Type=socket
@@ -57,16 +71,7 @@ cat >"$D/daemon" <<END
 for i in 1 2 3 4 5; do systemd-notify WATCHDOG=1; sleep 0.2; done
 exec flock $D/lock true
 END
-chmod 755 "$D/daemon"
-cat >"$D/etc/dead.conf" <<END
-[Service]
-ExecStart=$D/daemon
-WatchdogSec=2s
-Restart=on-failure
-RestartSec=50s
-RestartMaxDelaySec=50s
-StandardOutput=null
-END
+watched "$D" dead 2s
 start_latchd "$D" dead
 wait_for 20 "it runs" in_state "$D" running dead
 pid=$(main_pid "$D" dead)
@@ -91,16 +96,7 @@ cat >"$R/daemon" <<END
 done) &
 exec redis-server --port 0 --unixsocket $R/redis.sock --save "" --lua-time-limit 0 --dir $R
 END
-chmod 755 "$R/daemon"
-cat >"$R/etc/redis.conf" <<END
-[Service]
-ExecStart=$R/daemon
-WatchdogSec=3s
-Restart=on-failure
-RestartSec=50s
-RestartMaxDelaySec=50s
-StandardOutput=null
-END
+watched "$R" redis 3s
 start_latchd "$R" redis
 wait_for 20 "it runs" in_state "$R" running redis
 redis=$(main_pid "$R" redis)
@@ -121,14 +117,7 @@ note "latchd itself is stopped for longer than WatchdogSec="
 L=$T/late
 mkdir -p "$L/etc" "$L/run"
 printf '#!/bin/sh\nwhile :; do systemd-notify WATCHDOG=1; sleep 0.3; done\n' >"$L/daemon"
-chmod 755 "$L/daemon"
-cat >"$L/etc/late.conf" <<END
-[Service]
-ExecStart=$L/daemon
-WatchdogSec=2s
-Restart=on-failure
-StandardOutput=null
-END
+watched "$L" late 2s
 start_latchd "$L" late
 wait_for 20 "it runs" in_state "$L" running late
 pid=$(main_pid "$L" late)

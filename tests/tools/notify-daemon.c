@@ -24,11 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "send-datagram.h"
 
 static const char *directory;
 static volatile sig_atomic_t hung_up;
@@ -56,37 +56,17 @@ __attribute__((format(printf, 1, 2))) static void tell(const char *format, ...) 
 }
 
 static int send_message(const char *text, const int *fds, size_t n_fds) {
-    static int socket_fd = -1;
     const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char message[65536], control[CMSG_SPACE(64 * sizeof(int))] = {0};
-    struct iovec iov = {.iov_base = message};
-    struct msghdr header = {
-        .msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &iov, .msg_iovlen = 1};
+    char message[65536];
+    size_t size = 0;
 
-    for (const char *p = text; *p && iov.iov_len < sizeof message; p++)
+    for (const char *p = text; *p && size < sizeof message; p++)
         if (p[0] == '\\' && p[1] == 'n') {
-            message[iov.iov_len++] = '\n';
+            message[size++] = '\n';
             p++;
         } else
-            message[iov.iov_len++] = *p;
-    if (!path || strlen(path) >= sizeof address.sun_path)
-        return -ENOENT;
-    strcpy(address.sun_path, path);
-    if (n_fds > 0) {
-        struct cmsghdr *c;
-
-        header.msg_control = control;
-        header.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-        c = CMSG_FIRSTHDR(&header);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
-    }
-    if (socket_fd < 0)
-        socket_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    return sendmsg(socket_fd, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
+            message[size++] = *p;
+    return path ? send_datagram(path, message, size, fds, n_fds) : -ENOENT;
 }
 
 /* Whether all that was said before is handled: sd_notify_barrier(3). */

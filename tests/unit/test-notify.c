@@ -23,6 +23,7 @@
 #include "notify/sender.h"
 #include "notify/socket.h"
 
+#include "../tools/send-datagram.h"
 #include "lingering.h"
 #include "suite.h"
 
@@ -205,29 +206,6 @@ static void tear_down(void) {
     ck_assert_int_eq(system(command), 0);
 }
 
-static int send_to(const char *path, const void *data, size_t size, const int *fds, size_t n_fds) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char control[CMSG_SPACE(16 * sizeof(int))] = {0};
-    struct iovec iov = {.iov_base = (void *) (uintptr_t) data, .iov_len = size};
-    struct msghdr header = {
-        .msg_name = &address, .msg_namelen = sizeof address, .msg_iov = &iov, .msg_iovlen = 1};
-    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    strcpy(address.sun_path, path);
-    if (n_fds > 0) {
-        struct cmsghdr *c;
-
-        header.msg_control = control;
-        header.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-        c = CMSG_FIRSTHDR(&header);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-        memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
-    }
-    return sendmsg(fd, &header, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
 static void open_socket(struct notify_socket *ret) {
     _cleanup_err_ struct err err = {0};
 
@@ -243,7 +221,7 @@ START_TEST(test_socket) {
 
     open_socket(&socket);
     ck_assert_int_eq(notify_socket_receive(&socket, &datagram), -EAGAIN);
-    ck_assert_int_eq(send_to(socket.address, "READY=1", 7, NULL, 0), 0);
+    ck_assert_int_eq(send_datagram(socket.address, "READY=1", 7, NULL, 0), 0);
     ck_assert_int_eq(notify_socket_receive(&socket, &datagram), 0);
     ck_assert_uint_eq(datagram.size, 7);
     ck_assert(!datagram.is_cut && !datagram.fds_lost);
@@ -253,7 +231,7 @@ START_TEST(test_socket) {
     fd_close(datagram.pidfd);
 
     ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-    ck_assert_int_eq(send_to(socket.address, "BARRIER=1", 9, ends, 2), 0);
+    ck_assert_int_eq(send_datagram(socket.address, "BARRIER=1", 9, ends, 2), 0);
     ck_assert_int_eq(notify_socket_receive(&socket, &datagram), 0);
     ck_assert_uint_eq(datagram.n_fds, 2);
     ck_assert_int_eq(fcntl(datagram.fds[0], F_GETFD), FD_CLOEXEC);
@@ -263,7 +241,7 @@ START_TEST(test_socket) {
     fd_close(ends[0]);
     fd_close(ends[1]);
 
-    ck_assert_int_eq(send_to(socket.address, large, sizeof large, NULL, 0), 0);
+    ck_assert_int_eq(send_datagram(socket.address, large, sizeof large, NULL, 0), 0);
     ck_assert_int_eq(notify_socket_receive(&socket, &datagram), 0);
     ck_assert(datagram.is_cut);
     fd_close(datagram.pidfd);
@@ -272,7 +250,7 @@ START_TEST(test_socket) {
     open_socket(&successor);
     ck_assert_str_eq(successor.address, socket.address);
     notify_socket_close(&socket);
-    ck_assert_int_eq(send_to(successor.address, "X=1", 3, NULL, 0), 0);
+    ck_assert_int_eq(send_datagram(successor.address, "X=1", 3, NULL, 0), 0);
     ck_assert_int_eq(notify_socket_receive(&successor, &datagram), 0);
     fd_close(datagram.pidfd);
     ck_assert_int_eq(stat(successor.address, &st), 0);
@@ -285,7 +263,7 @@ START_TEST(test_socket) {
     ck_assert_uint_eq(st.st_mode & 07777, 0600);
     ck_assert_uint_eq(st.st_uid, 65534);
     notify_socket_close(&successor);
-    ck_assert_int_eq(send_to(socket.address ? socket.address : directory, "X", 1, NULL, 0) < 0, 1);
+    ck_assert_int_eq(send_datagram(socket.address ? socket.address : directory, "X", 1, NULL, 0) < 0, 1);
 }
 END_TEST
 

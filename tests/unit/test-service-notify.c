@@ -46,6 +46,11 @@ static struct service *start_daemon(const char *setting, const char *other) {
     return service;
 }
 
+static void get_ready(struct service *service) {
+    order("say READY=1");
+    until(service->state == SERVICE_RUNNING);
+}
+
 static bool told(const char *line) {
     _cleanup_free_ char *text = NULL;
 
@@ -135,8 +140,7 @@ START_TEST(test_extended_start) {
     order("say EXTEND_TIMEOUT_USEC=1"); /* never shortens it */
     linger(100 * MSEC);
     assert_state(service, SERVICE_STARTING);
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     ck_assert_uint_eq(t.events[EVENT_READY_TIMEOUT], 0);
 }
 END_TEST
@@ -145,8 +149,7 @@ START_TEST(test_extended_stop) {
     struct service *service = start_daemon("KillSignal=SIGHUP", "TimeoutStopSec=500ms");
     pid_t pid = service->record.main.pid;
 
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     service_handle(service, SERVICE_ON_STOP); /* to it, SIGHUP is no reason to end */
     order("say STOPPING=1\\nEXTEND_TIMEOUT_USEC=30000000");
     linger(1000 * MSEC);
@@ -162,8 +165,7 @@ START_TEST(test_stops_by_itself) {
     struct service *service = start_daemon("TimeoutStopSec=700ms", "Restart=on-failure");
     pid_t first = service->record.main.pid;
 
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     order("say STOPPING=1");
     until(service_notify_is_stopping(service));
     assert_state(service, SERVICE_RUNNING);
@@ -176,8 +178,7 @@ START_TEST(test_stops_by_itself) {
     until(service->state == SERVICE_STARTING && service->record.main.pid != first);
     ck_assert(!service_notify_is_stopping(service));
     ck_assert(!is_alive(first));
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     order("say STOPPING=1");
     order("exit 0"); /* its end is judged as ever */
     until(service->state == SERVICE_STOPPED);
@@ -231,8 +232,7 @@ START_TEST(test_strangers_are_not_heard) {
     order("orphan READY=1");
     linger(500 * MSEC);
     assert_state(service, SERVICE_STARTING);
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
 }
 END_TEST
 
@@ -263,16 +263,14 @@ START_TEST(test_malformed) {
     order("say MAINPID=x\\nSTATUS=rest"); /* no second complaint within a minute */
     until(strcmp(service_record_status(&service->record), "rest") == 0);
     ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1);
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
 }
 END_TEST
 
 START_TEST(test_reload_that_is_announced) {
     struct service *service = start_daemon(NULL, NULL);
 
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     order("reload-slowly");
     pass_barrier();
     service_handle(service, SERVICE_ON_RELOAD);
@@ -280,28 +278,24 @@ START_TEST(test_reload_that_is_announced) {
     until(told("reload"));
     linger(1200 * MSEC); /* longer than one waits for RELOADING=1 */
     assert_state(service, SERVICE_RELOADING);
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 2);
     /* Of its own accord. */
     order("say RELOADING=1\\nMONOTONIC_USEC=5");
     until(service->state == SERVICE_RELOADING);
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
 }
 END_TEST
 
 START_TEST(test_reload_without_a_word) {
     struct service *service = start_daemon(NULL, NULL);
 
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     service_handle(service, SERVICE_ON_RELOAD);
     until(told("reload"));
     /* An earlier reload's RELOADING=1 is not this one's. */
     order("say RELOADING=1\\nMONOTONIC_USEC=5");
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     ck_assert_uint_eq(t.events[EVENT_SERVICE_READY], 1);
 }
 END_TEST
@@ -368,8 +362,7 @@ START_TEST(test_main_process_of_others) {
     snprintf(text, sizeof text, "say MAINPID=%d", (int) getpid());
     order(text);
     order("say MAINPID=2147483600");
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     ck_assert_int_eq(service->record.main.pid, first);
     ck_assert_uint_eq(t.events[EVENT_MAIN_CHANGED], 0);
     ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1);
@@ -387,8 +380,7 @@ START_TEST(test_store_over_a_restart) {
     order("store FDSTORE=1 third");
     order(
         "store FDSTORE=1\\nFDNAME=not:valid fourth"); /* under the name that is always there, as by systemd */
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     ck_assert_uint_eq(service->store->n, 4);
     order("exit 3");
     until(told("with 4 stored: state:other:stored:stored"));
@@ -408,8 +400,7 @@ START_TEST(test_store_over_a_restart) {
     ck_assert_ptr_null(service->store);
     service_handle(service, SERVICE_ON_START);
     until(service->state == SERVICE_STARTING && service->main_pidfd >= 0);
-    order("say READY=1");
-    until(service->state == SERVICE_RUNNING);
+    get_ready(service);
     ck_assert_uint_eq(t.events[EVENT_NOTIFY_IGNORED], 1); /* FDNAME= */
 }
 END_TEST
