@@ -221,8 +221,10 @@ static void send_signal(struct service *service, uint64_t patience_usec) {
     if (asprintf(&text, "Sent SIG%s to PID %d (ReloadSignal=)", name, (int) service->record.main.pid) >= 0)
         service_emit(service, EVENT_RELOAD_SIGNAL_SENT, &fields, text);
     (void) terminate_signal(service->main_pidfd, signal);
-    if (defenceless && patience_usec == 0 && service->config->type != SERVICE_TYPE_SOCKET)
-        patience_usec = DYING_PATIENCE_USEC; /* its end comes in a moment; that is not to be told as a success */
+    /* Its end comes in a moment. That is not to be told as a success; nor is its socket to be asked, where one that
+     * is about to die may have its connections still. */
+    if (defenceless && patience_usec == 0)
+        patience_usec = DYING_PATIENCE_USEC;
     await_ready(service, patience_usec);
 }
 

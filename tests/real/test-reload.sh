@@ -111,4 +111,35 @@ is "$(redis config get maxclients)" 78 "the new command counted at once"
 is "$(main_pid "$R" redis) $(status_of "$R" .state redis)" "$main running" "redis runs on"
 contains "$(<"$R/latchd.log")" "was not reloaded: ExecReload=" "the log tells of it"
 stop_latchd
+
+echo "# a daemon with a socket, and without a handler for the signal"
+S=$T/deaf
+mkdir -p "$S/etc" "$S/run"
+cat >"$S/daemon" <<'END'
+#!/usr/bin/perl
+use Socket;
+socket(S, AF_UNIX, SOCK_STREAM, 0) && bind(S, pack_sockaddr_un($ARGV[0])) && listen(S, 5) || die;
+sleep 1000;
+END
+chmod 755 "$S/daemon"
+cat >"$S/etc/deaf.conf" <<END
+[Service]
+Type=socket
+ExecStart=$S/daemon $S/socket
+Restart=on-failure
+[Socket control]
+ListenStream=$S/socket
+END
+start_latchd "$S" deaf
+for i in 1 2 3; do
+    wait_for 30 "it is up" in_state "$S" running deaf
+    main=$(main_pid "$S" deaf)
+    rc=0
+    out=$(ctl "$S" reload deaf 2>&1) || rc=$?
+    is "$rc" 1 "it ends of the signal: no reload ($i)"
+    contains "$out" "ended by SIGHUP (ReloadSignal=) instead of reloading: set ExecReload= or another ReloadSignal=" \
+        "which is said, with what to do"
+    wait_for 30 "it is started again, though SIGHUP is a clean end else" runs_anew "$S" "$main" deaf
+done
+stop_latchd
 finish
