@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/closer.h"
 #include "base/fd.h"
 
 /* asm-generic/socket.h and linux/socket.h since Linux 6.5; Debian 12's headers are older. */
@@ -108,7 +109,6 @@ int notify_socket_adopt(int fd, int dir_fd, const char *service, struct notify_s
     if (r >= 0 && (fstatat(dir_fd, taken.name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode)))
         r = -ENOENT;
     if (r < 0) {
-        fd_close(fd);
         free(taken.name);
         free(taken.address);
         return r;
@@ -129,13 +129,14 @@ int notify_socket_grant(const struct notify_socket *socket, uid_t uid) {
 
 /* The open socket keeps its inode from being used again: equal numbers are the same file. Between the look
  * and the removal only we ourselves, who own the directory, could put another one there. */
-void notify_socket_close(struct notify_socket *socket) {
+void notify_socket_close(struct notify_socket *socket, struct closer **closer) {
     struct stat st;
 
     if (socket->fd >= 0 && fstatat(socket->dir_fd, socket->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
         st.st_dev == socket->device && st.st_ino == socket->inode)
         (void) unlinkat(socket->dir_fd, socket->name, 0);
-    fd_close(socket->fd);
+    if (socket->fd >= 0 && closer_close(closer, &socket->fd, 1) < 0)
+        fd_close(socket->fd);
     free(socket->name);
     free(socket->address);
     *socket = NOTIFY_SOCKET_INIT;

@@ -13,6 +13,8 @@
 
 #define NOTIFY_FDS_MAX 253 /* SCM_MAX_FD (include/net/scm.h) */
 
+struct closer;
+
 struct notify_socket {
     int fd;        /* owned; does not block */
     int dir_fd;    /* borrowed: the runtime directory */
@@ -29,16 +31,17 @@ struct notify_socket {
  * for a socket's address. */
 int notify_socket_open(int dir_fd, const char *service, struct notify_socket *ret, struct err *err);
 
-/* The same with one that was bound so before, by a program that was this process. The descriptor is taken over in
- * any case. */
+/* The same with one that was bound so before, by a program that was this process. The descriptor is taken over
+ * if that succeeds; else it may have messages in it, see notify_socket_close(). */
 int notify_socket_adopt(int fd, int dir_fd, const char *service, struct notify_socket *ret);
 
 /* Who may send: that user; (uid_t) -1: everybody, since a daemon that begins as root may become who it
  * likes. Whose messages count is another matter (sender.h). */
 int notify_socket_grant(const struct notify_socket *socket, uid_t uid);
 
-/* Removes the name, if it still is this socket's, and closes. What was sent and not received is lost. */
-void notify_socket_close(struct notify_socket *socket);
+/* Removes the name, if it still is this socket's, and closes: with what was sent and not received, which may take long
+ * and is done beside the loop, by the closer. */
+void notify_socket_close(struct notify_socket *socket, struct closer **closer);
 
 struct notify_datagram {
     char data[NOTIFY_MESSAGE_MAX + 2]; /* one more than may be, and NUL's place */

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/closer.h"
 #include "base/fd.h"
 
 #define HANDOVER_BYTES_MAX ((size_t) 64 << 20)
@@ -45,6 +46,22 @@ struct handover *handover_free(struct handover *handover) {
     json_decref(handover->values);
     free(handover);
     return NULL;
+}
+
+struct handover *handover_drop(struct handover *handover, struct closer **closer) {
+    const char *name;
+    json_t *number;
+    void *next;
+
+    if (!handover || !handover->received)
+        return handover_free(handover);
+    json_object_foreach_safe(handover->fds, next, name, number) {
+        int fd = (int) json_integer_value(number);
+
+        if (closer_close(closer, &fd, 1) >= 0)
+            (void) json_object_del(handover->fds, name);
+    }
+    return handover_free(handover);
 }
 
 static int put(json_t *object, const char *name, json_t *value) {

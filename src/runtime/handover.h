@@ -26,6 +26,10 @@ int handover_new(struct handover **ret);
 
 /* Closes what was not taken out of one that was received, and none of one that was packed. NULL is fine. */
 struct handover *handover_free(struct handover *handover);
+/* The same, beside the loop: among what was not taken may be strangers' descriptors. */
+struct closer;
+struct handover *handover_drop(struct handover *handover, struct closer **closer);
+
 static inline void handover_freep(struct handover **handover) {
     *handover = handover_free(*handover);
 }

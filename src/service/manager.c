@@ -378,11 +378,11 @@ struct manager *manager_free(struct manager *manager) {
     free(manager->mains);
     drop_inherited(manager, false);
     notify_upstream_free(manager->upstream);
-    closer_free(manager->closer);
     sd_event_source_disable_unref(manager->record_source);
     sd_event_source_disable_unref(manager->limits_source);
     manager_end_reexec(manager);
-    handover_free(manager->handover);
+    handover_drop(manager->handover, &manager->closer);
+    closer_free(manager->closer);
     path_watcher_free(manager->watcher);
     sd_event_source_disable_unref(manager->pulse);
     sd_event_unref(manager->event);
@@ -442,7 +442,7 @@ int manager_run(struct manager *manager, struct err *err) {
         service_store_inherit(manager->services[i]);
     }
     drop_inherited(manager, true);
-    manager->handover = handover_free(manager->handover);
+    manager->handover = handover_drop(manager->handover, &manager->closer);
     service_order_start_all(manager);
     manager->beginning = false;
     manager_reap_soon(manager); /* what ended before SIGCHLD was ours to hear, or in between two programs */

@@ -243,6 +243,8 @@ static int open_socket(struct service *service, struct err *err) {
     if (fd >= 0 && notify_socket_adopt(fd, manager->runtime_dir_fd, service->config->name,
                                        &service->notify->socket) >= 0)
         return 0;
+    if (fd >= 0) /* with what may be left in it */
+        (void) closer_close(&manager->closer, &fd, 1);
     return notify_socket_open(manager->runtime_dir_fd, service->config->name, &service->notify->socket, err);
 }
 
@@ -364,7 +366,7 @@ void service_notify_free(struct service *service) {
     sd_event_source_disable_unref(notify->reopen);
     sd_event_source_disable_unref(notify->tell);
     sd_event_source_disable_unref(notify->stopping);
-    notify_socket_close(&notify->socket);
+    notify_socket_close(&notify->socket, &notify->closer);
     closer_free(notify->closer);
     free(notify);
     service->notify = NULL;

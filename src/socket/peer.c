@@ -129,10 +129,31 @@ static enum process_life life_of_listener(int proc_fd, int fd, pid_t pid) {
     return process_pidfd_ended(pidfd) ? PROCESS_GONE : PROCESS_ALIVE;
 }
 
+int peer_close(int fd) {
+    struct closer *closer = NULL;
+    socklen_t size = sizeof(int);
+    int type = SOCK_STREAM;
+
+    if (fd < 0)
+        return -EBADF;
+    (void) shutdown(fd, SHUT_RDWR); /* for the other side it ends now */
+    /* Of a stream it can be told that there is nothing: descriptors come with a byte at least. */
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) >= 0 && type == SOCK_STREAM)
+        (void) closer_close_socket(&closer, fd);
+    else if (closer_close(&closer, &fd, 1) < 0)
+        fd_close(fd);
+    closer_free(closer);
+    return -EBADF;
+}
+
+static void peer_closep(int *fd) {
+    *fd = peer_close(*fd);
+}
+
 /* `connected`: a descriptor, which is closed, or what connect(2) said. */
 static int look(int proc_fd, int connected, struct peer_facts *ret) {
     struct peer_facts facts = {.life = PROCESS_UNKNOWN, .uid = (uid_t) -1};
-    _cleanup_close_ int fd = connected;
+    _cleanup_(peer_closep) int fd = connected;
 
     if (fd >= 0) {
         struct ucred credentials;

@@ -43,6 +43,10 @@ int peer_look_file(int proc_fd, int file_fd, struct peer_facts *ret);
 /* The same for the abstract socket NAME (without its '@'). */
 int peer_look_abstract(int proc_fd, const char *name, struct peer_facts *ret);
 
+/* Closes a connection that nobody read from. Never waits: what the other side has sent into it, descriptors of files
+ * that take their time to close among it, goes with it, and before Linux 6.16 nothing forbids that. Returns -EBADF. */
+int peer_close(int fd);
+
 /* Starts a non-blocking connection to dir_fd/name: returns a connected descriptor, or -errno of connect(2):
  * a unix socket's connect never is "in progress". -ENOTSOCK: the file is no socket; a link is not followed.
  */

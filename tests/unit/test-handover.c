@@ -3,11 +3,15 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/closer.h"
+#include "base/value.h"
 #include "runtime/handover.h"
 
+#include "lingering.h"
 #include "suite.h"
 
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
@@ -145,11 +149,34 @@ START_TEST(not_sealed) {
 }
 END_TEST
 
+/* What nobody took may be a stranger's, whose close lets one wait. */
+START_TEST(dropped_beside_the_loop) {
+    struct handover *ours = NULL, *theirs = NULL;
+    struct closer *closer = NULL;
+    uint64_t before;
+    int peer, fd = make_lingering(&peer), memfd;
+
+    ck_assert_int_eq(handover_new(&ours), 0);
+    ck_assert_int_eq(handover_put_fd(ours, "store:x:0", fd), 0);
+    memfd = handover_pack(ours);
+    ck_assert_int_ge(memfd, 0);
+    ours = handover_free(ours);
+    ck_assert_int_eq(handover_receive(memfd, &theirs, NULL), 0);
+    before = now_usec(CLOCK_MONOTONIC);
+    ck_assert_ptr_null(handover_drop(theirs, &closer));
+    ck_assert_uint_lt(now_usec(CLOCK_MONOTONIC) - before, 2 * USEC_PER_SEC);
+    close(peer);
+    closer_free(closer);
+    ck_assert_ptr_null(handover_drop(NULL, &closer));
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("handover");
     TCase *tests = tcase_create("handover");
 
     tcase_add_test(tests, there_and_back);
+    tcase_add_test(tests, dropped_beside_the_loop);
     tcase_add_test(tests, none);
     tcase_add_loop_test(tests, damage, 0, (int) ELEMENTSOF(forged));
     tcase_add_test(tests, not_sealed);

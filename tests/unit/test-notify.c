@@ -213,6 +213,9 @@ static void open_socket(struct notify_socket *ret) {
 }
 
 START_TEST(test_socket) {
+    struct closer *closer = NULL;
+    uint64_t before;
+    int fd, peer;
     static struct notify_datagram datagram;
     static char large[NOTIFY_MESSAGE_MAX + 100];
     struct notify_socket socket, successor;
@@ -249,7 +252,7 @@ START_TEST(test_socket) {
     /* A successor has the same address, and the one before it, when it goes, leaves that alone. */
     open_socket(&successor);
     ck_assert_str_eq(successor.address, socket.address);
-    notify_socket_close(&socket);
+    notify_socket_close(&socket, &closer);
     ck_assert_int_eq(send_datagram(successor.address, "X=1", 3, NULL, 0), 0);
     ck_assert_int_eq(notify_socket_receive(&successor, &datagram), 0);
     fd_close(datagram.pidfd);
@@ -262,7 +265,14 @@ START_TEST(test_socket) {
     ck_assert_int_eq(stat(successor.address, &st), 0);
     ck_assert_uint_eq(st.st_mode & 07777, 0600);
     ck_assert_uint_eq(st.st_uid, 65534);
-    notify_socket_close(&successor);
+    fd = make_lingering(&peer); /* what is left in it does not keep us */
+    ck_assert_int_eq(send_datagram(successor.address, "X=1", 3, &fd, 1), 0);
+    close(fd);
+    before = now_usec(CLOCK_MONOTONIC);
+    notify_socket_close(&successor, &closer);
+    ck_assert_uint_lt(now_usec(CLOCK_MONOTONIC) - before, 2 * USEC_PER_SEC);
+    close(peer);
+    closer_free(closer);
     ck_assert_int_eq(send_datagram(socket.address ? socket.address : directory, "X", 1, NULL, 0) < 0, 1);
 }
 END_TEST

@@ -13,12 +13,15 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/procfs.h"
+#include "base/value.h"
 #include "socket/peer.h"
 
+#include "lingering.h"
 #include "suite.h"
 
 static const struct {
@@ -226,6 +229,24 @@ START_TEST(test_undisturbed) {
 }
 END_TEST
 
+/* What the other side sent into a connection that was only looked at does not keep us. */
+START_TEST(test_close_with_what_hangs) {
+    static const int connections[] = {SOCK_STREAM, SOCK_SEQPACKET};
+    uint64_t before;
+    int ends[2], fd, peer;
+
+    ck_assert_int_eq(socketpair(AF_UNIX, connections[_i] | SOCK_CLOEXEC, 0, ends), 0);
+    fd = make_lingering(&peer);
+    ck_assert_int_eq(send_away(ends[0], (char *) "x", _i == 0 ? 1 : 0, &fd, 1), 0);
+    before = now_usec(CLOCK_MONOTONIC);
+    ck_assert_int_eq(peer_close(ends[1]), -EBADF);
+    ck_assert_uint_lt(now_usec(CLOCK_MONOTONIC) - before, 2 * USEC_PER_SEC);
+    ck_assert_int_eq(peer_close(-EBADF), -EBADF);
+    close(peer); /* ends the wait */
+    close(ends[0]);
+}
+END_TEST
+
 START_TEST(test_no_socket) {
     struct peer_facts facts = look("nothing");
     char name[256];
@@ -259,6 +280,7 @@ int main(void) {
     tcase_add_test(tcase, test_maker);
     tcase_add_loop_test(tcase, test_undisturbed, 0, ELEMENTSOF(types));
     tcase_add_test(tcase, test_no_socket);
+    tcase_add_loop_test(tcase, test_close_with_what_hangs, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
