@@ -60,6 +60,8 @@ static int run(struct cli *cli, int argc, char *argv[]) {
         _cleanup_err_ struct err err = {0};
 
         if (kill_one(cli, argv[i], signal, whom, results, &err) < 0) {
+            if (err.name && strcmp(err.name, "NotRunning") == 0)
+                (void) supervisor_tell_unsupervised(cli, argv[i], &err);
             err_prefix(&err, "cannot send %s to %s", signal, argv[i]);
             r = cli_fail(&err);
             code = r > code ? r : code;

@@ -146,8 +146,11 @@ static int change(const struct cli *cli, const char *service, char *const words[
         return EXIT_BAD_USAGE;
     }
     if (supervisor_call(cli, service, "SetLimits", json_pack("{s:o, s:b}", "limits", limits, "all", all),
-                        CALL_USEC, &reply, &err) < 0)
+                        CALL_USEC, &reply, &err) < 0) {
+        if (err.name && strcmp(err.name, "NotRunning") == 0)
+            (void) supervisor_tell_unsupervised(cli, service, &err);
         return cli_fail(&err);
+    }
     changed = json_object_get(reply, "changed");
     if (cli->json) {
         int r = cli_print_json(json_incref(changed));

@@ -248,7 +248,7 @@ static int status_in_spite_of(const struct cli *cli, const char *service, json_t
 }
 
 int supervisor_tell_unsupervised(const struct cli *cli, const char *service, struct err *err) {
-    _cleanup_free_ char *left = NULL, *daemon_exe = NULL;
+    _cleanup_free_ char *left = NULL, *daemon_exe = NULL, *start = NULL;
     _cleanup_config_ struct service_config *config = NULL;
     struct config_paths paths = options_config_paths(cli->config_dir);
     struct config_problems problems = {0};
@@ -261,8 +261,23 @@ int supervisor_tell_unsupervised(const struct cli *cli, const char *service, str
         why.name = "NoService";
     daemon_exe = config ? service_find_daemon_exe(config) : NULL;
     pid = strchr(service, '/') ? 0 : find_unsupervised(cli, service, daemon_exe);
-    left = pid > 0 ? describe_unsupervised(cli, service, pid, &why) : NULL;
-    return left ? err_set(err, ENOENT, "NotRunning", "%s", left) : 0;
+    if (pid > 0) {
+        left = describe_unsupervised(cli, service, pid, &why);
+        return left ? err_set(err, ENOENT, "NotRunning", "%s", left) : 0;
+    }
+    if (has_socket(runtime_dir_of(cli, service),
+                   service)) /* it may be a supervisor that said so of its service */
+        return 0;
+    if (r == -ENOENT)
+        return err_set(err, ENOENT, "NotRunning",
+                       "%s, and no configuration %s.conf is there: see latchctl list", err_text(err),
+                       service);
+    if (r < 0)
+        return err_set(err, ENOENT, "NotRunning",
+                       "%s, and its configuration has mistakes: see latchd check %s", err_text(err), service);
+    start = supervisor_advise(cli, "latchctl start", service);
+    return err_set(err, ENOENT, "NotRunning", "%s; to bring it up: %s", err_text(err),
+                   start ? start : "latchctl start");
 }
 
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err) {

@@ -31,7 +31,9 @@ int supervisor_load_config(const struct cli *cli, const char *service, struct se
  * typed. The caller owns it; NULL: no memory. */
 char *supervisor_advise(const struct cli *cli, const char *command, const char *service);
 
-/* Where no supervisor runs but the daemon lives: says so in *err (-errno), with the remedy. Else 0. */
+/* No supervisor runs, as *err says: says what there is instead (a daemon that lives all the same, a
+ * configuration, or nothing of that name) and what to do. 0: there is nothing to say that *err does not; else
+ * -errno. */
 int supervisor_tell_unsupervised(const struct cli *cli, const char *service, struct err *err);
 
 /* GetStatus of one service, or, without a supervisor, what is known all the same: state "stopped", and

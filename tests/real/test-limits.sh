@@ -133,7 +133,8 @@ said 1 'does not run' redis NOFILE=100
 contains "$(ctl "$D" limits redis)" "redis does not run: what it would be started with" "it shows what is configured"
 stop_latchd
 matches "$(ctl "$D" limits redis)" 'NOFILE +200:400 +- +-' "without a supervisor, too"
-said 1 'no supervisor runs' redis NOFILE=100
+said 1 'no supervisor runs .*; to bring it up: latchctl start .*redis' redis NOFILE=100
+said 1 'no supervisor runs .*, and no configuration nosuch.conf is there: see latchctl list' nosuch NOFILE=100
 
 note "four fifths used, children, warnings at the start"
 : >"$D/latchd.log"
