@@ -206,9 +206,8 @@ for name in "${cases[@]}"; do
     wait_for 60 "$name: says \"${says[$name]}\", and tries again" said "${says[$name]}" 2
 done
 for name in "${cases[@]}"; do
-    for pid in /proc/[0-9]*; do
-        describe_exe "${pid#/proc/}" "$name" && fail "$name: no daemon runs" "PID ${pid#/proc/} does"
-    done
+    running=$(find /proc/[0-9]*/exe -maxdepth 0 -lname "$D/bin/$name" 2>/dev/null)
+    [[ -z $running ]] || fail "$name: no daemon runs" "$running does"
     lacks "$(names_in running)" "$name" "$name: is not called running"
 done
 contains "$(ctl "$D" status missing)" "there is no such file" "status says why"

@@ -270,10 +270,10 @@ freeze() { # CALL
 }
 
 frozen_child() { # the copy of latchd that it left
-    local pid
-    for pid in /proc/[0-9]*; do
-        pid=${pid#/proc/}
-        [[ $(cmdline "$pid") != "latchd run --config-dir $D/etc "* ]] || echo "$pid"
+    local pid words
+    for pid in /proc/[0-9]*; do # without a fork: there may be thousands
+        { mapfile -d '' -t words <"$pid/cmdline"; } 2>/dev/null || continue
+        [[ "${words[*]}" != "latchd run --config-dir $D/etc "* ]] || echo "${pid#/proc/}"
     done
 }
 
