@@ -17,7 +17,7 @@ CRASH=$(tool crash-at)
 . "$srcdir/tests/lib/lock-daemon.sh"
 
 every=${LATCHD_TEST_EVERY:-1}
-calls=${LATCHD_TEST_CALLS:-40}
+calls=${LATCHD_TEST_CALLS:-$((40 / every))}
 seed=${LATCHD_TEST_SEED:-$((RANDOM * 32768 + RANDOM))}
 RANDOM=$seed
 note "seed $seed: LATCHD_TEST_SEED=$seed repeats the choice of points"
