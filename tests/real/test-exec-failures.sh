@@ -286,7 +286,8 @@ refuse setsid setsid:error=EPERM "making a session of its own (setsid) failed: O
 refuse NoNewPrivileges= prctl:error=EINVAL "setting NoNewPrivileges=yes failed: Invalid argument" NoNewPrivileges=yes
 refuse setresuid setresuid:error=EAGAIN "becoming User=storm-user (uid $USER_ID) failed: Resource temporarily unavailable; the user has as many processes as LimitNPROC= allows" "User=$USER_ID" "Group=$USER_ID"
 refuse setgroups setgroups:error=EPERM "that takes CAP_SETGID" "User=$USER_ID" "Group=$USER_ID"
-refuse descriptors dup2,dup3:error=EMFILE "(StandardOutput=) failed: Too many open files" StandardOutput=null
+# Not dup2(), by which whoever reads the configuration on trial gets its output.
+refuse descriptors dup3:error=EMFILE "(StandardOutput=) failed: Too many open files" StandardOutput=null
 refuse execve execve:error=ENOMEM "executing it failed: Cannot allocate memory; there is not enough memory for it"
 
 # ---- a latchd that may do little ----
