@@ -2,6 +2,7 @@
 /* latchd run | exec | check: the supervisor's command line. */
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -170,6 +171,10 @@ static void open_standard_descriptors(void) {
         (void) fd_set_cloexec(fd, false);
 }
 
+/* From this size on memory comes from the kernel by itself and goes back there: above all what opendir(3) takes,
+ * which would stay behind as a hole in the heap for ever. */
+#define LARGE_BYTES (24 * 1024)
+
 int main(int argc, char *argv[]) {
     static const struct {
         const char *name;
@@ -180,6 +185,7 @@ int main(int argc, char *argv[]) {
     int code;
 
     open_standard_descriptors();
+    (void) mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     if (getenv(HANDOVER_VARIABLE)) /* executed by a descriptor, whose number older kernels take for our name */
         (void) prctl(PR_SET_NAME, program_invocation_short_name);
     invocation.program = find_program();

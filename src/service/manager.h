@@ -35,6 +35,7 @@ struct manager {
     struct config_paths config_paths; /* borrowed strings: where configurations are read again */
     char boot_id[37];
     sd_event_source *record_source;         /* writes NAME.state files, when there is nothing else to do */
+    bool settled;                           /* the first daemons run: memory was given back */
     sd_event_source *limits_source;         /* looks at the limits of daemons that have started a moment ago */
     struct manager_signals *signal_sources; /* owned */
     sd_event_source *reload_source, *post_source;

@@ -2,6 +2,7 @@
 #include "service/service-limits.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,6 +198,14 @@ static void look(struct service *service) {
     check(service);
 }
 
+/* What a start took for a moment (lists of all processes, buffers of directories) is several times as much as
+ * what stays. Later starts find room in what has been freed. */
+static void give_back(struct manager *manager) {
+    if (!manager->settled)
+        (void) malloc_trim(0);
+    manager->settled = true;
+}
+
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
     uint64_t now = now_usec(CLOCK_MONOTONIC), next = USEC_INFINITY;
     struct manager *manager = userdata;
@@ -215,8 +224,10 @@ static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {
         } else if (limits->look_usec < next)
             next = limits->look_usec;
     }
-    if (next == USEC_INFINITY)
+    if (next == USEC_INFINITY) {
+        give_back(manager);
         return 0;
+    }
     (void) sd_event_source_set_time(source, next);
     return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
