@@ -99,8 +99,11 @@ int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *da
 
     if (asprintf(&temporary, ".%s.new", name) < 0)
         return -ENOMEM;
-    (void) unlinkat(dir_fd, temporary, 0); /* of a writer that was killed */
-    fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    for (int attempt = 0; fd < 0 && attempt < 2; attempt++) {
+        fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+        if (fd >= 0 || errno != EEXIST || unlinkat(dir_fd, temporary, 0) < 0) /* of a writer that was killed */
+            break;
+    }
     if (fd < 0)
         return -errno;
     r = fd_write_all(fd, data, size);

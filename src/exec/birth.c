@@ -2,14 +2,19 @@
 #include "exec/birth.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/macro.h"
 #include "exec/system-call.h"
 
 #ifndef __has_feature
@@ -26,6 +31,9 @@
 
 /* exec_child() and its steps need some hundred bytes; signals are blocked or have no handlers. */
 #define STACK_BYTES 16384
+#define MANY_DESCRIPTORS 64 /* from here on a copy of what is needed is cheaper than one of all */
+#define PATIENCE_MSEC 200    /* a child takes some microseconds */
+#define LOOKS 20
 #define GUARD_BYTES 65536 /* a page, whatever its size is here */
 
 bool birth_may_share(const struct exec_plan *plan) {
@@ -45,11 +53,94 @@ void birth_free_stack(void *stack) {
 
 struct child {
     const struct exec_plan *plan;
-    int channel_fd;
+    struct exec_handles handles;
+    int apart;
 };
 
+static struct child *child_on(void *stack) {
+    return (struct child *) (void *) ((char *) stack + GUARD_BYTES + STACK_BYTES - sizeof(struct child));
+}
+
 static _Noreturn __attribute__((used)) void child_main(struct child *child) {
-    exec_child(child->plan, child->channel_fd);
+    exec_child(child->plan, &child->handles);
+}
+
+/* Low numbers for what a child needs, so that its copy of our table is short. They are kept, parked on
+ * /dev/null, from one birth to the next. One child at a time: `user` is the stack of the one that may look at
+ * them, NULL once it is known to be apart. */
+static struct {
+    bool made;
+    int parked_fd, fds[3];
+    void *user;
+} low = {.parked_fd = -EBADF, .fds = {-EBADF, -EBADF, -EBADF}};
+
+static int make_low(void) {
+    if (low.made)
+        return 0;
+    low.parked_fd = open("/dev/null", O_PATH | O_CLOEXEC);
+    if (low.parked_fd < 0)
+        return -errno;
+    for (size_t i = 0; i < ELEMENTSOF(low.fds); i++) {
+        low.fds[i] = fcntl(low.parked_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        if (low.fds[i] < 0)
+            return -errno;
+    }
+    low.made = true;
+    return 0;
+}
+
+void birth_reserve(void) {
+    (void) make_low(); /* else the first birth tries again */
+}
+
+static void park(void) {
+    for (size_t i = 0; i < ELEMENTSOF(low.fds); i++)
+        (void) dup3(low.parked_fd, low.fds[i], O_CLOEXEC);
+    low.user = NULL;
+}
+
+/* Puts them there for the child; without success it gets a copy of the whole table. */
+static bool lay_low(const struct exec_plan *plan, int channel_fd, void *stack, struct exec_handles *ret) {
+    const int wanted[] = {channel_fd, plan->stdout_fd, plan->stderr_fd};
+    int *const placed[] = {&ret->channel_fd, &ret->stdout_fd, &ret->stderr_fd};
+
+    if (channel_fd < MANY_DESCRIPTORS || plan->n_pass_fds > 0 || low.user || make_low() < 0)
+        return false;
+    for (size_t i = 0; i < ELEMENTSOF(wanted); i++)
+        if (wanted[i] > STDERR_FILENO) {
+            if (dup3(wanted[i], low.fds[i], O_CLOEXEC) < 0) {
+                park();
+                return false;
+            }
+            *placed[i] = low.fds[i];
+        }
+    low.user = stack;
+    return true;
+}
+
+static bool has_ended(pid_t pid) {
+    siginfo_t info = {0};
+
+    return waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == pid;
+}
+
+int birth_part(void *stack, pid_t pid) {
+    static const struct timespec a_look = {.tv_nsec = PATIENCE_MSEC / LOOKS * 1000000L};
+    struct child *child = child_on(stack);
+
+    if (low.user != stack)
+        return 0;
+    for (int looks = 0; __atomic_load_n(&child->apart, __ATOMIC_ACQUIRE) == 0; looks++) {
+        if (looks == LOOKS)
+            return -ETIMEDOUT;
+        if (looks > 0 && has_ended(pid)) {
+            park();
+            return -ESRCH;
+        }
+        (void) syscall(SYS_futex, &child->apart, FUTEX_WAIT, 0, &a_look, NULL, 0);
+    }
+    park();
+    return 0;
 }
 
 /* clone3(2) into child_main() on the stack of the arguments. There is no wrapper in glibc for it, and the
@@ -111,12 +202,20 @@ static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, st
         return r;
     }
     /* At the stack's end: our own frame is gone before the child has read it. */
-    child = (struct child *) (void *) (stack + GUARD_BYTES + STACK_BYTES - sizeof *child);
-    *child = (struct child){.plan = plan, .channel_fd = channel_fd};
+    child = child_on(stack);
+    *child = (struct child){
+        .plan = plan,
+        .handles = {.channel_fd = channel_fd, .stdout_fd = plan->stdout_fd, .stderr_fd = plan->stderr_fd}};
+    if (lay_low(plan, channel_fd, stack, &child->handles)) {
+        child->handles.apart = &child->apart;
+        arguments.flags |= CLONE_FILES;
+    }
     arguments.stack_size = (STACK_BYTES - sizeof *child) & ~(uint64_t) 15; /* aligned as calls want it */
     arguments.pidfd = (uint64_t) (uintptr_t) &pidfd;
     pid = clone_onto_stack(&arguments, child);
     if (pid < 0) {
+        if (low.user == stack)
+            park();
         birth_free_stack(stack);
         return (int) pid;
     }
@@ -125,6 +224,14 @@ static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, st
 }
 
 #else
+
+void birth_reserve(void) {}
+
+int birth_part(void *stack, pid_t pid) {
+    (void) stack;
+    (void) pid;
+    return 0;
+}
 
 static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, struct birth *ret) {
     (void) plan;
@@ -142,7 +249,9 @@ static int copy(const struct exec_plan *plan, int channel_fd, uint64_t into, str
     pid_t pid = into ? (pid_t) syscall(SYS_clone3, &arguments, sizeof arguments) : fork();
 
     if (pid == 0)
-        exec_child(plan, channel_fd);
+        exec_child(plan, &(struct exec_handles){.channel_fd = channel_fd,
+                                                .stdout_fd = plan->stdout_fd,
+                                                .stderr_fd = plan->stderr_fd});
     if (pid < 0)
         return -errno;
     *ret = (struct birth){.pid = pid, .pidfd = -EBADF};

@@ -12,12 +12,16 @@
  *
  * It is a copy where sharing would not be safe:
  *   - Who changes its ids makes the memory that it runs on undumpable until its exec, so that its new user
- * may not look into it (commit_creds() in kernel/cred.c): that would be ours, for good.
+ *     may not look into it (commit_creds() in kernel/cred.c): that would be ours, for good.
  *   - The kernel sets oom_score_adj for all who share memory, unless they wait in vfork(2) (__set_oom_adj()
  * in fs/proc/base.c).
  *   - Very many descriptors to be passed on want an array that no small stack has room for.
  *   - Where there is no clone3(2), be it that valgrind runs us, or no bare system calls; and with the
- * sanitizers, which keep notes on each thread's stack. */
+ * sanitizers, which keep notes on each thread's stack.
+ *
+ * With many descriptors open the child that shares our memory begins with our table of them, too: to copy
+ * thousands, only to close them, would take it longer than all its other steps. It copies what it needs by
+ * itself, which birth_part() waits for. */
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -34,7 +38,17 @@ struct birth {
 /* Whether the plan's child may share our memory. */
 bool birth_may_share(const struct exec_plan *plan);
 
-/* The child runs exec_child(plan, channel_fd) and never returns from here. -errno. */
+/* Reserves low numbers of descriptors for the children to come, while there are some: a program that is about to
+ * open thousands calls it before. Not needed otherwise. */
+void birth_reserve(void);
+
+/* The child runs exec_child() with this channel and never returns from here. -errno. */
 int birth_begin(const struct exec_plan *plan, int channel_fd, struct birth *ret);
+
+/* To be called, once the caller has nothing better to do, after each birth_begin() that gave a stack: returns when
+ * the child shares no table of descriptors with us (any more). The channel's end of the child is closed in this
+ * process only then. -ETIMEDOUT: it does not get that far, somebody has stopped it; its descriptors are ours until
+ * it does. -ESRCH: it has ended before. */
+int birth_part(void *stack, pid_t pid);
 
 void birth_free_stack(void *stack);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@
 struct exec_context {
     const struct exec_plan *plan;
     int channel_fd; /* -EBADF: none, we are to become the daemon ourselves */
+    int outputs[2]; /* see plan->stdout_fd */
     int detail;     /* see struct exec_status */
     int *pass_fds;  /* the plan's, as they are moved out of each other's way */
     int few_fds[EXEC_SHARED_FDS_MAX];
@@ -41,11 +43,25 @@ static int lower_of(int candidate, int from, int best) {
 static int next_kept(const struct exec_context *context, int from) {
     int best = lower_of(context->channel_fd, from, -1);
 
-    best = lower_of(context->plan->stdout_fd, from, best);
-    best = lower_of(context->plan->stderr_fd, from, best);
+    best = lower_of(context->outputs[0], from, best);
+    best = lower_of(context->outputs[1], from, best);
     for (size_t i = 0; i < context->plan->n_pass_fds; i++)
         best = lower_of(context->pass_fds[i], from, best);
     return best;
+}
+
+/* The table is left to the parent, and only the lowest descriptors, those that are needed among them, come
+ * along in the copy (dup_fd() in fs/file.c): nothing else of thousands has to be closed here. */
+static int part(const struct exec_context *context, int *apart) {
+    int last = EXEC_FIRST_PASSED - 1;
+    long r;
+
+    for (int kept; (kept = next_kept(context, last + 1)) >= 0;)
+        last = kept;
+    r = system_call(SYS_close_range, last + 1, ~0U, CLOSE_RANGE_UNSHARE);
+    __atomic_store_n(apart, r < 0 ? (int) r : 1, __ATOMIC_RELEASE);
+    (void) system_call(SYS_futex, apart, FUTEX_WAKE, 1, NULL, NULL, 0);
+    return (int) r;
 }
 
 static int close_others(const struct exec_context *context) {
@@ -166,7 +182,7 @@ static int place(int fd, int target, int null_flags) {
 
 static int set_stdio(struct exec_context *context) {
     const struct exec_plan *plan = context->plan;
-    int outputs[] = {plan->stdout_fd, plan->stderr_fd}, r;
+    int *outputs = context->outputs, r;
 
     if (context->channel_fd >= 0) {
         r = lift(plan, context->channel_fd);
@@ -405,12 +421,19 @@ static _Noreturn void leave(void) {
         (void) system_call(SYS_exit_group, EXEC_EXIT_STATUS);
 }
 
-_Noreturn void exec_child(const struct exec_plan *plan, int channel_fd) {
-    struct exec_context context = {.plan = plan, .channel_fd = channel_fd};
+_Noreturn void exec_child(const struct exec_plan *plan, const struct exec_handles *handles) {
+    struct exec_context context = {.plan = plan,
+                                   .channel_fd = handles->channel_fd,
+                                   .outputs = {handles->stdout_fd, handles->stderr_fd}};
     struct exec_status status = {.stage = EXEC_STAGE_GATE};
+    int r = 0;
 
     copy_descriptors(&context);
-    status.error = -close_others(&context);
+    if (handles->apart)
+        r = part(&context, handles->apart);
+    if (r >= 0)
+        r = close_others(&context);
+    status.error = r < 0 ? -r : 0;
     /* Before the gate, so that a signal can end the one who waits there; and while the parent is busy with
      * writing us down, for a session may take the kernel as long (sched_autogroup_create_attach() in
      * kernel/sched). */
@@ -419,7 +442,7 @@ _Noreturn void exec_child(const struct exec_plan *plan, int channel_fd) {
     if (status.error == 0)
         status = (struct exec_status){.stage = EXEC_STAGE_SESSION, .error = -new_session(&context)};
     if (status.error == 0) {
-        if (wait_at_gate(channel_fd) < 0)
+        if (wait_at_gate(context.channel_fd) < 0)
             leave();
         status = take_steps(&context, EXEC_STAGE_SESSION + 1);
     }
@@ -428,7 +451,8 @@ _Noreturn void exec_child(const struct exec_plan *plan, int channel_fd) {
 }
 
 int exec_become(const struct exec_plan *plan, struct err *err) {
-    struct exec_context context = {.plan = plan, .channel_fd = -EBADF};
+    struct exec_context context = {
+        .plan = plan, .channel_fd = -EBADF, .outputs = {plan->stdout_fd, plan->stderr_fd}};
     struct exec_status status;
 
     copy_descriptors(&context);

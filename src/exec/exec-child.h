@@ -57,13 +57,21 @@ struct exec_plan {
 #define EXEC_SHARED_FDS_MAX 64 /* a child that is passed more does not share our memory (birth.h) */
 #define EXEC_PLAN_INIT ((struct exec_plan){.cgroup_fd = -EBADF, .stdout_fd = -EBADF, .stderr_fd = -EBADF})
 
+/* The numbers that the descriptors have in the child, and whether it has a table of its own of them. */
+struct exec_handles {
+    int channel_fd, stdout_fd, stderr_fd; /* the latter two as in the plan; -EBADF alike */
+    /* NULL: they are a copy. Else the child shares the parent's table, until it has made a copy of what it needs
+     * and nothing else: then it sets this futex(2) to 1, or to -errno if it could not. Not with pass_fds. */
+    int *apart;
+};
+
 /* The child's whole life. First of all it lets go of every descriptor that the plan does not
  * name: a flock(2) belongs to the open file description and would survive the supervisor in this copy. Then
- * it waits for one byte on channel_fd; end of file means that the supervisor died before it had recorded this
+ * it waits for one byte on the channel; end of file means that the supervisor died before it had recorded this
  * child, and nothing is executed. A failure is reported as struct exec_status, the step of execve(2) itself
- * as one with error 0 before it; that channel_fd closes after that means that it succeeded. Descriptors 0 to
+ * as one with error 0 before it; that the channel closes after that means that it succeeded. Descriptors 0 to
  * 2 must have been open in the parent when it opened others. */
-_Noreturn void exec_child(const struct exec_plan *plan, int channel_fd);
+_Noreturn void exec_child(const struct exec_plan *plan, const struct exec_handles *handles);
 
 /* Takes the same steps (but gate and session) in this very process and becomes the daemon. Returns only on
  * failure, with -errno and *err, and by then the process is half of what it was: report it and exit. */

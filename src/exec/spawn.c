@@ -29,8 +29,11 @@ static bool await_farewell(struct spawn *spawn) {
 }
 
 bool spawn_done(struct spawn *spawn) {
-    bool left = !spawn->stack || await_farewell(spawn);
+    bool left;
 
+    if (spawn->stack)
+        (void) birth_part(spawn->stack, spawn->id.pid);
+    left = !spawn->stack || await_farewell(spawn);
     if (left)
         birth_free_stack(spawn->stack);
     spawn->stack = NULL;
@@ -71,8 +74,10 @@ int spawn_start(int proc_fd, const struct exec_plan *plan, struct spawn *ret, st
     r = birth.pidfd >= 0 ? process_identify(proc_fd, birth.pid, birth.pidfd, plan->boot_id, &spawn.id)
                          : process_pin(proc_fd, birth.pid, &spawn.id);
     if (r < 0) {
-        if (spawn.stack)
+        if (spawn.stack) {
+            (void) birth_part(spawn.stack, birth.pid);
             (void) await_farewell(&spawn);
+        }
         spawn.channel_fd = fd_close(spawn.channel_fd); /* ends the child */
         while (waitpid(birth.pid, NULL, 0) < 0 && errno == EINTR)
             ;
@@ -90,6 +95,8 @@ int spawn_start(int proc_fd, const struct exec_plan *plan, struct spawn *ret, st
 int spawn_release(struct spawn *spawn) {
     ssize_t n;
 
+    if (spawn->stack)
+        (void) birth_part(spawn->stack, spawn->id.pid); /* one that is stopped goes on later */
     do
         n = send(spawn->channel_fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
@@ -103,6 +110,8 @@ int spawn_read_status(struct spawn *spawn, const struct exec_plan *plan, struct 
     ssize_t n;
     int r;
 
+    if (spawn->stack)
+        (void) birth_part(spawn->stack, spawn->id.pid);
     do {
         n = recv(spawn->channel_fd, &status, sizeof status, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))

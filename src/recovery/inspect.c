@@ -153,9 +153,7 @@ int service_inspect_cached(const struct service_config *config, const struct kno
     r = list_paths(config, purpose, &inspection);
     if (r < 0)
         return err_set(err, -r, "Failed", "out of memory");
-    if (inspection.n == 0) { /* nothing to look at, and for a status nobody to look for */
-        if (purpose != INSPECT_STATUS)
-            inspection.daemon_exe = service_find_daemon_exe(config);
+    if (inspection.n == 0) { /* nothing to look at, and so nobody to tell from the daemon */
         *ret = inspection;
         inspection = (struct inspection){0};
         return 0;

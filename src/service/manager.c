@@ -13,6 +13,7 @@
 
 #include "base/strlist.h"
 #include "base/value.h"
+#include "exec/birth.h"
 #include "exec/rlimits.h"
 #include "base/closer.h"
 #include "notify/upstream.h"
@@ -350,6 +351,7 @@ int manager_reserve_files(struct manager *manager, size_t n_services, struct err
     int r = rlimits_raise_own_files(n * FILES_AT_MOST + OWN_FILES_AND_CLIENTS, least, &manager->files_before);
 
     manager->files_raised = r > 0;
+    birth_reserve();
     if (r >= 0 || n == 1) /* one does with what there is for as long as it can */
         return 0;
     return err_set(err, -r, "Failed",

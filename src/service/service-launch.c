@@ -506,8 +506,7 @@ void service_spawn(struct service *service) {
     if (r >= 0) {
         service->launch->plan.cgroup_fd = cgroup_fd = service_make_cgroup(service);
         service_notify_grant(service, service->launch->credentials.uid);
-        if (service->main_reaped) /* it was a process of this boot */
-            service->launch->plan.boot_id = service->record.main.boot_id;
+        service->launch->plan.boot_id = service->manager->boot_id;
         if (service_store_pass(service, service->launch) < 0)
             r = err_set(&err, ENOMEM, "Failed", "out of memory");
     }

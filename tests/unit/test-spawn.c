@@ -6,7 +6,10 @@
 #include <time.h>
 #include <sys/resource.h>
 
+#include <dirent.h>
+
 #include "base/value.h"
+#include "exec/birth.h"
 
 #include "exec-fixture.h"
 
@@ -304,13 +307,68 @@ START_TEST(gate_signalled) {
 }
 END_TEST
 
+static size_t list_descriptors(pid_t pid, int *numbers, size_t room) {
+    _cleanup_closedir_ DIR *dir = NULL;
+    struct dirent *entry;
+    char path[32];
+    size_t n = 0;
+
+    snprintf(path, sizeof path, "%d/fd", (int) pid);
+    ck_assert_int_eq(fd_open_dir_at(proc_fd, path, &dir), 0);
+    while ((entry = readdir(dir)))
+        if (entry->d_name[0] != '.' && n < room)
+            numbers[n++] = atoi(entry->d_name);
+    return n;
+}
+
+/* The child shares our table for a moment at most: then it has standard descriptors, output and channel, and
+ * we have all that we had. */
+START_TEST(tables_part) {
+    int ours[1024], theirs[16], after[1024], out[2];
+    struct exec_plan plan = shell("echo said");
+    struct spawn spawn = SPAWN_INIT;
+    size_t n, n_theirs = 0;
+    char text[16] = "";
+
+    ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
+    plan.stdout_fd = out[1];
+    birth_reserve();
+    n = list_descriptors(getpid(), ours, ELEMENTSOF(ours));
+    ck_assert_int_eq(spawn_start(proc_fd, &plan, &spawn, NULL), 0);
+    for (int i = 0; i < 1000 && n_theirs != 5; i++) {
+        n_theirs = list_descriptors(spawn.id.pid, theirs, ELEMENTSOF(theirs));
+        usleep(1000);
+    }
+    ck_assert_uint_eq(n_theirs, 5);
+    ck_assert_int_eq(spawn_release(&spawn), 0);
+    ck_assert_int_eq(wait_status(&spawn, &plan, NULL), 0);
+    close(out[1]);
+    ck_assert_int_eq(read(out[0], text, sizeof text - 1), 5); /* the only ends of it were the child's and ours */
+    ck_assert_str_eq(text, "said\n");
+    ck_assert_int_eq(read(out[0], text, sizeof text - 1), 0);
+    ck_assert_int_eq(reap(&spawn), 0);
+    ck_assert(spawn_done(&spawn));
+    ck_assert_uint_eq(list_descriptors(getpid(), after, ELEMENTSOF(after)), n - 1);
+    close(out[0]);
+}
+END_TEST
+
+/* A child takes another way when there are many: all tests once more. */
+static void open_many(void) {
+    for (int i = 0; i < 200; i++)
+        if (open("/dev/null", O_RDONLY | O_CLOEXEC) < 0)
+            exit(EXIT_FAILURE);
+}
+
 int main(void) {
     const TTest *const tests[] = {
         identity,         gate_closed,        gate_supervisor_dies, gate_of_two,
         gate_killed,      gate_holds_no_lock, fails_to_fork,        fails_to_pin,
         memory_untouched, let_go_at_the_gate, let_go_while_stopped, settings_untouched,
-        gate_signalled,
+        gate_signalled,   tables_part,
     };
+    int r = run_tests("spawn", tests, ELEMENTSOF(tests));
 
-    return run_tests("spawn", tests, ELEMENTSOF(tests));
+    open_many();
+    return run_tests("spawn, many descriptors", tests, ELEMENTSOF(tests)) != EXIT_SUCCESS ? EXIT_FAILURE : r;
 }
