@@ -9,7 +9,7 @@
 #include "probe/remote.h"
 
 void gather_remote_done(struct prober *prober) {
-    if (!prober->mount_cache)
+    if (!prober->cache)
         mount_table_done(&prober->mounts);
     free(prober->mounts_silent);
 }
@@ -19,7 +19,7 @@ int gather_mounts(struct prober *prober) {
 
     if (prober->mounts_read)
         return 0;
-    r = prober->mount_cache ? mount_cache_read(prober->mount_cache, prober->proc_fd, &prober->mounts)
+    r = prober->cache ? mount_cache_read(&prober->cache->mounts, prober->proc_fd, &prober->mounts)
                             : mount_table_read(prober->proc_fd, &prober->mounts);
     if (gather_is_scarcity(r))
         return r;

@@ -7,9 +7,9 @@
 
 #include <fcntl.h>
 
-#include "base/mount-cache.h"
 #include "probe/holder.h"
 #include "probe/namesake.h"
+#include "probe/probe-cache.h"
 #include "probe/probe.h"
 #include "probe/snapshot.h"
 #include "socket/peer.h"
@@ -36,7 +36,7 @@ struct prober {
     struct network_table *networks; /* those that were entered so far */
     size_t n_networks;
     bool networks_walked; /* there is no other one */
-    struct mount_cache *mount_cache; /* borrowed; NULL: none */
+    struct probe_cache *cache;     /* borrowed, and then so is proc_fd; NULL: none */
     struct mount_table mounts;       /* the cache's, where there is one */
     bool mounts_read;
     int mounts_error;    /* -errno: the table is not to be had; it is empty then */

@@ -8,10 +8,12 @@
 #include "base/fd.h"
 #include "probe/displaced.h"
 #include "probe/gather.h"
+#include "probe/probe-cache.h"
 #include "probe/sweep.h"
 
 static void prober_done(struct prober *prober) {
-    fd_close(prober->proc_fd);
+    if (!prober->cache)
+        fd_close(prober->proc_fd);
     lock_snapshot_done(&prober->snapshot);
     unix_table_done(&prober->sockets);
     namesake_table_done(&prober->namesakes);
@@ -45,15 +47,33 @@ int lock_open_parent(const char *path, int *ret_dir_fd, const char **ret_name) {
     return 0;
 }
 
+void probe_cache_done(struct probe_cache *cache) {
+    cache->proc_fd = fd_close(cache->proc_fd);
+    mount_cache_done(&cache->mounts);
+}
+
+static int find_place(struct probe_cache *cache) {
+    cache->proc_fd = procfs_open();
+    if (cache->proc_fd < 0)
+        return cache->proc_fd;
+    cache->initial_pid_namespace = procfs_in_initial_pid_namespace(cache->proc_fd);
+    (void) procfs_read_pid_namespace(cache->proc_fd, 0, &cache->pid_namespace);
+    (void) procfs_read_boot_id(cache->proc_fd, cache->boot_id);
+    return 0;
+}
+
 static int prober_open(struct prober *prober) {
-    prober->proc_fd = procfs_open();
-    if (prober->proc_fd < 0)
-        return prober->proc_fd;
+    struct probe_cache once = PROBE_CACHE_INIT, *cache = prober->cache ? prober->cache : &once;
+    int r = cache->proc_fd < 0 ? find_place(cache) : 0;
+
+    if (r < 0)
+        return r;
+    prober->proc_fd = cache->proc_fd;
+    prober->initial_pid_namespace = cache->initial_pid_namespace;
+    prober->pid_namespace = cache->pid_namespace;
+    memcpy(prober->boot_id, cache->boot_id, sizeof prober->boot_id);
     /* Every PID namespace has a process 1. */
     prober->hidden = faccessat(prober->proc_fd, "1", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
-    prober->initial_pid_namespace = procfs_in_initial_pid_namespace(prober->proc_fd);
-    (void) procfs_read_pid_namespace(prober->proc_fd, 0, &prober->pid_namespace);
-    (void) procfs_read_boot_id(prober->proc_fd, prober->boot_id);
     if (gethostname(prober->host, sizeof prober->host - 1) < 0)
         prober->host[0] = '\0';
     return 0;
@@ -153,9 +173,9 @@ int lock_probe(const struct probe_request *requests, size_t n, struct lock_facts
     return lock_probe_cached(NULL, requests, n, ret);
 }
 
-int lock_probe_cached(struct mount_cache *mounts, const struct probe_request *requests, size_t n,
+int lock_probe_cached(struct probe_cache *cache, const struct probe_request *requests, size_t n,
                       struct lock_facts **ret) {
-    _cleanup_(prober_done) struct prober prober = {.proc_fd = -EBADF, .mount_cache = mounts};
+    _cleanup_(prober_done) struct prober prober = {.proc_fd = -EBADF, .cache = cache};
     struct lock_facts *facts = calloc(n ? n : 1, sizeof *facts);
     int r;
 

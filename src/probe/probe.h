@@ -44,9 +44,9 @@ struct probe_request {
  * the function fails only for want of resources (-ENOMEM, -EMFILE) or of /proc itself. */
 int lock_probe(const struct probe_request *requests, size_t n, struct lock_facts **ret);
 
-/* The same for one who looks again and again, and keeps what mounts there are; NULL: does not. */
-struct mount_cache;
-int lock_probe_cached(struct mount_cache *mounts, const struct probe_request *requests, size_t n,
+/* The same for one who looks again and again (probe-cache.h); NULL: does not. */
+struct probe_cache;
+int lock_probe_cached(struct probe_cache *cache, const struct probe_request *requests, size_t n,
                       struct lock_facts **ret);
 
 void lock_facts_free_array(struct lock_facts *facts, size_t n);

@@ -144,7 +144,7 @@ int service_inspect(const struct service_config *config, const struct known_main
 }
 
 int service_inspect_cached(const struct service_config *config, const struct known_main *known,
-                           enum inspect_purpose purpose, struct mount_cache *mounts, struct inspection *ret,
+                           enum inspect_purpose purpose, struct probe_cache *cache, struct inspection *ret,
                            struct err *err) {
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_free_ struct probe_request *requests = NULL;
@@ -169,7 +169,7 @@ int service_inspect_cached(const struct service_config *config, const struct kno
                                              .may_try = is_to_act(purpose),
                                              /* a daemon that runs has better to do than to be looked at */
                                              .spare_listener = purpose == INSPECT_STATUS};
-    r = lock_probe_cached(mounts, requests, inspection.n, &inspection.facts);
+    r = lock_probe_cached(cache, requests, inspection.n, &inspection.facts);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look at the locks of service %s: %m", config->name);
     inspection.daemon_exe = service_find_daemon_exe(config);

@@ -65,9 +65,9 @@ int service_inspect(const struct service_config *config, const struct known_main
                     enum inspect_purpose purpose, struct inspection *ret, struct err *err);
 
 /* See lock_probe_cached(). */
-struct mount_cache;
+struct probe_cache;
 int service_inspect_cached(const struct service_config *config, const struct known_main *known,
-                           enum inspect_purpose purpose, struct mount_cache *mounts, struct inspection *ret,
+                           enum inspect_purpose purpose, struct probe_cache *cache, struct inspection *ret,
                            struct err *err);
 
 /* As lock_report_to_json(), an array with a report for each path. */

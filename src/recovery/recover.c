@@ -388,7 +388,7 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
     for (unsigned looks = 1;; looks++) {
         int r =
             service_inspect_cached(host->config, &host->known, host->retiring ? INSPECT_RETIRE : INSPECT_START,
-                                   host->mounts, inspection, err);
+                                   host->cache, inspection, err);
 
         if (r < 0)
             return r;

@@ -36,7 +36,7 @@ struct recovery_host {
     struct event_log *log;
     struct event_scope scope;
     int proc_fd;
-    struct mount_cache *mounts; /* NULL: none is kept */
+    struct probe_cache *cache;  /* NULL: none is kept */
     bool dry_run; /* what is found and would be done goes to the actions alone; the journal is told nothing */
     bool stopping;          /* nothing is to be started: that somebody is in the way is not reported */
     bool retiring;          /* nor will anything be started at these places ever again */

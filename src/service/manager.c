@@ -281,7 +281,7 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
     manager->log = log;
     manager->runtime_dir_fd = -EBADF;
     manager->is_init = getpid() == 1;
-    manager->mounts = MOUNT_CACHE_INIT;
+    manager->probe_cache = PROBE_CACHE_INIT;
     manager->proc_fd = procfs_open();
     if (manager->proc_fd < 0) {
         r = manager->proc_fd;
@@ -392,7 +392,7 @@ struct manager *manager_free(struct manager *manager) {
     marks_table_free(manager->marks);
     free(manager->cgroup_path);
     fd_close(manager->proc_fd);
-    mount_cache_done(&manager->mounts);
+    probe_cache_done(&manager->probe_cache);
     fd_close(manager->runtime_dir_fd);
     free(manager);
     return NULL;

@@ -6,9 +6,9 @@
 #include <sys/resource.h>
 #include <systemd/sd-event.h>
 
-#include "base/mount-cache.h"
-#include "journal/event.h"
 #include "config/config.h"
+#include "journal/event.h"
+#include "probe/probe-cache.h"
 #include "runtime/handover.h"
 #include "service/order.h"
 #include "health/path-watch.h"
@@ -25,7 +25,7 @@ struct manager {
     sd_event *event;           /* owned */
     struct event_log *log;     /* borrowed */
     int proc_fd;               /* owned */
-    struct mount_cache mounts; /* for the looks before each start */
+    struct probe_cache probe_cache; /* for the looks before each start */
     int runtime_dir_fd;        /* owned; only the owner may write there */
     struct service **services; /* owned */
     size_t n_services;

@@ -42,7 +42,7 @@ struct recovery_host service_recovery_host(const struct service *service) {
     host.known = service_known_main(service);
     if (service->unrecorded)
         host.unrecorded = *service->unrecorded;
-    host.mounts = &service->manager->mounts;
+    host.cache = &service->manager->probe_cache;
     host.leftover.supervisor = service->manager->subreaper ? getpid() : 0;
     host.leftover.only_service = service->manager->n_services == 1 && !service->manager->had_children;
     service_fill_leftovers(service, &host);
