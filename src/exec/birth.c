@@ -54,7 +54,7 @@ void birth_free_stack(void *stack) {
 struct child {
     const struct exec_plan *plan;
     struct exec_handles handles;
-    int apart;
+    int apart, gate;
 };
 
 static struct child *child_on(void *stack) {
@@ -122,6 +122,10 @@ static bool has_ended(pid_t pid) {
     siginfo_t info = {0};
 
     return waitid(P_PID, (id_t) pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == pid;
+}
+
+void birth_open_gate(void *stack) {
+    __atomic_store_n(&child_on(stack)->gate, 1, __ATOMIC_RELEASE);
 }
 
 int birth_part(void *stack, pid_t pid) {
@@ -209,7 +213,8 @@ static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, st
     if (lay_low(plan, channel_fd, stack, &child->handles)) {
         child->handles.apart = &child->apart;
         arguments.flags |= CLONE_FILES;
-    }
+    } else
+        child->handles.gate = &child->gate; /* one of many has no processor for itself */
     arguments.stack_size = (STACK_BYTES - sizeof *child) & ~(uint64_t) 15; /* aligned as calls want it */
     arguments.pidfd = (uint64_t) (uintptr_t) &pidfd;
     pid = clone_onto_stack(&arguments, child);
@@ -226,6 +231,10 @@ static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, st
 #else
 
 void birth_reserve(void) {}
+
+void birth_open_gate(void *stack) {
+    (void) stack;
+}
 
 int birth_part(void *stack, pid_t pid) {
     (void) stack;

@@ -21,6 +21,7 @@
 #include "exec/system-call.h"
 
 #define EXEC_FIRST_PASSED 3
+#define GATE_LOOKS 500 /* some 0.1 ms, where nobody else wants the processor */
 #define EXEC_EXIT_STATUS 127 /* as shells have it; the supervisor goes by the report, not by this */
 
 /* One process on its way. */
@@ -78,9 +79,12 @@ static int close_others(const struct exec_context *context) {
 }
 
 /* 0: the supervisor has recorded us. An error of the read is taken like its death: nothing is executed. */
-static int wait_at_gate(int channel_fd) {
+static int wait_at_gate(int channel_fd, const int *gate) {
     char byte;
     long n;
+
+    for (int looks = 0; gate && looks < GATE_LOOKS && !__atomic_load_n(gate, __ATOMIC_ACQUIRE); looks++)
+        (void) system_call(SYS_sched_yield);
 
     do
         n = system_call(SYS_read, channel_fd, &byte, 1);
@@ -394,9 +398,9 @@ static void copy_descriptors(struct exec_context *context) {
         context->pass_fds[i] = plan->pass_fds[i];
 }
 
-/* Returns only on failure. */
-static struct exec_status take_steps(struct exec_context *context, enum exec_stage first) {
-    struct exec_status status = {.stage = (int32_t) first};
+/* All but the execution itself. */
+static struct exec_status take_steps(struct exec_context *context) {
+    struct exec_status status = {.stage = EXEC_STAGE_SIGNALS};
 
     for (; status.stage < EXEC_STAGE_EXEC; status.stage++) {
         int r;
@@ -406,13 +410,20 @@ static struct exec_status take_steps(struct exec_context *context, enum exec_sta
         if (r < 0) {
             status.error = -r;
             status.detail = context->detail;
-            return status;
+            break;
         }
     }
+    return status;
+}
+
+/* Returns only on failure. */
+static struct exec_status execute(const struct exec_context *context) {
+    const struct exec_plan *plan = context->plan;
+    struct exec_status status = {.stage = EXEC_STAGE_EXEC};
+
     if (context->channel_fd >= 0)
         report(context->channel_fd, EXEC_STAGE_EXEC, 0, 0);
-    status.error = (int32_t) -system_call(SYS_execve, context->plan->executable, context->plan->argv,
-                                          context->plan->envp);
+    status.error = (int32_t) -system_call(SYS_execve, plan->executable, plan->argv, plan->envp);
     return status;
 }
 
@@ -434,18 +445,14 @@ _Noreturn void exec_child(const struct exec_plan *plan, const struct exec_handle
     if (r >= 0)
         r = close_others(&context);
     status.error = r < 0 ? -r : 0;
-    /* Before the gate, so that a signal can end the one who waits there; and while the parent is busy with
-     * writing us down, for a session may take the kernel as long (sched_autogroup_create_attach() in
-     * kernel/sched). */
+    /* Before the gate, while the parent is busy with writing us down. And a signal can end the one who waits
+     * there: they are unblocked. What went wrong is told behind it, to a parent that knows who we are. */
     if (status.error == 0)
-        status = (struct exec_status){.stage = EXEC_STAGE_SIGNALS, .error = -reset_signals(&context)};
+        status = take_steps(&context);
+    if (wait_at_gate(context.channel_fd, handles->gate) < 0)
+        leave();
     if (status.error == 0)
-        status = (struct exec_status){.stage = EXEC_STAGE_SESSION, .error = -new_session(&context)};
-    if (status.error == 0) {
-        if (wait_at_gate(context.channel_fd) < 0)
-            leave();
-        status = take_steps(&context, EXEC_STAGE_SESSION + 1);
-    }
+        status = execute(&context);
     report(context.channel_fd, status.stage, status.error, status.detail);
     leave();
 }
@@ -456,6 +463,8 @@ int exec_become(const struct exec_plan *plan, struct err *err) {
     struct exec_status status;
 
     copy_descriptors(&context);
-    status = take_steps(&context, EXEC_STAGE_SIGNALS);
+    status = take_steps(&context);
+    if (status.error == 0)
+        status = execute(&context);
     return exec_stage_explain(plan, &status, err);
 }

@@ -63,12 +63,15 @@ struct exec_handles {
     /* NULL: they are a copy. Else the child shares the parent's table, until it has made a copy of what it needs
      * and nothing else: then it sets this futex(2) to 1, or to -errno if it could not. Not with pass_fds. */
     int *apart;
+    /* Not 0: the byte is in the channel. NULL, or where the child may look for it a while before it sleeps: a
+     * processor that falls idle meanwhile takes longer to wake than the parent takes to record the child. */
+    const int *gate;
 };
 
 /* The child's whole life. First of all it lets go of every descriptor that the plan does not
- * name: a flock(2) belongs to the open file description and would survive the supervisor in this copy. Then
- * it waits for one byte on the channel; end of file means that the supervisor died before it had recorded this
- * child, and nothing is executed. A failure is reported as struct exec_status, the step of execve(2) itself
+ * name: a flock(2) belongs to the open file description and would survive the supervisor in this copy. When
+ * all steps but the last are taken, or one has failed, it waits for one byte on the channel; end of file means
+ * that the supervisor died before it had recorded this child, and nothing is executed. A failure is reported as struct exec_status, the step of execve(2) itself
  * as one with error 0 before it; that the channel closes after that means that it succeeded. Descriptors 0 to
  * 2 must have been open in the parent when it opened others. */
 _Noreturn void exec_child(const struct exec_plan *plan, const struct exec_handles *handles);

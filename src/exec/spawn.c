@@ -100,6 +100,8 @@ int spawn_release(struct spawn *spawn) {
     do
         n = send(spawn->channel_fd, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
+    if (n == 1 && spawn->stack)
+        birth_open_gate(spawn->stack);
     if (n == 1)
         return 0;
     return errno == EPIPE || errno == ECONNRESET ? -ECANCELED : -errno;
