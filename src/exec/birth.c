@@ -125,7 +125,11 @@ static bool has_ended(pid_t pid) {
 }
 
 void birth_open_gate(void *stack) {
-    __atomic_store_n(&child_on(stack)->gate, 1, __ATOMIC_RELEASE);
+    struct child *child = child_on(stack);
+
+    __atomic_store_n(&child->gate, 1, __ATOMIC_RELEASE);
+    if (child->handles.gate) /* it may be waiting for this very processor, and what we do next can wait */
+        (void) sched_yield();
 }
 
 int birth_part(void *stack, pid_t pid) {

@@ -490,6 +490,10 @@ void event_log_hold(struct event_log *log) {
         log->holding = true;
 }
 
+bool event_log_holds(const struct event_log *log) {
+    return log && log->holding;
+}
+
 void event_log_flush(struct event_log *log) {
     int saved = errno;
 

@@ -15,6 +15,7 @@
  * a socket is sent to with MSG_DONTWAIT. Not for use by several threads at once. */
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -132,6 +133,7 @@ void event_emit(struct event_log *log, enum event_id id, const struct event_scop
 #define EVENT_HELD_MAX 8 /* a socket of datagrams may take no more than 10 at once (unix(7)) */
 void event_log_hold(struct event_log *log); /* NULL is fine, for both */
 void event_log_flush(struct event_log *log);
+bool event_log_holds(const struct event_log *log);
 
 /* A message for those who look for a fault: LOG_DEBUG, no message id. */
 void event_debug(struct event_log *log, const char *fmt, ...) _printf_(2, 3);

@@ -24,6 +24,10 @@
 #include "service/pulse.h"
 #include "service/service.h"
 
+/* From a daemon's exec to its main() it is less than a millisecond. */
+#define QUIET_USEC (2 * USEC_PER_MSEC)
+#define QUIET_ACCURACY_USEC 500
+
 #define SHORT_OF_MEMORY_USEC (100 * USEC_PER_MSEC)
 
 struct service *manager_find(const struct manager *manager, const char *name) {
@@ -177,8 +181,9 @@ static int on_post(sd_event_source *source, void *userdata) {
     (void) source;
     if (manager->n_due > 0)
         return 0; /* a daemon that is to be started again at once comes before the telling of it */
-    event_log_flush(manager->log);
-    if (manager->changed && !manager->order_queue) {
+    if (!manager->quiet)
+        event_log_flush(manager->log);
+    if (!manager->quiet && manager->changed && !manager->order_queue) {
         manager->changed = false;
         announce(manager);
     }
@@ -198,7 +203,39 @@ static int on_record(sd_event_source *source, void *userdata) {
     return 0;
 }
 
+static int on_quiet_over(sd_event_source *source, uint64_t usec, void *userdata) {
+    struct manager *manager = userdata;
+
+    (void) source;
+    (void) usec;
+    manager->quiet = false;
+    for (size_t i = 0; i < manager->n_services; i++)
+        service_launch_watch(manager->services[i]);
+    manager_record_later(manager);
+    return 0; /* on_post() flushes */
+}
+
+/* One that has begun already is not drawn out. */
+void manager_keep_quiet(struct manager *manager) {
+    uint64_t until = now_usec(CLOCK_MONOTONIC) + QUIET_USEC;
+    int r;
+
+    if (manager->quiet)
+        return;
+    if (!manager->quiet_source)
+        r = sd_event_add_time(manager->event, &manager->quiet_source, CLOCK_MONOTONIC, until, QUIET_ACCURACY_USEC,
+                              on_quiet_over, manager);
+    else {
+        r = sd_event_source_set_time(manager->quiet_source, until);
+        if (r >= 0)
+            r = sd_event_source_set_enabled(manager->quiet_source, SD_EVENT_ONESHOT);
+    }
+    manager->quiet = r >= 0;
+}
+
 void manager_record_later(struct manager *manager) {
+    if (manager->quiet)
+        return; /* then */
     (void) sd_event_source_set_enabled(manager->record_source, SD_EVENT_ONESHOT);
 }
 
@@ -381,6 +418,7 @@ struct manager *manager_free(struct manager *manager) {
     drop_inherited(manager, false);
     notify_upstream_free(manager->upstream);
     sd_event_source_disable_unref(manager->record_source);
+    sd_event_source_disable_unref(manager->quiet_source);
     sd_event_source_disable_unref(manager->limits_source);
     manager_end_reexec(manager);
     handover_drop(manager->handover, &manager->closer);

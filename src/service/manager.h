@@ -56,6 +56,8 @@ struct manager {
     bool beginning;               /* manager_run() begins them */
     bool stopping;                /* SIGTERM and its like: stop everything, then leave the loop */
     bool announced;               /* READY=1 went to systemd */
+    sd_event_source *quiet_source; /* owned; see manager_keep_quiet() */
+    bool quiet;
     size_t n_due;                 /* restarts without delay that the next turn of the loop goes on with */
     size_t reload_next;           /* whose configuration is read next, since SIGHUP came */
     bool reloads;                 /* one of them is being tried */
@@ -116,6 +118,11 @@ int manager_reexec(struct manager *manager, void (*on_refused)(const struct err 
 
 /* After manager_reserve_files(): what a latchd before us in this process (manager->handover) knew of its beginning. */
 void manager_take_over(struct manager *manager);
+
+/* A daemon that is started again at once has the processor for itself: for a moment nothing is told, written down
+ * or looked at that can wait. The kernel often has a child begin where its parent runs, however idle another
+ * processor is, and who is woken comes first. */
+void manager_keep_quiet(struct manager *manager);
 
 /* Some service has record_dirty set. */
 void manager_record_later(struct manager *manager);

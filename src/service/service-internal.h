@@ -15,8 +15,8 @@ void service_emit(struct service *service, enum event_id id, const struct event_
 /* Now, as a whole: before something that a successor must not miss. */
 int service_write_record(struct service *service, struct err *err);
 
-/* The main process is another one: NAME.lock says so, before NAME.state does. */
-void service_note_main(struct service *service);
+/* The main process is another one: NAME.lock says so, before NAME.state does. -errno: it does not. */
+int service_note_main(struct service *service);
 
 /* When the loop has nothing else to do. */
 void service_note_change(struct service *service);

@@ -442,6 +442,11 @@ static int on_channel(sd_event_source *source, int fd, uint32_t events, void *us
     return 0;
 }
 
+void service_launch_watch(struct service *service) {
+    if (service->launch_source)
+        (void) sd_event_source_set_enabled(service->launch_source, SD_EVENT_ON);
+}
+
 /* The child waits at its gate; it is written down before it may go on. */
 static int release(struct service *service, struct err *err) {
     struct service_launch *launch = service->launch;
@@ -451,8 +456,8 @@ static int release(struct service *service, struct err *err) {
     service_record_set_session(&service->record, launch->spawn.id.pid); /* as soon as it is executed */
     service->main_reaped = false;
     service->record.since_usec = now_usec(CLOCK_REALTIME);
-    service_note_main(service);
-    r = service_write_record(service, err);
+    /* One of the two before it may execute anything. A note is written in a moment, NAME.state is a new file. */
+    r = service_note_main(service) < 0 ? service_write_record(service, err) : 0;
     if (r < 0)
         return r;
     r = service_watch_main(service, TAKE_FD(launch->spawn.pidfd), true);
@@ -461,6 +466,10 @@ static int release(struct service *service, struct err *err) {
                             EPOLLIN, on_channel, service);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot watch the new process: %m");
+    if (event_log_holds(service->manager->log)) /* it is started again at once */
+        manager_keep_quiet(service->manager);
+    if (service->manager->quiet)
+        (void) sd_event_source_set_enabled(service->launch_source, SD_EVENT_OFF);
     r = spawn_release(&launch->spawn);
     if (r == -ECANCELED) { /* what went wrong before the gate it has told */
         service->launch_source = sd_event_source_disable_unref(service->launch_source);
@@ -471,6 +480,7 @@ static int release(struct service *service, struct err *err) {
     }
     if (r < 0)
         return err_set(err, -r, "Failed", "the new process ended before it was executed: %m");
+    service_note_change(service);
     return 0;
 }
 

@@ -6,7 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/value.h"
 #include "exec/limits-check.h"
@@ -19,6 +21,7 @@
  * start at once is up, and until the daemon has opened its files. */
 #define LOOK_AFTER_USEC (500 * USEC_PER_MSEC)
 #define LOOK_ACCURACY_USEC (250 * USEC_PER_MSEC)
+#define STACK_BYTES (64 * 1024) /* less than the kernel maps at once (setup_arg_pages() in fs/exec.c) */
 #define LOOKS_A_TURN 16 /* of the loop: others want their turn */
 
 struct change {
@@ -198,12 +201,22 @@ static void look(struct service *service) {
     check(service);
 }
 
+/* What the stack was deepest for lies below what is in use now, and is never read again. */
+static void give_back_stack(void) {
+    size_t page = (size_t) sysconf(_SC_PAGESIZE);
+    char *here = __builtin_frame_address(0), *end = here - (uintptr_t) here % page - page;
+
+    (void) madvise(end - STACK_BYTES, STACK_BYTES, MADV_DONTNEED);
+}
+
 /* What a start took for a moment (lists of all processes, buffers of directories) is several times as much as
  * what stays. Later starts find room in what has been freed. */
 static void give_back(struct manager *manager) {
-    if (!manager->settled)
-        (void) malloc_trim(0);
+    if (manager->settled)
+        return;
     manager->settled = true;
+    (void) malloc_trim(0);
+    give_back_stack();
 }
 
 static int on_look(sd_event_source *source, uint64_t usec, void *userdata) {

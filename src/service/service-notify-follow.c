@@ -96,7 +96,7 @@ static bool change_main(struct service *service, const struct notify_datagram *d
     service->record.leads_session = false;
     if (procfs_read_stat(service->manager->proc_fd, pid, &stat) >= 0)
         service_record_set_session(&service->record, stat.session);
-    service_note_main(service);
+    (void) service_note_main(service);
     manager_track_main(service);
     return true;
 }

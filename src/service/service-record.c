@@ -55,13 +55,13 @@ int service_write_record(struct service *service, struct err *err) {
     return state_file_write(service->manager->runtime_dir_fd, service->config->name, &service->record, err);
 }
 
-/* Without it NAME.state says it as well: both are never written with nothing between them. */
-void service_note_main(struct service *service) {
+int service_note_main(struct service *service) {
     int r = main_note_write(service->manager->runtime_dir_fd, service->config->name, &service->record);
 
     if (r < 0)
         event_debug(service->manager->log, "%s: cannot write who the daemon is to %s.lock: %s",
                     service->config->name, service->config->name, strerror(-r));
+    return r;
 }
 
 void service_flush_record(struct service *service) {

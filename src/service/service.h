@@ -234,6 +234,9 @@ int service_launch_finish(struct service *service);
 /* Lets go of it without a look. */
 void service_launch_abandon(struct service *service);
 
+/* The quiet is over (manager_keep_quiet()): the child's way is watched again. */
+void service_launch_watch(struct service *service);
+
 /* Environment, limits, rights and output for one generation. For `latchd exec` too, which has no service:
  * `become` makes the plan one for exec_become(), and leaves output that would go to the journal where ours
  * goes. notify_socket: for NOTIFY_SOCKET; NULL: none.
