@@ -31,6 +31,7 @@
 
 /* exec_child() and its steps need some hundred bytes; signals are blocked or have no handlers. */
 #define STACK_BYTES 16384
+#define FIRST_FD 3           /* those below are everybody's */
 #define MANY_DESCRIPTORS 64 /* from here on a copy of what is needed is cheaper than one of all */
 #define PATIENCE_MSEC 200    /* a child takes some microseconds */
 #define LOOKS 20
@@ -81,7 +82,7 @@ static int make_low(void) {
     if (low.parked_fd < 0)
         return -errno;
     for (size_t i = 0; i < ELEMENTSOF(low.fds); i++) {
-        low.fds[i] = fcntl(low.parked_fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        low.fds[i] = fcntl(low.parked_fd, F_DUPFD_CLOEXEC, FIRST_FD);
         if (low.fds[i] < 0)
             return -errno;
     }
@@ -107,7 +108,7 @@ static bool lay_low(const struct exec_plan *plan, int channel_fd, void *stack, s
     if (channel_fd < MANY_DESCRIPTORS || plan->n_pass_fds > 0 || low.user || make_low() < 0)
         return false;
     for (size_t i = 0; i < ELEMENTSOF(wanted); i++)
-        if (wanted[i] > STDERR_FILENO) {
+        if (wanted[i] >= FIRST_FD) {
             if (dup3(wanted[i], low.fds[i], O_CLOEXEC) < 0) {
                 park();
                 return false;
