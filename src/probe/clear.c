@@ -16,13 +16,14 @@
 /* Gathers and judges again. */
 static int judge_again(const struct clear_request *request, struct err *err) {
     const struct lock_facts *before = request->facts;
-    struct probe_request probe = {.path = before->path, .style = request->style, .effort = request->effort};
+    struct probe_request probe = {
+        .path = before->path, .style = request->style, .effort = request->effort, .dead = request->dead};
     struct lock_facts *now;
     struct lock_judgement judgement;
     bool same;
     int r;
 
-    r = lock_probe(&probe, 1, &now);
+    r = lock_probe_cached(request->cache, &probe, 1, &now);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look at %s again before clearing it: %m", before->path);
     judgement = lock_judge(now, request->context);

@@ -17,7 +17,9 @@
 struct clear_request {
     const struct lock_facts *facts; /* as judged */
     enum lock_style style;          /* as probed with */
-    enum probe_effort effort;       /* likewise */
+    enum probe_effort effort;       /* likewise, and the two that follow */
+    struct probe_dead dead;
+    struct probe_cache *cache;
     const struct lock_context *context;
     bool service_locked; /* the caller holds latchd's own lock of the service that this path belongs to */
     bool dry_run;

@@ -10,6 +10,7 @@
 #include "base/value.h"
 
 /* A file that is older than a process by less than this may still be written by it. */
+#define TICK_USEC (10 * USEC_PER_MSEC)
 #define NAMESAKE_MARGIN_USEC (2 * USEC_PER_SEC)
 #define SYSVIPC_MAX (16 * 1024 * 1024)
 
@@ -53,6 +54,15 @@ static int gather_waiters(struct prober *prober, struct lock_facts *facts) {
     return 0;
 }
 
+/* The clock that files are dated with is behind by a tick of the kernel's. */
+static bool is_of_known_dead(const struct probe_request *request, const struct lock_facts *facts) {
+    const struct probe_dead *dead = &request->dead;
+
+    return dead->pid > 0 && dead->pid == facts->recorded.pid && dead->pid == facts->record.pid &&
+           facts->recorded.process.life == PROCESS_GONE &&
+           facts->modified_usec + TICK_USEC >= dead->since_usec && facts->modified_usec <= dead->until_usec;
+}
+
 int gather_recorded(struct prober *prober, const struct probe_request *request, struct lock_facts *facts) {
     struct recorded_facts *recorded = &facts->recorded;
     struct proc_status status;
@@ -86,7 +96,8 @@ int gather_recorded(struct prober *prober, const struct probe_request *request, 
     if (recorded->process.life != PROCESS_GONE &&
         procfs_read_status(prober->proc_fd, recorded->pid, &status) >= 0)
         recorded->is_thread = status.tgid != recorded->pid;
-    if (!lock_facts_names_owner(facts) || lock_facts_is_held(facts) || lock_facts_is_recorded_alive(facts))
+    if (!lock_facts_names_owner(facts) || lock_facts_is_held(facts) || lock_facts_is_recorded_alive(facts) ||
+        is_of_known_dead(request, facts))
         return 0;
     if (!prober->namesakes_read) {
         r = namesake_table_read(prober->proc_fd, &prober->namesakes);

@@ -19,6 +19,13 @@ enum probe_effort {
     PROBE_EFFORT_MAX,
 };
 
+/* A process that the caller has seen end, and when it lived (CLOCK_REALTIME). A record that was written meanwhile
+ * and names it is its own: nobody is looked for who has the same number in another PID namespace. */
+struct probe_dead {
+    pid_t pid;
+    uint64_t since_usec, until_usec;
+};
+
 struct probe_request {
     const char
         *path;  /* begins with '@': the name of an abstract socket (unix(7)) of this network namespace */
@@ -28,6 +35,7 @@ struct probe_request {
                               bound, and at no file; the path only names it */
     enum lock_style style; /* LOCK_STYLE_INVALID: told from the file itself */
     enum probe_effort effort;
+    struct probe_dead dead; /* pid 0: of nobody more is known than what is seen */
     /* Try the lock first. Each opening of /proc/locks waits for an RCU grace period (percpu_down_write() in
      * fs/locks.c, locks_start()), some ten milliseconds: too long between a crash and a restart. Not for a
      * lock that others may be taking just now, nor for one that this process has by fcntl(2) F_SETLK. */

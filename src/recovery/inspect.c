@@ -138,6 +138,13 @@ static enum probe_effort choose_effort(enum inspect_purpose purpose, const struc
     return PROBE_SETTLE;
 }
 
+struct probe_dead known_main_dead(const struct known_main *known) {
+    if (known->life != PROCESS_GONE || known->until_usec == 0)
+        return (struct probe_dead){0};
+    return (struct probe_dead){
+        .pid = known->id.pid, .since_usec = known->since_usec, .until_usec = known->until_usec};
+}
+
 int service_inspect(const struct service_config *config, const struct known_main *known,
                     enum inspect_purpose purpose, struct inspection *ret, struct err *err) {
     return service_inspect_cached(config, known, purpose, NULL, ret, err);
@@ -166,6 +173,7 @@ int service_inspect_cached(const struct service_config *config, const struct kno
         requests[i] = (struct probe_request){.path = inspection.paths[i].path,
                                              .style = inspection.paths[i].style,
                                              .effort = inspection.effort,
+                                             .dead = known_main_dead(known),
                                              .may_try = is_to_act(purpose),
                                              /* a daemon that runs has better to do than to be looked at */
                                              .spare_listener = purpose == INSPECT_STATUS};

@@ -210,6 +210,8 @@ static int carry_out_clear(struct recovery *recovery, const struct recovery_host
         .facts = &inspection->facts[action->path],
         .style = inspected->style,
         .effort = inspection->effort,
+        .dead = known_main_dead(&host->known),
+        .cache = host->cache,
         .context = &inspected->context,
         .service_locked = true,
         .dry_run = host->dry_run,

@@ -27,9 +27,11 @@ static enum process_life look_at_main(const struct manager *manager, struct proc
 struct known_main service_known_main(const struct service *service) {
     struct known_main known = {.id = service->record.main, .life = PROCESS_UNKNOWN};
 
-    if (known.id.pid > 0 && service->main_reaped)
+    if (known.id.pid > 0 && service->main_reaped) {
         known.life = PROCESS_GONE;
-    else if (known.id.pid > 0)
+        known.since_usec = service->record.since_usec;
+        known.until_usec = service->last_exit_usec;
+    } else if (known.id.pid > 0)
         known.life = look_at_main(service->manager, known.id);
     return known;
 }

@@ -1,22 +1,26 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How long from a daemon's SIGKILL until its successor's main() runs.
  *
- * As the daemon (`crash-to-exec daemon FIFO`): writes its PID and the monotonic time of its first instruction
- * to the FIFO, takes LOCKFILE's flock as Kea does when there is a third argument, and sleeps. As the meter
- * (`crash-to-exec meter FIFO ROUNDS ALIVE_MSEC`): reads a line, lets the daemon live for ALIVE_MSEC, kills it
- * by pidfd, reads the successor's line; prints the median in microseconds. The daemon also leaves its PID in
- * FIFO's name with .pid for .fifo, for whoever has to end it. As the limit (`crash-to-exec limit FIFO
- * [LOCKFILE]`): a bare loop of posix_spawn(3) and waitpid(2) over the daemon: what no supervisor can do
- * without. */
+ * As the daemon (`crash-to-exec daemon FIFO [LOCKFILE [SOCKET [PIDFILE]]]`): writes its PID and the monotonic
+ * time of its first instruction to the FIFO, takes LOCKFILE's flock as Kea does, listens on SOCKET, which
+ * must not be there, writes PIDFILE, which must not be there either, and sleeps. As the meter (`crash-to-exec
+ * meter FIFO ROUNDS ALIVE_MSEC`): reads a line, lets the daemon live for ALIVE_MSEC, kills it by pidfd, reads
+ * the successor's line; prints the median in microseconds. The daemon also leaves its PID in FIFO's name with
+ * .pid for .fifo, for whoever has to end it. As the limit (`crash-to-exec limit FIFO [LOCKFILE [SOCKET
+ * [PIDFILE]]]`): a bare loop of posix_spawn(3) and waitpid(2) over the daemon, and of unlink(2) where
+ * something is left: what no supervisor can do without. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -41,7 +45,23 @@ static void leave_pid(const char *fifo) {
     }
 }
 
-static int daemon_main(const char *fifo, const char *lock) {
+static bool begin_listening(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    return fd >= 0 && bind(fd, (struct sockaddr *) &address, sizeof address) == 0 && listen(fd, 8) == 0;
+}
+
+static bool write_pidfile(const char *path) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    bool written = fd >= 0 && dprintf(fd, "%d\n", (int) getpid()) > 0;
+
+    close(fd);
+    return written;
+}
+
+static int daemon_main(const char *fifo, const char *lock, const char *listen_path, const char *pidfile) {
     long long born = now_nsec();
     int fd = open(fifo, O_WRONLY | O_CLOEXEC);
 
@@ -55,6 +75,8 @@ static int daemon_main(const char *fifo, const char *lock) {
         if (lock_fd < 0 || flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
             return 1;
     }
+    if ((listen_path && !begin_listening(listen_path)) || (pidfile && !write_pidfile(pidfile)))
+        return 1;
     for (;;)
         pause();
 }
@@ -92,27 +114,35 @@ static int meter_main(const char *fifo, int rounds, long alive_msec) {
     return 0;
 }
 
-static int limit_main(char *self, char *fifo, char *lock) {
+static int limit_main(char *argv[]) {
     extern char **environ;
-    char word[] = "daemon", *const arguments[] = {self, word, fifo, lock, NULL};
+    char word[] = "daemon", *const arguments[] = {argv[0],
+                                                  word,
+                                                  argv[2],
+                                                  argv[3],
+                                                  argv[3] ? argv[4] : NULL,
+                                                  argv[3] && argv[4] ? argv[5] : NULL,
+                                                  NULL};
 
     for (;;) {
         pid_t pid;
 
-        if (posix_spawn(&pid, self, NULL, NULL, arguments, environ) != 0 || waitpid(pid, NULL, 0) != pid)
+        if (posix_spawn(&pid, argv[0], NULL, NULL, arguments, environ) != 0 || waitpid(pid, NULL, 0) != pid)
             return 1;
+        for (int i = 4; arguments[i]; i++)
+            (void) unlink(arguments[i]);
     }
 }
 
 int main(int argc, char *argv[]) {
     if (argc >= 3 && strcmp(argv[1], "daemon") == 0)
-        return daemon_main(argv[2], argv[3]);
+        return daemon_main(argv[2], argv[3], argc > 4 ? argv[4] : NULL, argc > 5 ? argv[5] : NULL);
     if (argc == 5 && strcmp(argv[1], "meter") == 0)
         return meter_main(argv[2], atoi(argv[3]), atol(argv[4]));
     if (argc >= 3 && strcmp(argv[1], "limit") == 0)
-        return limit_main(argv[0], argv[2], argv[3]);
-    fputs("usage: crash-to-exec daemon FIFO [LOCKFILE] | meter FIFO ROUNDS ALIVE_MSEC | limit FIFO "
-          "[LOCKFILE]\n",
+        return limit_main(argv);
+    fputs("usage: crash-to-exec daemon|limit FIFO [LOCKFILE [SOCKET [PIDFILE]]] | meter FIFO ROUNDS "
+          "ALIVE_MSEC\n",
           stderr);
     return 64;
 }

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <check.h>
 #include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/value.h"
 #include "probe/probe.h"
 #include "lock/verdict.h"
 
@@ -206,6 +213,77 @@ START_TEST(test_long_list) {
 }
 END_TEST
 
+/* A process that has this number in a PID namespace of its own; returns the one to be killed, the namespace's
+ * first. */
+static pid_t begin_namesake(pid_t number) {
+    struct clone_args outer = {.flags = CLONE_NEWPID, .exit_signal = SIGCHLD},
+                      inner = {.exit_signal = SIGCHLD, .set_tid = (uintptr_t) &number, .set_tid_size = 1};
+    int ready[2];
+    pid_t first;
+    char byte;
+
+    ck_assert_int_eq(pipe(ready), 0);
+    first = (pid_t) syscall(SYS_clone3, &outer, sizeof outer);
+    ck_assert_int_ge(first, 0);
+    if (first == 0) {
+        if (syscall(SYS_clone3, &inner, sizeof inner) == 0)
+            (void) !write(ready[1], "", 1);
+        close(ready[1]);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return first;
+}
+
+static pid_t find_namesake(const char *path, struct probe_dead dead) {
+    struct probe_request request = {.path = path, .style = LOCK_STYLE_PIDFILE, .dead = dead};
+    struct lock_facts *facts;
+    pid_t found;
+
+    ck_assert_int_eq(lock_probe(&request, 1, &facts), 0);
+    ck_assert_int_eq(facts->recorded.pid, facts->record.pid);
+    found = facts->recorded.namesake.pid;
+    lock_facts_free_array(facts, 1);
+    return found;
+}
+
+/* Whom we saw write the file, and end, is nobody else. */
+START_TEST(test_known_dead) {
+    struct probe_dead dead = {.since_usec = now_usec(CLOCK_REALTIME)}, other;
+    char text[16];
+    pid_t first;
+
+    if (geteuid() != 0)
+        return;
+    dead.pid = fork();
+    if (dead.pid == 0)
+        _exit(0);
+    snprintf(text, sizeof text, "%d\n", (int) dead.pid);
+    close(create("x.pid", text));
+    ck_assert_int_eq(waitpid(dead.pid, NULL, 0), dead.pid);
+    dead.until_usec = now_usec(CLOCK_REALTIME);
+    first = begin_namesake(dead.pid);
+
+    ck_assert_int_gt(find_namesake("x.pid", (struct probe_dead){0}), 0);
+    ck_assert_int_eq(find_namesake("x.pid", dead), 0);
+    other = dead;
+    other.pid++;
+    ck_assert_int_gt(find_namesake("x.pid", other), 0);
+    other = dead;
+    other.until_usec = dead.since_usec - USEC_PER_SEC; /* the file is younger */
+    ck_assert_int_gt(find_namesake("x.pid", other), 0);
+    other = dead;
+    other.since_usec = dead.until_usec + USEC_PER_SEC; /* and older */
+    ck_assert_int_gt(find_namesake("x.pid", other), 0);
+
+    ck_assert_int_eq(kill(first, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(first, NULL, 0), first);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("probe");
     TCase *tcase = tcase_create("probe");
@@ -219,6 +297,7 @@ int main(void) {
     tcase_add_loop_test(tcase, test_kind, 0, (int) ELEMENTSOF(kinds));
     tcase_add_test(tcase, test_many);
     tcase_add_test(tcase, test_long_list);
+    tcase_add_test(tcase, test_known_dead);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
