@@ -138,7 +138,7 @@ static int look_for(struct prober *prober, struct lock_facts *facts, const char 
             if (r < 0)
                 return gather_is_scarcity(r) ? r : 0;
             mount.device = here.st.st_dev;
-            (void) mount_of_fd(prober->proc_fd, here.fd, &mount);
+            (void) gather_mount_of_fd(prober, here.fd, &mount);
         }
         if (socket->file_device != mount.device || stands_at(&here, socket->file_inode) ||
             gather_is_near(prober, socket->name) <= 0)

@@ -31,7 +31,7 @@ static int find_file(struct prober *prober, int fd, struct mount_facts *ret_moun
     if (fstat(fd, &st) < 0)
         return -errno;
     mount.device = st.st_dev;
-    (void) mount_of_fd(prober->proc_fd, fd, &mount);
+    (void) gather_mount_of_fd(prober, fd, &mount);
     *ret_mount = mount;
     *ret_inode = st.st_ino;
     return 0;
