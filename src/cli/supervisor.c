@@ -268,6 +268,8 @@ int supervisor_tell_unsupervised(const struct cli *cli, const char *service, str
     if (has_socket(runtime_dir_of(cli, service),
                    service)) /* it may be a supervisor that said so of its service */
         return 0;
+    if (!err->message) /* nothing was tried that could be told of */
+        return 0;
     if (r == -ENOENT)
         return err_set(err, ENOENT, "NotRunning",
                        "%s, and no configuration %s.conf is there: see latchctl list", err_text(err),

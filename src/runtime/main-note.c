@@ -22,6 +22,10 @@
     "latchd 1 pid=%d start=%" SCNu64 " boot=%36[0-9a-f-] session=%" SCNu64 " generation=%" SCNu64            \
     " invocation=%32[0-9a-f] noted=%" SCNu64 "%n"
 
+/* NAME.state follows the note of a start within milliseconds. A latchd that comes this long after one that was
+ * killed in between finds the daemon up, as far as one can tell. */
+#define FOLLOWS_USEC (10 * USEC_PER_SEC)
+
 static int open_lock(int runtime_dir_fd, const char *service, int flags) {
     char name[NAME_MAX + 1];
     int fd;
@@ -77,10 +81,17 @@ int main_note_read(int runtime_dir_fd, const char *service, struct service_recor
 }
 
 static void name_noted(struct service_record *record, const struct service_record *note) {
-    bool same_generation = strcmp(record->invocation_id, note->invocation_id) == 0;
+    bool same_generation = strcmp(record->invocation_id, note->invocation_id) == 0,
+         just_started = !same_generation && note->generation == record->generation + 1 &&
+                        now_usec(CLOCK_BOOTTIME) < note->main_usec + FOLLOWS_USEC;
 
     if (!same_generation) /* what else there is was said of another one */
         state_record_forget_state(record);
+    if (just_started) {
+        snprintf(record->state, sizeof record->state, "starting");
+        snprintf(record->state_boot_id, sizeof record->state_boot_id, "%s", note->main.boot_id);
+        record->restarts++;
+    }
     record->main = note->main;
     record->main_usec = note->main_usec;
     record->session = note->session;

@@ -342,8 +342,8 @@ int service_adopt(struct service *service) {
     state = service_state_from_string(service->record.state); /* none, or an unknown one: below zero */
     service_restore_config(service);
     pidfd = find_main(service, &noted);
-    if (noted && !service->record.state[0])
-        state = SERVICE_RUNNING;
+    if (noted) /* all that is known may be that it runs */
+        state = service->record.state[0] ? service_state_from_string(service->record.state) : SERVICE_RUNNING;
     if (pidfd >= 0)
         return adopt_daemon(service, state, pidfd);
     if (pidfd == -ENODATA)

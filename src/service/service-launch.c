@@ -450,14 +450,18 @@ void service_launch_watch(struct service *service) {
 /* The child waits at its gate; it is written down before it may go on. */
 static int release(struct service *service, struct err *err) {
     struct service_launch *launch = service->launch;
+    bool at_once;
     int r;
 
     service->record.main = launch->spawn.id;
     service_record_set_session(&service->record, launch->spawn.id.pid); /* as soon as it is executed */
     service->main_reaped = false;
     service->record.since_usec = now_usec(CLOCK_REALTIME);
-    /* One of the two before it may execute anything. A note is written in a moment, NAME.state is a new file. */
-    r = service_note_main(service) < 0 ? service_write_record(service, err) : 0;
+    /* It may execute nothing before it is on record. One that is started again at once is, by the note, which is
+     * written in a moment: NAME.state, which still tells of the one before it, follows. */
+    r = service_note_main(service);
+    at_once = r >= 0 && event_log_holds(service->manager->log) && service->record.generation > 1;
+    r = at_once ? 0 : service_write_record(service, err);
     if (r < 0)
         return r;
     r = service_watch_main(service, TAKE_FD(launch->spawn.pidfd), true);
@@ -466,7 +470,7 @@ static int release(struct service *service, struct err *err) {
                             EPOLLIN, on_channel, service);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot watch the new process: %m");
-    if (event_log_holds(service->manager->log)) /* it is started again at once */
+    if (at_once)
         manager_keep_quiet(service->manager);
     if (service->manager->quiet)
         (void) sd_event_source_set_enabled(service->launch_source, SD_EVENT_OFF);
@@ -480,7 +484,8 @@ static int release(struct service *service, struct err *err) {
     }
     if (r < 0)
         return err_set(err, -r, "Failed", "the new process ended before it was executed: %m");
-    service_note_change(service);
+    if (at_once)
+        service_note_change(service);
     return 0;
 }
 

@@ -117,6 +117,8 @@ void service_executed(struct service *service) {
         return; /* it is being stopped already */
     service_limits_executed(service);
     service->record.executed = true;
+    if (service->record_dirty) /* whoever is told that it runs may look for it there */
+        (void) service_write_record(service, NULL);
     service_note_change(service);
     if (service_notify_awaits_ready(service))
         return; /* READY=1 leads on, or TimeoutStartSec= */
