@@ -16,8 +16,11 @@
 /* Gathers and judges again. */
 static int judge_again(const struct clear_request *request, struct err *err) {
     const struct lock_facts *before = request->facts;
-    struct probe_request probe = {
-        .path = before->path, .style = request->style, .effort = request->effort, .dead = request->dead};
+    struct probe_request probe = {.path = before->path,
+                                  .style = request->style,
+                                  .effort = request->effort,
+                                  .may_try = request->may_try,
+                                  .dead = request->dead};
     struct lock_facts *now;
     struct lock_judgement judgement;
     bool same;
@@ -191,7 +194,7 @@ static int claim_guard(const struct clear_request *request, int *ret_fd, struct 
 
     if (!path)
         return err_set(err, ENOMEM, "Failed", "out of memory");
-    r = lock_probe(&probe, 1, &guard);
+    r = lock_probe_cached(request->cache, &probe, 1, &guard);
     if (r < 0)
         return err_set(err, -r, "Failed", "cannot look at %s: %m", path);
     judgement = lock_judge(guard, request->context);

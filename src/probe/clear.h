@@ -17,7 +17,8 @@
 struct clear_request {
     const struct lock_facts *facts; /* as judged */
     enum lock_style style;          /* as probed with */
-    enum probe_effort effort;       /* likewise, and the two that follow */
+    enum probe_effort effort;       /* likewise, and the three that follow */
+    bool may_try;
     struct probe_dead dead;
     struct probe_cache *cache;
     const struct lock_context *context;

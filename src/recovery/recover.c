@@ -210,6 +210,7 @@ static int carry_out_clear(struct recovery *recovery, const struct recovery_host
         .facts = &inspection->facts[action->path],
         .style = inspected->style,
         .effort = inspection->effort,
+        .may_try = true, /* as for every look before a start */
         .dead = known_main_dead(&host->known),
         .cache = host->cache,
         .context = &inspected->context,
