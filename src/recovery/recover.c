@@ -511,11 +511,16 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
     refused |= r > 0;
 
     if (plan.outcome == RECOVERY_BLOCKED) {
-        uint64_t pause = BLOCKED_FIRST_USEC << (recovery->blocked_steps < 8 ? recovery->blocked_steps : 8);
+        bool unseen = nobody_was_seen(&inspection, &plan);
+        uint64_t pause;
 
-        recovery->blocked_steps++;
         if (!refused)
             report_blocked(recovery, host, &inspection, &plan, err);
+        if (unseen && !recovery->unseen) /* who was in the way is about to end: that may be over soon */
+            recovery->blocked_steps = 0;
+        recovery->unseen = unseen;
+        pause = BLOCKED_FIRST_USEC << (recovery->blocked_steps < 8 ? recovery->blocked_steps : 8);
+        recovery->blocked_steps++;
         next_usec = now_usec(CLOCK_BOOTTIME) + (pause < BLOCKED_MOST_USEC ? pause : BLOCKED_MOST_USEC);
     }
     if (leftovers_next_usec < next_usec)

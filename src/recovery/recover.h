@@ -22,6 +22,7 @@ struct recovery {
     char *blocked_by;      /* owned: the message of the last BLOCKED event; NULL while not blocked */
     uint64_t started_usec; /* CLOCK_REALTIME; 0: nothing was in the way so far */
     unsigned blocked_steps;
+    bool unseen; /* the last step was blocked by one that nobody was seen to hold */
 };
 
 /* What recovery works for; all borrowed. */

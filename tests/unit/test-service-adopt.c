@@ -118,6 +118,7 @@ START_TEST(record_is_noted) {
     int r;
 
     until(service->state == SERVICE_RUNNING);
+    until(count_lines("starts") == 1);
     settle(service);
     daemon = service->record.main;
     ck_assert_int_eq(unlink(in("run/a.state")), 0);
