@@ -11,8 +11,8 @@ struct library_function {
     void *place; /* of a pointer to this function: set by library_load() */
 };
 
-/* Loads `file` ("libNAME.so.N"), which stays loaded until dlclose(*ret_handle); ret_handle may be NULL: for as
- * long as the process lives. Returns -ENOPKG, and in *ret_why what the dynamic linker says (borrowed, good until
- * the next call), where there is none or it lacks one of the functions. */
+/* Loads `file` ("libNAME.so.N"), which stays loaded until dlclose(*ret_handle); ret_handle may be NULL: for
+ * as long as the process lives. Returns -ENOPKG, and in *ret_why what the dynamic linker says (borrowed, good
+ * until the next call), where there is none or it lacks one of the functions. */
 int library_load(const char *file, const struct library_function *functions, size_t n, void **ret_handle,
                  const char **ret_why);

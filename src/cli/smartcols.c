@@ -25,10 +25,11 @@ int smartcols_load(void) {
         return 0;
     r = library_load(LIBRARY, functions, ELEMENTSOF(functions), NULL, &why);
     if (r < 0) {
-        fprintf(stderr,
-                "latchctl: cannot draw a table: %s; install it (Debian: apt install libsmartcols1, Fedora: dnf "
-                "install libsmartcols), or ask for --json\n",
-                why);
+        fprintf(
+            stderr,
+            "latchctl: cannot draw a table: %s; install it (Debian: apt install libsmartcols1, Fedora: dnf "
+            "install libsmartcols), or ask for --json\n",
+            why);
         return r;
     }
     loaded = true;

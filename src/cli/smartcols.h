@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* libsmartcols, loaded when a table is made: most verbs make none. scols.new_table() is scols_new_table(), and
- * so on. */
+/* libsmartcols, loaded when a table is made: most verbs make none. scols.new_table() is scols_new_table(),
+ * and so on. */
 
 #include <libsmartcols.h>
 
@@ -43,6 +43,6 @@ struct smartcols {
 };
 extern struct smartcols scols;
 
-/* To be called before any other; again does no harm. -ENOPKG, having told standard error, where the library is
- * not installed. */
+/* To be called before any other; again does no harm. -ENOPKG, having told standard error, where the library
+ * is not installed. */
 int smartcols_load(void);

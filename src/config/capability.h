@@ -9,7 +9,8 @@
 
 #define ALL_CAPABILITIES (UINT64_MAX >> (63 - CAP_LAST_CAP))
 
-/* *ret has this capability's bit set. -EINVAL: there is none of that name; -ENOPKG: libcap is not installed. */
+/* *ret has this capability's bit set. -EINVAL: there is none of that name; -ENOPKG: libcap is not installed.
+ */
 int capability_from_name(const char *name, uint64_t *ret);
 
 /* "cap_kill"; the caller frees it. NULL: out of memory, or no libcap. */

@@ -31,9 +31,9 @@
 
 /* exec_child() and its steps need some hundred bytes; signals are blocked or have no handlers. */
 #define STACK_BYTES 16384
-#define FIRST_FD 3           /* those below are everybody's */
+#define FIRST_FD 3          /* those below are everybody's */
 #define MANY_DESCRIPTORS 64 /* from here on a copy of what is needed is cheaper than one of all */
-#define PATIENCE_MSEC 200    /* a child takes some microseconds */
+#define PATIENCE_MSEC 200   /* a child takes some microseconds */
 #define LOOKS 20
 #define GUARD_BYTES 65536 /* a page, whatever its size is here */
 
@@ -235,7 +235,8 @@ static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, st
 
 #else
 
-void birth_reserve(void) {}
+void birth_reserve(void) {
+}
 
 void birth_open_gate(void *stack) {
     (void) stack;

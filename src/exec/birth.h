@@ -38,17 +38,17 @@ struct birth {
 /* Whether the plan's child may share our memory. */
 bool birth_may_share(const struct exec_plan *plan);
 
-/* Reserves low numbers of descriptors for the children to come, while there are some: a program that is about to
- * open thousands calls it before. Not needed otherwise. */
+/* Reserves low numbers of descriptors for the children to come, while there are some: a program that is about
+ * to open thousands calls it before. Not needed otherwise. */
 void birth_reserve(void);
 
 /* The child runs exec_child() with this channel and never returns from here. -errno. */
 int birth_begin(const struct exec_plan *plan, int channel_fd, struct birth *ret);
 
-/* To be called, once the caller has nothing better to do, after each birth_begin() that gave a stack: returns when
- * the child shares no table of descriptors with us (any more). The channel's end of the child is closed in this
- * process only then. -ETIMEDOUT: it does not get that far, somebody has stopped it; its descriptors are ours until
- * it does. -ESRCH: it has ended before. */
+/* To be called, once the caller has nothing better to do, after each birth_begin() that gave a stack: returns
+ * when the child shares no table of descriptors with us (any more). The channel's end of the child is closed
+ * in this process only then. -ETIMEDOUT: it does not get that far, somebody has stopped it; its descriptors
+ * are ours until it does. -ESRCH: it has ended before. */
 int birth_part(void *stack, pid_t pid);
 
 /* Tells a child that looks for it that its byte is in the channel. */

@@ -21,7 +21,7 @@
 #include "exec/system-call.h"
 
 #define EXEC_FIRST_PASSED 3
-#define GATE_LOOKS 500 /* some 0.1 ms, where nobody else wants the processor */
+#define GATE_LOOKS 500       /* some 0.1 ms, where nobody else wants the processor */
 #define EXEC_EXIT_STATUS 127 /* as shells have it; the supervisor goes by the report, not by this */
 
 /* One process on its way. */
@@ -433,9 +433,8 @@ static _Noreturn void leave(void) {
 }
 
 _Noreturn void exec_child(const struct exec_plan *plan, const struct exec_handles *handles) {
-    struct exec_context context = {.plan = plan,
-                                   .channel_fd = handles->channel_fd,
-                                   .outputs = {handles->stdout_fd, handles->stderr_fd}};
+    struct exec_context context = {
+        .plan = plan, .channel_fd = handles->channel_fd, .outputs = {handles->stdout_fd, handles->stderr_fd}};
     struct exec_status status = {.stage = EXEC_STAGE_GATE};
     int r = 0;
 

@@ -60,8 +60,9 @@ struct exec_plan {
 /* The numbers that the descriptors have in the child, and whether it has a table of its own of them. */
 struct exec_handles {
     int channel_fd, stdout_fd, stderr_fd; /* the latter two as in the plan; -EBADF alike */
-    /* NULL: they are a copy. Else the child shares the parent's table, until it has made a copy of what it needs
-     * and nothing else: then it sets this futex(2) to 1, or to -errno if it could not. Not with pass_fds. */
+    /* NULL: they are a copy. Else the child shares the parent's table, until it has made a copy of what it
+     * needs and nothing else: then it sets this futex(2) to 1, or to -errno if it could not. Not with
+     * pass_fds. */
     int *apart;
     /* Not 0: the byte is in the channel. NULL, or where the child may look for it a while before it sleeps: a
      * processor that falls idle meanwhile takes longer to wake than the parent takes to record the child. */
@@ -70,10 +71,11 @@ struct exec_handles {
 
 /* The child's whole life. First of all it lets go of every descriptor that the plan does not
  * name: a flock(2) belongs to the open file description and would survive the supervisor in this copy. When
- * all steps but the last are taken, or one has failed, it waits for one byte on the channel; end of file means
- * that the supervisor died before it had recorded this child, and nothing is executed. A failure is reported as struct exec_status, the step of execve(2) itself
- * as one with error 0 before it; that the channel closes after that means that it succeeded. Descriptors 0 to
- * 2 must have been open in the parent when it opened others. */
+ * all steps but the last are taken, or one has failed, it waits for one byte on the channel; end of file
+ * means that the supervisor died before it had recorded this child, and nothing is executed. A failure is
+ * reported as struct exec_status, the step of execve(2) itself as one with error 0 before it; that the
+ * channel closes after that means that it succeeded. Descriptors 0 to 2 must have been open in the parent
+ * when it opened others. */
 _Noreturn void exec_child(const struct exec_plan *plan, const struct exec_handles *handles);
 
 /* Takes the same steps (but gate and session) in this very process and becomes the daemon. Returns only on

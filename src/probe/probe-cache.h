@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What one who probes again and again need not find out anew: our own place (PID namespace, boot), /proc, and the
- * mounts for as long as nothing has changed (base/mount-cache.h). Each saves a restart some system calls. */
+/* What one who probes again and again need not find out anew: our own place (PID namespace, boot), /proc, and
+ * the mounts for as long as nothing has changed (base/mount-cache.h). Each saves a restart some system calls.
+ */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -19,8 +19,9 @@ enum probe_effort {
     PROBE_EFFORT_MAX,
 };
 
-/* A process that the caller has seen end, and when it lived (CLOCK_REALTIME). A record that was written meanwhile
- * and names it is its own: nobody is looked for who has the same number in another PID namespace. */
+/* A process that the caller has seen end, and when it lived (CLOCK_REALTIME). A record that was written
+ * meanwhile and names it is its own: nobody is looked for who has the same number in another PID namespace.
+ */
 struct probe_dead {
     pid_t pid;
     uint64_t since_usec, until_usec;
@@ -40,7 +41,7 @@ struct probe_request {
      * fs/locks.c, locks_start()), some ten milliseconds: too long between a crash and a restart. Not for a
      * lock that others may be taking just now, nor for one that this process has by fcntl(2) F_SETLK. */
     bool may_try;
-    bool no_connect; /* ask no socket who listens */
+    bool no_connect;     /* ask no socket who listens */
     bool spare_listener; /* nor one of which the kernel's table says that somebody listens */
     /* How long a file system on another machine has for its answer, which a child process waits for; 0: it is
      * not asked, and the verdict is unknown. */

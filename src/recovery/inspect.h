@@ -33,7 +33,8 @@ struct inspected {
 struct known_main {
     struct process_id id;   /* pid 0: nothing on record */
     enum process_life life; /* as found just now, by identity */
-    uint64_t since_usec, until_usec; /* CLOCK_REALTIME: when it lived, of one that we saw end; 0: we did not */
+    uint64_t since_usec,
+        until_usec; /* CLOCK_REALTIME: when it lived, of one that we saw end; 0: we did not */
 };
 
 /* pid 0, unless it is gone and we saw it end. */

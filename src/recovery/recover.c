@@ -389,9 +389,9 @@ static int look(const struct recovery *recovery, const struct recovery_host *hos
     struct leftover_context leftover = host->leftover;
 
     for (unsigned looks = 1;; looks++) {
-        int r =
-            service_inspect_cached(host->config, &host->known, host->retiring ? INSPECT_RETIRE : INSPECT_START,
-                                   host->cache, inspection, err);
+        int r = service_inspect_cached(host->config, &host->known,
+                                       host->retiring ? INSPECT_RETIRE : INSPECT_START, host->cache,
+                                       inspection, err);
 
         if (r < 0)
             return r;
@@ -435,7 +435,8 @@ static int step_leftovers(struct recovery *recovery, const struct recovery_host 
 
 /* True: it lives, and is watched. */
 static bool step_unrecorded(struct recovery *recovery, const struct recovery_host *host, struct err *err) {
-    struct process_facts process = {.pid = host->unrecorded.id.pid, .start_ticks = host->unrecorded.id.start_ticks};
+    struct process_facts process = {.pid = host->unrecorded.id.pid,
+                                    .start_ticks = host->unrecorded.id.start_ticks};
     struct event_fields fields = {.n = 0};
     _cleanup_free_ char *text = NULL;
 
@@ -447,7 +448,8 @@ static bool step_unrecorded(struct recovery *recovery, const struct recovery_hos
     (void) watch_process(recovery, host, &process);
     drop_watches(recovery, false);
     text = unrecorded_describe(host->proc_fd, &host->unrecorded, host->config->name);
-    err_set(err, EBUSY, "Blocked", "%s", text ? text : "a daemon of this service runs that latchd has no record of");
+    err_set(err, EBUSY, "Blocked", "%s",
+            text ? text : "a daemon of this service runs that latchd has no record of");
     if (!text || (recovery->blocked_by && strcmp(recovery->blocked_by, text) == 0))
         return true;
     free(recovery->blocked_by);

@@ -29,7 +29,7 @@ struct recovery {
 struct recovery_host {
     const struct service_config *config;
     struct known_main known;
-    struct unrecorded unrecorded; /* while it lives nothing is begun, be the rest of the way free */
+    struct unrecorded unrecorded;     /* while it lives nothing is begun, be the rest of the way free */
     struct leftover_context leftover; /* daemon_exe is filled in by the step */
     struct leftovers *leftovers; /* what is left of the daemon's processes; NULL: that is nobody's business */
     struct leftover_places places;
@@ -37,7 +37,7 @@ struct recovery_host {
     struct event_log *log;
     struct event_scope scope;
     int proc_fd;
-    struct probe_cache *cache;  /* NULL: none is kept */
+    struct probe_cache *cache; /* NULL: none is kept */
     bool dry_run; /* what is found and would be done goes to the actions alone; the journal is told nothing */
     bool stopping;          /* nothing is to be started: that somebody is in the way is not reported */
     bool retiring;          /* nor will anything be started at these places ever again */

@@ -22,8 +22,8 @@
     "latchd 1 pid=%d start=%" SCNu64 " boot=%36[0-9a-f-] session=%" SCNu64 " generation=%" SCNu64            \
     " invocation=%32[0-9a-f] noted=%" SCNu64 "%n"
 
-/* NAME.state follows the note of a start within milliseconds. A latchd that comes this long after one that was
- * killed in between finds the daemon up, as far as one can tell. */
+/* NAME.state follows the note of a start within milliseconds. A latchd that comes this long after one that
+ * was killed in between finds the daemon up, as far as one can tell. */
 #define FOLLOWS_USEC (10 * USEC_PER_SEC)
 
 static int open_lock(int runtime_dir_fd, const char *service, int flags) {

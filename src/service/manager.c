@@ -116,8 +116,8 @@ static char *status_line(const struct manager *manager, const struct service *se
     return line;
 }
 
-/* Where there is one service, its reload is ours. That it stops by itself (STOPPING=1) is not told: it will be started
- * again, and systemd would take it for our own end. */
+/* Where there is one service, its reload is ours. That it stops by itself (STOPPING=1) is not told: it will
+ * be started again, and systemd would take it for our own end. */
 static void tell_reloading(struct manager *manager) {
     bool reloading = manager->n_services == 1 && manager->services[0]->state == SERVICE_RELOADING;
     char text[96];
@@ -151,7 +151,8 @@ static void announce(struct manager *manager) {
         return;
     line = status_line(manager, worst);
     tell_reloading(manager);
-    if (asprintf(&text, "%sSTATUS=%s", settled && !manager->announced ? "READY=1\n" : "", line ? line : "") < 0)
+    if (asprintf(&text, "%sSTATUS=%s", settled && !manager->announced ? "READY=1\n" : "", line ? line : "") <
+        0)
         return;
     (void) notify_upstream_send(manager->upstream, text, -EBADF);
     manager->announced |= settled;
@@ -223,8 +224,8 @@ void manager_keep_quiet(struct manager *manager) {
     if (manager->quiet)
         return;
     if (!manager->quiet_source)
-        r = sd_event_add_time(manager->event, &manager->quiet_source, CLOCK_MONOTONIC, until, QUIET_ACCURACY_USEC,
-                              on_quiet_over, manager);
+        r = sd_event_add_time(manager->event, &manager->quiet_source, CLOCK_MONOTONIC, until,
+                              QUIET_ACCURACY_USEC, on_quiet_over, manager);
     else {
         r = sd_event_source_set_time(manager->quiet_source, until);
         if (r >= 0)
@@ -276,7 +277,8 @@ static int inherit(struct manager *manager) {
     return 0;
 }
 
-/* What nobody took is closed, beside the loop; for good: systemd need not keep what is of no service any more. */
+/* What nobody took is closed, beside the loop; for good: systemd need not keep what is of no service any
+ * more. */
 static void drop_inherited(struct manager *manager, bool for_good) {
     for (size_t i = 0; i < manager->n_inherited; i++) {
         struct inherited *inherited = &manager->inherited[i];
@@ -302,10 +304,11 @@ static void on_watch_limit(int error, void *userdata) {
     event_field_add(&fields, "ERRNO", "%d", -error);
     event_field_set(&fields, "LATCHD_LIMIT",
                     error == -EMFILE ? "fs.inotify.max_user_instances" : "fs.inotify.max_user_watches");
-    event_emit(manager->log, EVENT_WATCHES_EXHAUSTED, &scope, fields.fields, fields.n,
-               "No more inotify watches (%s): control sockets that are to appear are looked for by the clock; "
-               "raise %s with sysctl",
-               strerror(-error), fields.fields[1].value);
+    event_emit(
+        manager->log, EVENT_WATCHES_EXHAUSTED, &scope, fields.fields, fields.n,
+        "No more inotify watches (%s): control sockets that are to appear are looked for by the clock; "
+        "raise %s with sysctl",
+        strerror(-error), fields.fields[1].value);
 }
 
 int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret, struct err *err) {
@@ -391,12 +394,13 @@ int manager_reserve_files(struct manager *manager, size_t n_services, struct err
     birth_reserve();
     if (r >= 0 || n == 1) /* one does with what there is for as long as it can */
         return 0;
-    return err_set(err, -r, "Failed",
-                   "cannot serve %zu services: that takes %zu x %d + %d = %llu open files at least, and latchd "
-                   "may have %llu and not more: raise LimitNOFILE= of the unit that starts it (in a shell: ulimit "
-                   "-Hn), or serve fewer services by each latchd",
-                   n_services, n_services, FILES_AT_REST, OWN_FILES, (unsigned long long) least,
-                   (unsigned long long) manager->files_before.rlim_max);
+    return err_set(
+        err, -r, "Failed",
+        "cannot serve %zu services: that takes %zu x %d + %d = %llu open files at least, and latchd "
+        "may have %llu and not more: raise LimitNOFILE= of the unit that starts it (in a shell: ulimit "
+        "-Hn), or serve fewer services by each latchd",
+        n_services, n_services, FILES_AT_REST, OWN_FILES, (unsigned long long) least,
+        (unsigned long long) manager->files_before.rlim_max);
 }
 
 const struct rlimit *manager_own_files(const struct manager *manager) {

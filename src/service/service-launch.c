@@ -232,8 +232,9 @@ static int set_variable(char ***envp, const char *name, const char *value) {
     return strlist_append(envp, NULL, text);
 }
 
-static int prepare_environment(const struct service_config *config, int runtime_dir_fd, const char *invocation_id,
-                               const char *notify_socket, struct service_launch *launch, struct err *err) {
+static int prepare_environment(const struct service_config *config, int runtime_dir_fd,
+                               const char *invocation_id, const char *notify_socket,
+                               struct service_launch *launch, struct err *err) {
     int r = service_config_build_environment(config, environ, &launch->envp, err);
     _cleanup_free_ char *runtime_dir = runtime_dir_path(runtime_dir_fd);
 
@@ -252,7 +253,8 @@ static int prepare_environment(const struct service_config *config, int runtime_
 }
 
 /* WATCHDOG_USEC= and WATCHDOG_PID= (sd_watchdog_enabled(3)); the pid is filled in by the child. */
-static int prepare_watchdog(const struct service_config *config, struct service_launch *launch, struct err *err) {
+static int prepare_watchdog(const struct service_config *config, struct service_launch *launch,
+                            struct err *err) {
     char number[32], room[EXEC_PID_SIZE];
 
     if (config->watchdog_usec == 0)
@@ -296,8 +298,9 @@ static int prepare_limits(const struct service_config *config, int proc_fd, uint
 }
 
 int service_launch_prepare(const struct service_config *config, int proc_fd, int runtime_dir_fd,
-                           const char *invocation_id, bool become, const char *notify_socket, uint64_t open_files,
-                           const struct rlimit *own_files, struct service_launch **ret, struct err *err) {
+                           const char *invocation_id, bool become, const char *notify_socket,
+                           uint64_t open_files, const struct rlimit *own_files, struct service_launch **ret,
+                           struct err *err) {
     struct service_launch *launch = calloc(1, sizeof *launch), *mapped = NULL;
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
     int r;
@@ -457,8 +460,8 @@ static int release(struct service *service, struct err *err) {
     service_record_set_session(&service->record, launch->spawn.id.pid); /* as soon as it is executed */
     service->main_reaped = false;
     service->record.since_usec = now_usec(CLOCK_REALTIME);
-    /* It may execute nothing before it is on record. One that is started again at once is, by the note, which is
-     * written in a moment: NAME.state, which still tells of the one before it, follows. */
+    /* It may execute nothing before it is on record. One that is started again at once is, by the note, which
+     * is written in a moment: NAME.state, which still tells of the one before it, follows. */
     r = service_note_main(service);
     at_once = r >= 0 && event_log_holds(service->manager->log) && service->record.generation > 1;
     r = at_once ? 0 : service_write_record(service, err);
@@ -515,8 +518,9 @@ void service_spawn(struct service *service) {
     if (r >= 0)
         r = service_notify_open(service, &err);
     if (r >= 0)
-        r = service_launch_prepare(service->config, service->manager->proc_fd, service->manager->runtime_dir_fd,
-                                   service->record.invocation_id, false, service_notify_address(service), service_limits_open_files(service),
+        r = service_launch_prepare(service->config, service->manager->proc_fd,
+                                   service->manager->runtime_dir_fd, service->record.invocation_id, false,
+                                   service_notify_address(service), service_limits_open_files(service),
                                    manager_own_files(service->manager), &service->launch, &err);
     if (r >= 0) {
         service->launch->plan.cgroup_fd = cgroup_fd = service_make_cgroup(service);

@@ -22,7 +22,7 @@
 #define LOOK_AFTER_USEC (500 * USEC_PER_MSEC)
 #define LOOK_ACCURACY_USEC (250 * USEC_PER_MSEC)
 #define STACK_BYTES (64 * 1024) /* less than the kernel maps at once (setup_arg_pages() in fs/exec.c) */
-#define LOOKS_A_TURN 16 /* of the loop: others want their turn */
+#define LOOKS_A_TURN 16         /* of the loop: others want their turn */
 
 struct change {
     bool set;
@@ -201,8 +201,8 @@ static void look(struct service *service) {
     check(service);
 }
 
-/* What the stack was deepest for lies below what is in use now, and is never read again. A function by itself: its
- * frame is small, and the lowest, and a page more is left to whom it calls. */
+/* What the stack was deepest for lies below what is in use now, and is never read again. A function by
+ * itself: its frame is small, and the lowest, and a page more is left to whom it calls. */
 static __attribute__((noinline)) void give_back_stack(void) {
     size_t page = (size_t) sysconf(_SC_PAGESIZE);
     char *here = __builtin_frame_address(0), *end = here - (uintptr_t) here % page - page;

@@ -343,7 +343,8 @@ START_TEST(tables_part) {
     ck_assert_int_eq(spawn_release(&spawn), 0);
     ck_assert_int_eq(wait_status(&spawn, &plan, NULL), 0);
     close(out[1]);
-    ck_assert_int_eq(read(out[0], text, sizeof text - 1), 5); /* the only ends of it were the child's and ours */
+    ck_assert_int_eq(read(out[0], text, sizeof text - 1),
+                     5); /* the only ends of it were the child's and ours */
     ck_assert_str_eq(text, "said\n");
     ck_assert_int_eq(read(out[0], text, sizeof text - 1), 0);
     ck_assert_int_eq(reap(&spawn), 0);
