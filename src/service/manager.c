@@ -232,6 +232,8 @@ void manager_keep_quiet(struct manager *manager) {
             r = sd_event_source_set_enabled(manager->quiet_source, SD_EVENT_ONESHOT);
     }
     manager->quiet = r >= 0;
+    if (manager->quiet) /* what changed before has waited for it as well */
+        (void) sd_event_source_set_enabled(manager->record_source, SD_EVENT_OFF);
 }
 
 void manager_record_later(struct manager *manager) {
