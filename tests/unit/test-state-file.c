@@ -565,7 +565,8 @@ START_TEST(known_by_a_strange_session) {
     ck_assert_uint_lt(took, USEC_PER_SEC);
     record.session++;
     ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -EBADMSG);
-    record.session = STATE_SESSION_OUTSIDE;
+    /* Whether the suite's own session is led from outside its PID namespace is the caller's choice. */
+    record.session = getsid(0) > 0 ? STATE_SESSION_OUTSIDE : 1;
     ck_assert_int_eq(find_by(&record, "/usr/sbin/kea-dhcp4", &took), -EBADMSG);
     end_child();
     record = begin(half, 0);
