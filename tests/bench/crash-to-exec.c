@@ -4,8 +4,9 @@
  * As the daemon (`crash-to-exec daemon FIFO [LOCKFILE [SOCKET [PIDFILE]]]`): writes its PID and the monotonic
  * time of its first instruction to the FIFO, takes LOCKFILE's flock as Kea does, listens on SOCKET, which
  * must not be there, writes PIDFILE, which must not be there either, and sleeps. As the meter (`crash-to-exec
- * meter FIFO ROUNDS ALIVE_MSEC`): reads a line, lets the daemon live for ALIVE_MSEC, kills it by pidfd, reads
- * the successor's line; prints the median in microseconds. The daemon also leaves its PID in FIFO's name with
+ * meter ROUNDS ALIVE_MSEC FIFO...`): reads a line of each FIFO, kills the daemon behind each in turn, by its pidfd,
+ * once it has lived for ALIVE_MSEC, and reads its successor's line; prints the median in microseconds, a line for each
+ * FIFO. What else the machine does so falls upon all of them alike. The daemon also leaves its PID in FIFO's name with
  * .pid for .fifo, for whoever has to end it. As the limit (`crash-to-exec limit FIFO [LOCKFILE [SOCKET
  * [PIDFILE]]]`): a bare loop of posix_spawn(3) and waitpid(2) over the daemon, and of unlink(2) where
  * something is left: what no supervisor can do without. */
@@ -87,30 +88,57 @@ static int compare(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static int meter_main(const char *fifo, int rounds, long alive_msec) {
-    FILE *lines = fdopen(open(fifo, O_RDWR | O_CLOEXEC), "r");
-    long long *took = calloc((size_t) rounds, sizeof *took), born;
+struct metered {
+    FILE *lines;
+    long long *took;
     int pid;
+};
 
-    if (!lines || !took || fscanf(lines, "%d %lld", &pid, &born) != 2)
+static bool read_line(struct metered *metered, long long *ret_born) {
+    return fscanf(metered->lines, "%d %lld", &metered->pid, ret_born) == 2;
+}
+
+static bool kill_and_await(struct metered *metered, int round) {
+    int pidfd = pidfd_open(metered->pid, 0);
+    long long killed = now_nsec(), born;
+    bool done = pidfd >= 0 && pidfd_send_signal(pidfd, SIGKILL, NULL, 0) == 0 && read_line(metered, &born);
+
+    close(pidfd);
+    metered->took[round] = done ? born - killed : 0;
+    return done;
+}
+
+static int meter_main(int rounds, long alive_msec, char *fifos[], int n) {
+    struct metered *metered = calloc((size_t) n, sizeof *metered);
+    long pause_usec = alive_msec * 1000 / n;
+    long long born;
+
+    if (!metered)
         return 1;
-    for (int i = 0; i < rounds; i++) {
-        struct timespec alive = {alive_msec / 1000, alive_msec % 1000 * 1000000};
-        int pidfd = pidfd_open(pid, 0);
-        long long killed;
-
-        if (pidfd < 0)
+    for (int i = 0; i < n; i++) {
+        metered[i].lines = fdopen(open(fifos[i], O_RDWR | O_CLOEXEC), "r");
+        metered[i].took = calloc((size_t) rounds, sizeof *metered[i].took);
+        if (!metered[i].lines || !metered[i].took)
             return 1;
-        nanosleep(&alive, NULL);
-        killed = now_nsec();
-        if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) < 0 || fscanf(lines, "%d %lld", &pid, &born) != 2)
-            return 1;
-        close(pidfd);
-        took[i] = born - killed;
     }
-    qsort(took, (size_t) rounds, sizeof *took, compare);
-    printf("%.0f\n", (double) took[rounds / 2] / 1000);
-    free(took);
+    for (int i = 0; i < n; i++)
+        if (!read_line(&metered[i], &born))
+            return 1;
+    for (int round = 0; round < rounds; round++)
+        for (int i = 0; i < n; i++) {
+            struct timespec pause = {pause_usec / 1000000, pause_usec % 1000000 * 1000};
+
+            nanosleep(&pause, NULL);
+            if (!kill_and_await(&metered[i], round))
+                return 1;
+        }
+    for (int i = 0; i < n; i++) {
+        qsort(metered[i].took, (size_t) rounds, sizeof *metered[i].took, compare);
+        printf("%.0f\n", (double) metered[i].took[rounds / 2] / 1000);
+        free(metered[i].took);
+        fclose(metered[i].lines);
+    }
+    free(metered);
     return 0;
 }
 
@@ -137,12 +165,12 @@ static int limit_main(char *argv[]) {
 int main(int argc, char *argv[]) {
     if (argc >= 3 && strcmp(argv[1], "daemon") == 0)
         return daemon_main(argv[2], argv[3], argc > 4 ? argv[4] : NULL, argc > 5 ? argv[5] : NULL);
-    if (argc == 5 && strcmp(argv[1], "meter") == 0)
-        return meter_main(argv[2], atoi(argv[3]), atol(argv[4]));
+    if (argc >= 5 && strcmp(argv[1], "meter") == 0)
+        return meter_main(atoi(argv[2]), atol(argv[3]), argv + 4, argc - 4);
     if (argc >= 3 && strcmp(argv[1], "limit") == 0)
         return limit_main(argv);
-    fputs("usage: crash-to-exec daemon|limit FIFO [LOCKFILE [SOCKET [PIDFILE]]] | meter FIFO ROUNDS "
-          "ALIVE_MSEC\n",
+    fputs("usage: crash-to-exec daemon|limit FIFO [LOCKFILE [SOCKET [PIDFILE]]] | meter ROUNDS ALIVE_MSEC "
+          "FIFO...\n",
           stderr);
     return 64;
 }
