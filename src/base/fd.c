@@ -33,7 +33,7 @@ int fd_read_all(int fd, size_t max, char **ret_text, size_t *ret_size) {
 
     for (;;) {
         if (room - size < 2) {
-            size_t more = room ? room * 2 : 4096; /* most of /proc is shorter */
+            size_t more = room ? room * 4 : 1024; /* most of /proc is shorter */
             char *bigger = realloc(text, more);
 
             if (!bigger)

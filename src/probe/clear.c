@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/value.h"
 #include "lock/describe.h"
+#include "probe/probe-cache.h"
 
 /* Gathers and judges again. */
 static int judge_again(const struct clear_request *request, struct err *err) {
@@ -219,9 +220,9 @@ static int claim_guard(const struct clear_request *request, int *ret_fd, struct 
 
 static int clear_socket(const struct clear_request *request, int dir_fd, const char *name, struct err *err) {
     const struct lock_facts *facts = request->facts;
-    _cleanup_close_ int proc_fd = procfs_open(), guard = -EBADF;
+    _cleanup_close_ int own_proc_fd = request->cache ? -EBADF : procfs_open(), guard = -EBADF;
+    int proc_fd = request->cache ? request->cache->proc_fd : own_proc_fd, r;
     struct peer_facts peer;
-    int r;
 
     if (proc_fd < 0)
         return err_set(err, -proc_fd, "Failed", "cannot open /proc: %m");

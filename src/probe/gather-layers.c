@@ -44,14 +44,22 @@ static bool is_seen_through(const char *layers, size_t length, const struct moun
     return false;
 }
 
+static bool has_overlay(const struct mount_table *mounts) {
+    for (size_t i = 0; i < mounts->n; i++)
+        if (strcmp(mounts->rows[i].facts.type, "overlay") == 0)
+            return true;
+    return false;
+}
+
 int gather_layers(struct prober *prober, struct lock_facts *facts, int fd) {
     static const char *const options[] = {"lowerdir", "upperdir"};
     char self[64], path[PATH_MAX];
     ssize_t n;
-    int r = gather_mounts(prober), mount_id = mount_id_of_fd(fd);
+    int r = gather_mounts(prober), mount_id;
 
-    if (r < 0)
+    if (r < 0 || !has_overlay(&prober->mounts))
         return r;
+    mount_id = mount_id_of_fd(fd);
     snprintf(self, sizeof self, "self/fd/%d", fd);
     n = readlinkat(prober->proc_fd, self, path, sizeof path - 1);
     if (n < 0)

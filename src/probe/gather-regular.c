@@ -15,6 +15,7 @@
 #include "probe/try.h"
 
 #define CONTENT_MAX 4096
+#define CONTENT_MARGIN 64
 
 static bool same_claim(const struct claim_facts *a, const struct claim_facts *b) {
     return a->family == b->family && a->pid == b->pid && a->waiting == b->waiting && a->shared == b->shared;
@@ -139,14 +140,22 @@ void gather_content_text(struct lock_facts *facts, char *content) {
 }
 
 static int gather_content(struct lock_facts *facts, int fd) {
-    _cleanup_free_ char *content = calloc(1, CONTENT_MAX + 1);
+    /* It may have grown since its size was read; most PID files are read at the first try. */
+    size_t room = facts->size_bytes < CONTENT_MAX ? (size_t) facts->size_bytes + CONTENT_MARGIN : CONTENT_MAX;
+    _cleanup_free_ char *content = NULL;
     ssize_t n;
 
-    if (!content)
-        return -ENOMEM;
-    n = pread(fd, content, CONTENT_MAX, 0);
-    if (n < 0)
-        return gather_give_up(facts, -errno, "reading it");
+    for (;; room = CONTENT_MAX) {
+        free(content);
+        content = calloc(1, room + 1);
+        if (!content)
+            return -ENOMEM;
+        n = pread(fd, content, room, 0);
+        if (n < 0)
+            return gather_give_up(facts, -errno, "reading it");
+        if ((size_t) n < room || room >= CONTENT_MAX)
+            break;
+    }
     gather_content_text(facts, TAKE_PTR(content));
     return 0;
 }

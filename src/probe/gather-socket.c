@@ -43,8 +43,13 @@ static int find_row(struct prober *prober, const struct lock_facts *facts, dev_t
                     const struct unix_socket **ret) {
     const struct peer_facts *peer = &facts->listener.peer;
     const struct unix_socket *socket, *foreign;
-    int r = gather_sockets(prober);
+    int r;
 
+    *ret = NULL;
+    /* No socket is bound to it: what the table may still have are connections that the dead listener accepted. */
+    if (peer->answer == PEER_REFUSED)
+        return 0;
+    r = gather_sockets(prober);
     if (r < 0)
         return r;
     socket = unix_table_find(&prober->sockets, device, inode);
@@ -56,8 +61,7 @@ static int find_row(struct prober *prober, const struct lock_facts *facts, dev_t
         if (r < 0)
             return r;
         *ret = foreign;
-    } else if (peer->answer == PEER_REFUSED)
-        *ret = NULL; /* what is left are connections that the dead listener accepted */
+    }
     return 0;
 }
 

@@ -24,8 +24,9 @@ static const char *const peer_answer_names[PEER_ANSWER_MAX] = {
 };
 STRTAB_DEFINE(peer_answer, enum peer_answer, peer_answer_names, PEER_ANSWER_INVALID)
 
-/* The likeliest first. */
-static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+/* Of a file, the type whose refusal says most; of abstract names, each of which has one type, the likeliest. */
+static const int file_types[] = {SOCK_DGRAM, SOCK_STREAM, SOCK_SEQPACKET},
+                 abstract_types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
 
 struct unix_address {
     struct sockaddr_un name;
@@ -188,27 +189,26 @@ static int look(int proc_fd, int connected, struct peer_facts *ret) {
 }
 
 /* Connects to a file with the type of the socket that is bound to it. With a wrong type the kernel says
- * EPROTOTYPE when there is such a socket, and ECONNREFUSED when there is none; with the right type it says
- * ECONNREFUSED as well when the socket does not listen (net/unix/af_unix.c, unix_find_bsd() and
- * unix_stream_connect()). So only three refusals say that the file is dead. *ret_bound: it is not. */
+ * EPROTOTYPE when there is such a socket, and ECONNREFUSED when there is none; with the right type a stream says
+ * ECONNREFUSED as well when it does not listen, while a datagram socket takes whatever comes as long as it is there
+ * (net/unix/af_unix.c: unix_find_bsd(), unix_stream_connect(), unix_dgram_connect()). So a datagram socket's is the
+ * refusal that says that the file is dead. *ret_bound: it is not. */
 static int connect_file(const struct unix_address *address, bool *ret_bound) {
-    *ret_bound = false;
-    for (size_t i = 0; i < ELEMENTSOF(types); i++) {
-        int fd = connect_address(address, types[i]);
+    int fd = -EPROTOTYPE;
+    size_t tried = 0;
 
-        *ret_bound |= fd == -EPROTOTYPE;
-        if (fd != -EPROTOTYPE && fd != -ECONNREFUSED)
-            return fd;
-    }
-    return -ECONNREFUSED;
+    while (tried < ELEMENTSOF(file_types) && fd == -EPROTOTYPE)
+        fd = connect_address(address, file_types[tried++]);
+    *ret_bound = tried > 1;
+    return fd == -EPROTOTYPE ? -ECONNREFUSED : fd; /* of another type by now: it was bound anew meanwhile */
 }
 
 /* Abstract names of each type are apart from the others' (net/unix/af_unix.c, unix_abstract_hash()). */
 static int connect_abstract(const struct unix_address *address) {
     int first = -ECONNREFUSED;
 
-    for (size_t i = 0; i < ELEMENTSOF(types); i++) {
-        int fd = connect_address(address, types[i]);
+    for (size_t i = 0; i < ELEMENTSOF(abstract_types); i++) {
+        int fd = connect_address(address, abstract_types[i]);
 
         if (fd >= 0)
             return fd;
