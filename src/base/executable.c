@@ -3,10 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/fd.h"
 
 #define SEARCH_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -67,4 +71,19 @@ int executable_find(const char *name, const char *search_path, char **ret, struc
         err, ENOENT, "ExecFailed",
         "cannot start \"%s\": there is no such program in PATH (%s); install it, or give the whole path",
         name, search_path);
+}
+
+char *executable_resolve(const char *path) {
+    _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+    char link[32], target[PATH_MAX];
+    ssize_t n;
+
+    if (fd < 0)
+        return NULL;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    n = readlink(link, target, sizeof target - 1);
+    if (n <= 0 || target[0] != '/')
+        return realpath(path, NULL); /* no /proc, or a place outside our root */
+    target[n] = '\0';
+    return strdup(target);
 }

@@ -23,7 +23,7 @@ char *service_find_daemon_exe(const struct service_config *config) {
         return NULL;
     if (executable_find(config->exec_start[0], search_path, &found, NULL) < 0)
         return NULL;
-    return realpath(found, NULL);
+    return executable_resolve(found);
 }
 
 static bool names_owner(enum lock_style style) {

@@ -16,9 +16,9 @@
 static uid_t daemon_uid(const struct service_config *config) {
     _cleanup_credentials_ struct credentials credentials = {0};
 
-    if (credentials_resolve(config, &credentials, NULL) >= 0 && credentials.set_uid)
-        return credentials.uid;
-    return config->user ? (uid_t) -1 : geteuid();
+    if (!config->user)
+        return geteuid();
+    return credentials_resolve(config, &credentials, NULL) >= 0 ? credentials.uid : (uid_t) -1;
 }
 
 void recovery_host_init(struct recovery_host *host, const struct service_config *config,

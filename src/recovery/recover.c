@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "base/value.h"
 #include "probe/clear.h"
 #include "lock/describe.h"
@@ -123,17 +124,15 @@ static void add_lock_fields(struct event_fields *fields, const struct inspection
 
 /* All that was done, as the journal was told of it piece by piece, and how long it took. */
 static void add_story_fields(struct event_fields *fields, const struct recovery *recovery) {
+    _cleanup_text_ struct text text = {0};
     _cleanup_free_ char *story = NULL;
     char took[VALUE_FORMAT_MAX];
-    size_t i, size;
     json_t *action;
-    FILE *out = open_memstream(&story, &size);
+    size_t i;
 
-    if (!out)
-        return;
     json_array_foreach(recovery->actions, i, action)
-        fprintf(out, "%s%s", i > 0 ? "; " : "", json_string_value(json_object_get(action, "text")));
-    if (fclose(out) == 0)
+        text_add_format(&text, "%s%s", i > 0 ? "; " : "", json_string_value(json_object_get(action, "text")));
+    if (text_take(&text, &story) >= 0)
         event_field_add(fields, "LATCHD_ACTIONS", "%s", story);
     event_field_add(fields, "LATCHD_DURATION", "%s",
                     value_format_usec(now_usec(CLOCK_REALTIME) - recovery->started_usec, took));
@@ -471,6 +470,7 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
     struct service_config config = *host->config; /* shallow: for the policy alone */
     struct recovery_host effective = *host;
     uint64_t next_usec = USEC_INFINITY, leftovers_next_usec = USEC_INFINITY;
+    size_t cleared = 0;
     bool refused = false;
     int r;
 
@@ -503,9 +503,14 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
         else if (r < 0) { /* what could not be cleared is in the way, and is looked at anew in a while */
             refused = true;
             plan.outcome = RECOVERY_BLOCKED;
-        } else if (plan.actions[i].step == RECOVER_CLEAR)
+        } else if (plan.actions[i].step == RECOVER_CLEAR) {
             next_usec = now_usec(CLOCK_BOOTTIME);
+            cleared++;
+        }
     }
+    /* All that was in the way is gone, and nobody was waited for: what else was looked at just now is as it was. */
+    if (plan.n > 0 && cleared == plan.n)
+        plan.outcome = RECOVERY_CLEAR;
     drop_watches(recovery, false);
     r = step_leftovers(recovery, &effective, &plan.outcome, &leftovers_next_usec, err);
     if (r < 0)
