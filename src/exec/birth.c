@@ -45,12 +45,37 @@ bool birth_may_share(const struct exec_plan *plan) {
                              !credentials->set_capabilities));
 }
 
+/* One is kept for the next birth: a page that the kernel has to find anew costs more than all the child's steps. */
+static char *spare_stack;
+
 void birth_free_stack(void *stack) {
-    if (stack)
+    if (stack && !spare_stack)
+        spare_stack = stack;
+    else if (stack)
         (void) munmap(stack, GUARD_BYTES + STACK_BYTES);
 }
 
 #if CAN_SHARE
+
+static char *take_stack(void) {
+    char *stack = spare_stack;
+
+    spare_stack = NULL;
+    if (stack)
+        return stack;
+    stack = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    if (stack == MAP_FAILED)
+        return NULL;
+    if (mprotect(stack + GUARD_BYTES, STACK_BYTES, PROT_READ | PROT_WRITE) < 0) {
+        int saved = errno;
+
+        (void) munmap(stack, GUARD_BYTES + STACK_BYTES);
+        errno = saved;
+        return NULL;
+    }
+    return stack;
+}
 
 struct child {
     const struct exec_plan *plan;
@@ -192,8 +217,7 @@ static long clone_onto_stack(struct clone_args *arguments, struct child *child) 
 }
 
 static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, struct birth *ret) {
-    char *stack = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
+    char *stack = take_stack();
     struct clone_args arguments = {.flags = CLONE_VM | CLONE_PIDFD | into,
                                    .exit_signal = SIGCHLD,
                                    .stack = (uint64_t) (uintptr_t) (stack + GUARD_BYTES),
@@ -202,14 +226,8 @@ static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, st
     struct child *child;
     long pid;
 
-    if (stack == MAP_FAILED)
+    if (!stack)
         return -errno;
-    if (mprotect(stack + GUARD_BYTES, STACK_BYTES, PROT_READ | PROT_WRITE) < 0) {
-        int r = -errno;
-
-        birth_free_stack(stack);
-        return r;
-    }
     /* At the stack's end: our own frame is gone before the child has read it. */
     child = child_on(stack);
     *child = (struct child){

@@ -23,15 +23,15 @@
 #include "journal/address.h"
 #include "journal/event-held.h"
 
+/* Without pointers: what the loader has to relocate is memory of each process's own. */
 struct event_kind {
-    const char *name, *message_id, *summary, *fields;
+    char message_id[33], summary[96], fields[224];
     int priority;
 };
 
 static const struct event_kind event_kinds[EVENT_ID_MAX] = {
 #define EVENT(name_, message_id_, priority_, summary_, fields_)                                              \
-    [EVENT_##name_] = {.name = #name_,                                                                       \
-                       .message_id = message_id_,                                                            \
+    [EVENT_##name_] = {.message_id = message_id_,                                                            \
                        .summary = summary_,                                                                  \
                        .fields = fields_,                                                                    \
                        .priority = priority_},
@@ -326,7 +326,7 @@ static int data_build(struct event_log *log, const struct event_entry *entry) {
         (r = data_append_number(log, "SYSLOG_FACILITY", LOG_DAEMON >> 3)) < 0)
         return r;
     if (entry->kind && ((r = data_append_field(log, "MESSAGE_ID", entry->kind->message_id)) < 0 ||
-                        (r = data_append_field(log, "LATCHD_EVENT", entry->kind->name)) < 0))
+                        (r = data_append_field(log, "LATCHD_EVENT", event_id_to_string((enum event_id) (entry->kind - event_kinds)))) < 0))
         return r;
     if (scope->service && (r = data_append_field(log, "LATCHD_SERVICE", scope->service)) < 0)
         return r;

@@ -224,15 +224,21 @@ int members_search(const struct member_search *search, pid_t **ret, size_t *ret_
     return 0;
 }
 
-int members_list_children(int proc_fd, pid_t **ret, size_t *ret_n) {
+int members_list_children(int proc_fd, int *children_fd, pid_t **ret, size_t *ret_n) {
     _cleanup_free_ char *text = NULL;
     _cleanup_free_ pid_t *pids = NULL;
     char path[64];
     size_t n = 0;
     int r;
 
-    snprintf(path, sizeof path, "%d/task/%d/children", (int) getpid(), (int) getpid());
-    r = fd_read_file_at(proc_fd, path, CHILDREN_MAX, &text, NULL);
+    if (*children_fd < 0) {
+        snprintf(path, sizeof path, "%d/task/%d/children", (int) getpid(), (int) getpid());
+        *children_fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
+    } else
+        (void) lseek(*children_fd, 0, SEEK_SET);
+    if (*children_fd < 0)
+        return -errno;
+    r = fd_read_all(*children_fd, CHILDREN_MAX, &text, NULL);
     for (char *rest = text, *word; r >= 0 && (word = strsep(&rest, " "));)
         if (*word)
             r = add_pid(&pids, &n, (pid_t) strtol(word, NULL, 10));

@@ -321,7 +321,7 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
     if (!manager)
         return err_set(err, ENOMEM, "Failed", "out of memory");
     manager->log = log;
-    manager->runtime_dir_fd = -EBADF;
+    manager->runtime_dir_fd = manager->children_fd = -EBADF;
     manager->is_init = getpid() == 1;
     manager->probe_cache = PROBE_CACHE_INIT;
     manager->proc_fd = procfs_open();
@@ -436,6 +436,7 @@ struct manager *manager_free(struct manager *manager) {
     marks_table_free(manager->marks);
     free(manager->cgroup_path);
     fd_close(manager->proc_fd);
+    fd_close(manager->children_fd);
     probe_cache_done(&manager->probe_cache);
     fd_close(manager->runtime_dir_fd);
     free(manager);

@@ -25,6 +25,7 @@ struct manager {
     sd_event *event;           /* owned */
     struct event_log *log;     /* borrowed */
     int proc_fd;               /* owned */
+    int children_fd;           /* owned: the kernel's list of our children, once it was wanted */
     struct probe_cache probe_cache; /* for the looks before each start */
     int runtime_dir_fd;        /* owned; only the owner may write there */
     struct service **services; /* owned */

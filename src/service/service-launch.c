@@ -18,6 +18,7 @@
 #include "service/service-limits.h"
 
 #define LISTEN_PID "LISTEN_PID="
+#define FEW_SERVICES 16 /* may start at once without much of the heap being lost in gaps */
 
 /* Descriptors for the daemon, and how it learns of them. */
 struct passed {
@@ -35,7 +36,8 @@ struct service_launch {
     char **argv, **envp;
     struct passed *passed; /* NULL: nothing */
     int stdout_fd, stderr_fd;
-    size_t mapped_bytes; /* all of it is one mapping (see map()); 0: not yet */
+    bool has_watchdog;   /* envp has its variables */
+    size_t mapped_bytes; /* all of it is one mapping; 0: pieces on the heap */
 };
 
 static void free_pieces(struct service_launch *launch) {
@@ -98,10 +100,31 @@ static char **put_strings(char ***slots, char **place, char *const list[], size_
     return put;
 }
 
-/* Moves it all into a mapping of its own, which goes back to the kernel as a whole. On the heap the launches
- * of many services that start at once, in pieces of every size, would lie between what stays: as much again
- * would be lost in the gaps for good. */
-static struct service_launch *map(struct service_launch *launch) {
+/* Where the child writes its number; NULL: there is no watchdog. */
+static char *find_watchdog_pid(char *const envp[]) {
+    static const char name[] = "WATCHDOG_PID=";
+
+    for (; *envp; envp++)
+        if (strncmp(*envp, name, sizeof name - 1) == 0)
+            return *envp + sizeof name - 1;
+    return NULL;
+}
+
+/* The plan is made of the launch's own strings. */
+static void refer_to_pieces(struct service_launch *launch) {
+    struct exec_plan *plan = &launch->plan;
+
+    plan->executable = launch->executable;
+    plan->argv = launch->argv;
+    plan->envp = launch->envp;
+    plan->working_directory = launch->working_directory;
+    plan->watchdog_pid = launch->has_watchdog ? find_watchdog_pid(launch->envp) : NULL;
+    plan->rlimits = &launch->limits;
+    plan->credentials = &launch->credentials;
+}
+
+int service_launch_pack(struct service_launch **inout) {
+    struct service_launch *launch = *inout;
     size_t n_argv, n_envp, bytes = sizeof *launch;
     struct service_launch *mapped;
     char **slots, *place;
@@ -111,7 +134,7 @@ static struct service_launch *map(struct service_launch *launch) {
     bytes += launch->working_directory ? strlen(launch->working_directory) + 1 : 0;
     mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped == MAP_FAILED)
-        return NULL;
+        return -ENOMEM;
     *mapped = *launch;
     slots = (char **) (void *) (mapped + 1);
     place = (char *) (slots + n_argv + n_envp + 2);
@@ -120,9 +143,11 @@ static struct service_launch *map(struct service_launch *launch) {
     mapped->executable = put_string(&place, launch->executable);
     mapped->working_directory = put_string(&place, launch->working_directory);
     mapped->mapped_bytes = bytes;
+    refer_to_pieces(mapped);
     free_pieces(launch);
     free(launch);
-    return mapped;
+    *inout = mapped;
+    return 0;
 }
 
 const struct exec_plan *service_launch_plan(const struct service_launch *launch) {
@@ -268,16 +293,6 @@ static int prepare_watchdog(const struct service_config *config, struct service_
     return 0;
 }
 
-/* Where the child writes its number; NULL: there is no watchdog. */
-static char *find_watchdog_pid(char *const envp[]) {
-    static const char name[] = "WATCHDOG_PID=";
-
-    for (; *envp; envp++)
-        if (strncmp(*envp, name, sizeof name - 1) == 0)
-            return *envp + sizeof name - 1;
-    return NULL;
-}
-
 static int prepare_limits(const struct service_config *config, int proc_fd, uint64_t open_files,
                           const struct rlimit *own_files, struct service_launch *launch, struct err *err) {
     struct rlimits_need need = {.client_limit = config->client_limit, .open_files = open_files};
@@ -301,7 +316,7 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, int
                            const char *invocation_id, bool become, const char *notify_socket,
                            uint64_t open_files, const struct rlimit *own_files, struct service_launch **ret,
                            struct err *err) {
-    struct service_launch *launch = calloc(1, sizeof *launch), *mapped = NULL;
+    struct service_launch *launch = calloc(1, sizeof *launch);
     _cleanup_free_ char *search_path = service_config_getenv(config, "PATH");
     int r;
 
@@ -328,21 +343,13 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, int
     if (r >= 0 && config->working_directory &&
         !(launch->working_directory = strdup(config->working_directory)))
         r = err_set(err, ENOMEM, "Failed", "out of memory");
-    if (r >= 0 && !(mapped = map(launch)))
-        r = err_set(err, ENOMEM, "Failed", "out of memory");
     if (r < 0) {
         service_launch_free(launch);
         return r;
     }
-    launch = mapped;
     launch->plan = EXEC_PLAN_INIT;
     /* A reload's command comes as that of a copy of the configuration. */
     launch->plan.key = config->exec_start == config->exec_reload ? "ExecReload=" : "ExecStart=";
-    launch->plan.executable = launch->executable;
-    launch->plan.argv = launch->argv;
-    launch->plan.envp = launch->envp;
-    launch->plan.working_directory = launch->working_directory;
-    launch->plan.watchdog_pid = config->watchdog_usec > 0 && !become ? find_watchdog_pid(launch->envp) : NULL;
     launch->plan.set_umask = true;
     launch->plan.umask = config->umask;
     launch->plan.set_nice = config->nice_set;
@@ -352,11 +359,11 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, int
     launch->plan.no_new_privileges = config->no_new_privileges;
     launch->plan.new_session = !become;
     launch->plan.own_files = own_files;
-    launch->plan.rlimits = &launch->limits;
-    launch->plan.credentials = &launch->credentials;
     launch->plan.stdin_null = true;
     launch->plan.stdout_fd = launch->stdout_fd;
     launch->plan.stderr_fd = launch->stderr_fd;
+    launch->has_watchdog = config->watchdog_usec > 0 && !become;
+    refer_to_pieces(launch);
     *ret = launch;
     return 0;
 }
@@ -522,6 +529,8 @@ void service_spawn(struct service *service) {
                                    service->manager->runtime_dir_fd, service->record.invocation_id, false,
                                    service_notify_address(service), service_limits_open_files(service),
                                    manager_own_files(service->manager), &service->launch, &err);
+    if (r >= 0 && service->manager->n_services > FEW_SERVICES && service_launch_pack(&service->launch) < 0)
+        r = err_set(&err, ENOMEM, "Failed", "out of memory");
     if (r >= 0) {
         service->launch->plan.cgroup_fd = cgroup_fd = service_make_cgroup(service);
         service_notify_grant(service, service->launch->credentials.uid);

@@ -42,10 +42,10 @@ static int list_mains(const struct manager *manager, pid_t **ret, size_t *ret_n)
 }
 
 /* Our children that are no service's main process: who was left to us, and helpers of our own. */
-static int list_strays(const struct manager *manager, pid_t **ret, size_t *ret_n) {
+static int list_strays(struct manager *manager, pid_t **ret, size_t *ret_n) {
     _cleanup_free_ pid_t *children = NULL, *mains = NULL;
     size_t n, n_mains, kept = 0;
-    int r = members_list_children(manager->proc_fd, &children, &n);
+    int r = members_list_children(manager->proc_fd, &manager->children_fd, &children, &n);
 
     if (r >= 0)
         r = list_mains(manager, &mains, &n_mains);
@@ -288,7 +288,7 @@ static bool is_attributed(const struct manager *manager, const struct process_fa
     return false;
 }
 
-json_t *service_unattributed_to_json(const struct manager *manager) {
+json_t *service_unattributed_to_json(struct manager *manager) {
     struct proc_stat own = {0};
     _cleanup_free_ pid_t *strays = NULL;
     json_t *array = json_array();

@@ -207,7 +207,7 @@ json_t *service_leftovers_to_json(struct service *service);
 json_t *service_remaining_to_json(struct service *service);
 
 /* Children of this latchd that nothing tells the service of: they are left alone. */
-json_t *service_unattributed_to_json(const struct manager *manager);
+json_t *service_unattributed_to_json(struct manager *manager);
 
 /* The service's own cgroup, for the caller to close; -ENOENT: it has none. */
 int service_open_cgroup(const struct service *service);
@@ -244,6 +244,12 @@ void service_launch_watch(struct service *service);
 int service_launch_prepare(const struct service_config *config, int proc_fd, int runtime_dir_fd,
                            const char *invocation_id, bool become, const char *notify_socket, uint64_t open_files,
                            const struct rlimit *own_files, struct service_launch **ret, struct err *err);
+
+/* Moves it all into a mapping of its own, which goes back to the kernel as a whole. On the heap the launches of many
+ * services that start at once, in pieces of every size, would lie between what stays: as much again would be lost in
+ * the gaps for good. -ENOMEM: it is as it was. */
+int service_launch_pack(struct service_launch **inout);
+
 const struct exec_plan *service_launch_plan(const struct service_launch *launch);
 void service_launch_free(struct service_launch *launch);
 
