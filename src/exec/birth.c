@@ -45,17 +45,10 @@ bool birth_may_share(const struct exec_plan *plan) {
                              !credentials->set_capabilities));
 }
 
+#if CAN_SHARE
+
 /* One is kept for the next birth: a page that the kernel has to find anew costs more than all the child's steps. */
 static char *spare_stack;
-
-void birth_free_stack(void *stack) {
-    if (stack && !spare_stack)
-        spare_stack = stack;
-    else if (stack)
-        (void) munmap(stack, GUARD_BYTES + STACK_BYTES);
-}
-
-#if CAN_SHARE
 
 static char *take_stack(void) {
     char *stack = spare_stack;
@@ -123,6 +116,15 @@ static void park(void) {
     for (size_t i = 0; i < ELEMENTSOF(low.fds); i++)
         (void) dup3(low.parked_fd, low.fds[i], O_CLOEXEC);
     low.user = NULL;
+}
+
+void birth_free_stack(void *stack) {
+    if (stack && low.user == stack) /* it has gone without a word that it was apart */
+        park();
+    if (stack && !spare_stack)
+        spare_stack = stack;
+    else if (stack)
+        (void) munmap(stack, GUARD_BYTES + STACK_BYTES);
 }
 
 /* Puts them there for the child; without success it gets a copy of the whole table. */
@@ -252,6 +254,10 @@ static int share(const struct exec_plan *plan, int channel_fd, uint64_t into, st
 }
 
 #else
+
+void birth_free_stack(void *stack) {
+    (void) stack;
+}
 
 void birth_reserve(void) {
 }

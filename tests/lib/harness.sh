@@ -394,6 +394,20 @@ start_latchd() { # DIR [SERVICE]
 }
 
 # Sets latchd_rc. Its daemon ends with it.
+# In the background, and none of this shell's jobs: it may be killed without a word.
+detach_latchd() { # DIR SERVICE...
+    local options=()
+    mapfile -t options < <(latchd_options "$1")
+    latchd run "${options[@]}" "${@:2}" >>"$1/latchd.log" 2>&1 </dev/null &
+    latchd_pid=$!
+    disown "$latchd_pid"
+}
+
+kill_latchd() {
+    kill -KILL "$latchd_pid"
+    wait_until 10 gone "$latchd_pid"
+}
+
 stop_latchd() {
     kill -TERM "$latchd_pid"
     wait "$latchd_pid"

@@ -31,18 +31,8 @@ service fails "ExecStart=/bin/false" Restart=no
 service unseen "ExecStart=$sleeper 1003" Restart=on-failure
 all=(runs clean late waits stubborn down fails unseen)
 
-run_latchd() {
-    latchd run --config-dir "$D/etc" --runtime-dir "$D/run" --log-target stderr "${all[@]}" >>"$D/latchd.log" 2>&1 \
-        </dev/null &
-    latchd_pid=$!
-    disown "$latchd_pid"
-}
-kill_latchd() {
-    kill -KILL "$latchd_pid"
-    wait_until 10 gone "$latchd_pid"
-}
 
-run_latchd
+detach_latchd "$D" "${all[@]}"
 for name in runs clean stubborn down unseen; do wait_for 60 "$name is up" in_state "$D" running "$name"; done
 wait_for 60 "waits waits" in_state "$D" backoff waits
 wait_for 60 "fails has failed" in_state "$D" failed fails
@@ -68,7 +58,7 @@ kill_latchd
 kill -KILL "${main[unseen]}"
 wait_until 10 gone "${main[unseen]}"
 for name in runs clean late stubborn; do alive "${main[$name]}" || fail "$name lives on without latchd"; done
-run_latchd
+detach_latchd "$D" "${all[@]}"
 wait_for 60 "the next latchd is up" in_state "$D" running runs
 is "$(main_pid "$D" runs) $(status_of "$D" .sinceUSec runs) $(status_of "$D" .generation runs)" \
     "${main[runs]} ${since[runs]} 1" "running: the same daemon, since when it ran"
@@ -100,7 +90,7 @@ if knows_status; then
     is "$(status_of "$D" .lastExit.status clean)" 3 "its status is known"
     main[clean]=$(main_pid "$D" clean)
     kill_latchd
-    run_latchd
+    detach_latchd "$D" "${all[@]}"
     wait_for 60 "taken over once more" in_state "$D" running clean
     sleep 0.3 # its shell has its traps by now
     kill -USR1 "${main[clean]}"
@@ -122,7 +112,7 @@ for ((i = 1; i <= 4; i++)); do
     kill_latchd
     kill -KILL "$last"
     wait_until 10 gone "$last"
-    run_latchd
+    detach_latchd "$D" "${all[@]}"
     wait_until 60 runs_anew "$D" "$last" unseen || fail "round $i: it comes back"
     wait_until 5 written unseen running
 done
@@ -134,7 +124,7 @@ last=$(jq .mainPid "$D/run/unseen.state")
 jq '.schema = 2' "$D/run/unseen.state" >"$D/new" && cp "$D/new" "$D/run/unseen.state"
 rm "$D/run/down.state" && mkdir -p "$D/run/down.state/in" && mkfifo "$D/run/fifo" && mv "$D/run/fifo" "$D/run/waits.state"
 ln -sf /etc/passwd "$D/run/fails.state"
-run_latchd
+detach_latchd "$D" "${all[@]}"
 wait_for 60 "a later version's: the service is left alone" in_state "$D" failed unseen
 contains "$(ctl "$D" status unseen)" "newer latchd" "and the reason is told"
 alive "$last" && ok "its daemon is not touched"

@@ -25,15 +25,6 @@ service "$D/place/new.conf" "$sleeper" 1003
 ln -s "$D/place/new.conf" "$D/etc/new.conf"
 service "$D/etc/program.conf" "$D/place/sleeper" 1004
 
-run_latchd() { # SERVICE...
-    latchd run --config-dir "$D/etc" --runtime-dir "$D/run" --log-target stderr "$@" >>"$D/latchd.log" 2>&1 </dev/null &
-    latchd_pid=$!
-    disown "$latchd_pid"
-}
-kill_latchd() {
-    kill -KILL "$latchd_pid"
-    wait_until 10 gone "$latchd_pid"
-}
 # latchctl list reads every configuration; latchctl status asks latchd alone.
 running() { [[ $(status_of "$D" .state "$1") == running ]]; } # SERVICE
 main() { status_of "$D" .mainPid "$1"; }                      # SERVICE
@@ -44,13 +35,13 @@ die_off() { # the place does
     wait_until 10 grep -q ready "$T/hanging.out" || skip "cannot mount FUSE here"
 }
 
-run_latchd far near program
+detach_latchd "$D" far near program
 for name in far near program; do wait_for 20 "$name is up" running "$name"; done
 far=$(main far)
 near=$(main near)
 kill_latchd
 die_off
-run_latchd far near
+detach_latchd "$D" far near
 wait_for 30 "near is up, though far's file is on a dead file system" running near
 wait_for 5 "and so is far" running far
 is "$(main far) $(main near)" "$far $near" "the same daemons"
@@ -78,7 +69,7 @@ echo "# it answers again"
 kill -TERM "$server"
 wait_until 10 gone "$server" || kill -KILL "$server"
 umount -l "$D/place" 2>/dev/null
-run_latchd far near new program
+detach_latchd "$D" far near new program
 for name in far near new program; do wait_for 20 "$name is up" running "$name"; done
 is "$(main far) $(main near)" "$far $near" "the same daemons"
 kill -TERM "$latchd_pid"

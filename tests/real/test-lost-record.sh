@@ -50,15 +50,6 @@ name_main() {
 some() { (($(count "$1") > 0)); }
 seconds_of() { case $1 in alone) echo 1001 ;; led) echo 1002 ;; named) echo 1003 ;; esac; }
 
-run_latchd() {
-    latchd run --config-dir "$D/etc" --runtime-dir "$D/run" --log-target stderr "$@" >>"$D/latchd.log" 2>&1 </dev/null &
-    latchd_pid=$!
-    disown "$latchd_pid"
-}
-kill_latchd() {
-    kill -KILL "$latchd_pid"
-    wait_until 10 gone "$latchd_pid"
-}
 exec_alone() { # replaces the shell
     exec latchd exec --config-dir "$D/etc" --runtime-dir "$D/run" --log-target stderr alone >>"$D/exec.log" 2>&1 </dev/null
 }
@@ -73,7 +64,7 @@ is "$(pid_of 1001)" "$exec_pid" "as the process that latchd exec was"
 exits 75 "latchd exec starts none beside it" try_alone
 is "$(count 1001)" 1 "one daemon"
 contains "$(ctl "$D" status alone)" "PID $exec_pid" "latchctl status knows it"
-run_latchd "${all[@]}"
+detach_latchd "$D" "${all[@]}"
 name_main
 for name in "${all[@]}"; do wait_for 20 "$name is up" in_state "$D" running "$name"; done
 for name in "${all[@]}"; do is "$(count "$(seconds_of "$name")")" 1 "$name: one daemon"; done
@@ -92,20 +83,20 @@ same_daemons() { # TEXT
 
 echo "# latchd is killed"
 kill_latchd
-run_latchd "${all[@]}"
+detach_latchd "$D" "${all[@]}"
 same_daemons "killed"
 
 echo "# and the records are lost"
 kill_latchd
 rm "$D"/run/*.state
 exits 75 "lost: latchd exec starts none beside it" try_alone
-run_latchd "${all[@]}"
+detach_latchd "$D" "${all[@]}"
 same_daemons "lost"
 
 echo "# or damaged"
 kill_latchd
 for name in "${all[@]}"; do head -c 100 "$D/run/$name.state" >"$T/cut" && cp "$T/cut" "$D/run/$name.state"; done
-run_latchd "${all[@]}"
+detach_latchd "$D" "${all[@]}"
 same_daemons "damaged"
 is "$(grep -c "is damaged: not used" "$D/latchd.log")" 3 "which is told"
 
@@ -113,7 +104,7 @@ echo "# the record is older than the daemon"
 kill_latchd
 cp "$D/run/named.state" "$T/named.state"
 jq '.mainPid = 0 | .startTicks = 0 | .bootId = "" | del(.mainUSec)' "$T/named.state" >"$D/run/named.state"
-run_latchd "${all[@]}"
+detach_latchd "$D" "${all[@]}"
 same_daemons "older"
 
 echo "# stopped, they end, and nothing is taken for them any more"
@@ -126,7 +117,7 @@ rm "$D"/run/*.state
 "$sleeper" 2000 </dev/null >/dev/null 2>&1 &
 innocent=$!
 disown "$innocent"
-run_latchd "${all[@]}"
+detach_latchd "$D" "${all[@]}"
 name_main
 for name in "${all[@]}"; do wait_for 20 "$name is started anew" in_state "$D" running "$name"; done
 
@@ -135,7 +126,7 @@ kill_latchd
 for name in "${all[@]}"; do main[$name]=$(jq .mainPid "$D/run/$name.state"); done
 jq --argjson pid "$innocent" --argjson ticks "$(start_ticks "$innocent")" '.mainPid = $pid | .startTicks = $ticks |
     del(.session) | del(.leadsSession)' "$D/run/led.state" >"$T/forged" && cp "$T/forged" "$D/run/led.state"
-run_latchd "${all[@]}"
+detach_latchd "$D" "${all[@]}"
 same_daemons "forged"
 contains "$(<"$D/latchd.log")" "led.state names PID $innocent, but led.lock says that the daemon is PID ${main[led]}" \
     "which is told"
@@ -145,7 +136,7 @@ kill_latchd
 printf x >"$D/run/led.lock"
 rm "$D/run/led.state"
 kill -KILL "${main[led]}"
-run_latchd "${all[@]}"
+detach_latchd "$D" "${all[@]}"
 wait_for 20 "a note that is none" in_state "$D" running led
 is "$(count 1002)" 1 "is no obstacle"
 kill -TERM "$latchd_pid"
@@ -154,11 +145,11 @@ wait_for 20 "latchd ends" gone "$latchd_pid"
 echo "# a daemon with marks of its own"
 other=0123456789abcdef0123456789abcdef
 service marked "ExecStart=/bin/sh -c 'INVOCATION_ID=$other exec $sleeper 1004'"
-run_latchd marked
+detach_latchd "$D" marked
 wait_for 20 "it is up" in_state "$D" running marked
 marked=$(main_pid "$D" marked)
 kill_latchd
-run_latchd marked
+detach_latchd "$D" marked
 wait_for 20 "it is not taken over" in_state "$D" blocked marked
 contains "$(ctl "$D" status marked)" "PID $marked" "nor is anything started beside it"
 is "$(count 1004)" 1 "one daemon"
@@ -166,7 +157,7 @@ ctl "$D" stop marked >/dev/null
 alive "$marked" && ok "a stop leaves it alone"
 ctl "$D" start --no-block marked
 kill_latchd
-run_latchd marked
+detach_latchd "$D" marked
 wait_for 20 "so it is for the latchd after that" in_state "$D" blocked marked
 exits 75 "and for latchd exec" timeout 20 latchd exec --config-dir "$D/etc" --runtime-dir "$D/run" marked
 kill -KILL "$marked"

@@ -508,6 +508,22 @@ START_TEST(finds_executables) {
 }
 END_TEST
 
+START_TEST(resolves) {
+    char link[PATH_MAX], *path;
+
+    write_file("tool", 0755, "");
+    ck_assert_int_eq(symlink("tool", in_directory("link")), 0);
+    ck_assert_int_eq(symlink(".", in_directory("here")), 0);
+    snprintf(link, sizeof link, "%s/nosuchlink", directory);
+    ck_assert_ptr_null(executable_resolve(link));
+    ck_assert_int_eq(errno, ENOENT);
+    snprintf(link, sizeof link, "%s/./here//here/link", directory);
+    path = executable_resolve(link);
+    ck_assert_str_eq(path, in_directory("tool"));
+    free(path);
+}
+END_TEST
+
 START_TEST(stage_names) {
     for (int i = 0; i < EXEC_STAGE_MAX; i++) {
         ck_assert_ptr_nonnull(exec_stage_to_string((enum exec_stage) i));
@@ -540,6 +556,7 @@ int main(void) {
         becomes,
         fails_to_become,
         finds_executables,
+        resolves,
         stage_names,
     };
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "service-fixture.h"
 
@@ -407,6 +409,70 @@ START_TEST(leftovers_of_another_time) {
 }
 END_TEST
 
+static void leave_stale(const char *pidfile, const char *socket_name) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    FILE *file = fopen(in(pidfile), "we");
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), status;
+    pid_t dead = fork();
+
+    if (dead == 0)
+        _exit(0);
+    ck_assert(dead > 0 && waitpid(dead, &status, 0) == dead);
+    ck_assert(file && fprintf(file, "%d\n", (int) dead) > 0 && fclose(file) == 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", in(socket_name));
+    ck_assert(fd >= 0 && bind(fd, (struct sockaddr *) &address, sizeof address) == 0);
+    fd_close(fd);
+}
+
+/* Files of the dead alone hold nothing up: not even for a turn of the loop. */
+START_TEST(only_stale_files) {
+    struct service *service = add_service("a", SLEEPS, "lock @/p:pidfile", "socket @/s", NULL);
+
+    leave_stale("p", "s");
+    start(service);
+    assert_state(service, SERVICE_STARTING);
+    ck_assert_int_lt(access(in("p"), F_OK), 0);
+    ck_assert_int_lt(access(in("s"), F_OK), 0);
+    ck_assert_uint_eq(t.events[EVENT_STALE_CLEARED], 2);
+    ck_assert_uint_eq(t.events[EVENT_RECOVERY_DONE], 1);
+    until(service->state == SERVICE_RUNNING);
+}
+END_TEST
+
+/* They are removed while a leftover is waited for, which still holds the start up. */
+START_TEST(stale_files_beside_a_leftover) {
+    struct service *service =
+        running(add_service("a", LEAVES("sleep 100"), LOCK, "lock @/p:pidfile", "OrphanGraceSec=100s",
+                            "Restart=always", "RestartSec=10ms", NULL));
+    pid_t child;
+
+    until((child = read_pid("children")) > 0);
+    leave_stale("p", "s");
+    ck_assert_int_eq(kill(service->record.main.pid, SIGKILL), 0);
+    until(t.events[EVENT_STALE_CLEARED] == 1);
+    ck_assert_int_lt(access(in("p"), F_OK), 0);
+    (void) linger(200 * MSEC);
+    ck_assert_msg(service->state == SERVICE_RECOVERING, "%s", err_text(&service->blocked));
+    ck_assert(is_alive(child));
+    ck_assert_uint_eq(count_lines("starts"), 1);
+    ck_assert_int_eq(kill(child, SIGKILL), 0);
+    until(count_lines("starts") == 2 && service->state == SERVICE_RUNNING);
+}
+END_TEST
+
+/* A User= that latchd is already: what it runs is as much the service's as under another. */
+START_TEST(own_user) {
+    char setting[32];
+    struct recovery_host host;
+
+    snprintf(setting, sizeof setting, "User=%d", (int) geteuid());
+    host = service_recovery_host(add_service("a", SLEEPS, setting, NULL));
+    ck_assert_int_eq((int) host.leftover.uid, (int) geteuid());
+    host = service_recovery_host(add_service("b", SLEEPS, NULL));
+    ck_assert_int_eq((int) host.leftover.uid, (int) geteuid());
+}
+END_TEST
+
 /* A second latchd for the same service is told who serves it. */
 START_TEST(served_already) {
     struct service *service = add_service("a", "exit 0", NULL), *other = NULL;
@@ -450,5 +516,8 @@ int main(void) {
     tcase_add_test(tests, taken_over_and_stopped);
     tcase_add_test(tests, leftovers_of_another_time);
     tcase_add_test(tests, served_already);
+    tcase_add_test(tests, only_stale_files);
+    tcase_add_test(tests, stale_files_beside_a_leftover);
+    tcase_add_test(tests, own_user);
     return run_suite("service-recovery", tests);
 }
