@@ -289,13 +289,23 @@ static bool names_pidfile(const struct process_facts *process, const char *path)
     return process->cmdline && strstr(process->cmdline, slash ? slash + 1 : path);
 }
 
+/* One that is about to end tells nothing any more, neither its command line nor whether it lives; what was proven of it
+ * before still holds. */
+static bool names_known_leftover(const struct planner *planner, size_t path) {
+    const struct process_facts *process = &planner->inspection->facts[path].recorded.process;
+    const struct leftover_watch *watch =
+        process->pid > 0 ? find_watch(planner->watches, planner->n_watches, process) : NULL;
+
+    return watch && watch->proof != PROOF_NONE;
+}
+
 /* A helper's PID file names a living process. It is in the way of the daemon's start. */
 static int plan_helper(struct planner *planner, size_t path) {
     const struct process_facts *process = &planner->inspection->facts[path].recorded.process;
     bool proven = false;
     int r;
 
-    if (names_pidfile(process, planner->inspection->paths[path].path)) {
+    if (names_pidfile(process, planner->inspection->paths[path].path) || names_known_leftover(planner, path)) {
         r = plan_leftover(planner, path, -1, &proven);
         if (r < 0)
             return r;
@@ -335,6 +345,8 @@ static int plan_path(struct planner *planner, size_t path) {
             planner->inspection->facts[path].n_holders > 0 && !is_displaced(planner->inspection, path) ? 0
                                                                                                        : -1);
     default:
+        if (inspected->role == INSPECTED_HELPER_PIDFILE && names_known_leftover(planner, path))
+            return plan_helper(planner, path);
         return plan_blocked(planner, path, -1);
     }
 }

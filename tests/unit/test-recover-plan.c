@@ -344,6 +344,29 @@ START_TEST(one_process_in_two_places) {
 }
 END_TEST
 
+/* kea-lfc by its PID file alone, on the way to its end: it has no command line any more, and may be neither alive nor
+ * dead for all that can be read. */
+START_TEST(dying_helper) {
+    static const enum verdict verdicts[] = {VERDICT_HELD, VERDICT_UNKNOWN};
+    struct process_facts dying = lfc(10);
+    struct leftover_watch *seen = watch(10);
+
+    dying.cmdline = NULL;
+    dying.exe = NULL;
+    name_in_pidfile(2, dying);
+    judge(2, verdicts[_i], REASON_LIVE);
+    seen->proof = PROOF_CGROUP;
+    seen->terminated_usec = t.now;
+    plan(RECOVERY_WORKING, 1);
+    assert_action(0, RECOVER_WAIT, 2, 10, PROOF_CGROUP);
+    seen->id.start_ticks++; /* somebody else of that number */
+    plan(RECOVERY_BLOCKED, 1);
+    seen->id.start_ticks--;
+    seen->proof = PROOF_NONE; /* watched only because it was in the way */
+    plan(RECOVERY_BLOCKED, 1);
+}
+END_TEST
+
 /* A dying process has no executable any more: what was proven of it stays proven. */
 START_TEST(proven_once) {
     judge(0, VERDICT_ORPHANED, REASON_LEFTOVER);
@@ -463,6 +486,7 @@ int main(void) {
     tcase_add_test(tests, an_incomplete_scan);
     tcase_add_test(tests, a_helper_at_work);
     tcase_add_test(tests, one_process_in_two_places);
+    tcase_add_loop_test(tests, dying_helper, 0, 2);
     tcase_add_test(tests, proven_once);
     tcase_add_test(tests, helper_pidfile);
     tcase_add_test(tests, helper_pidfile_of_a_living_daemon);
