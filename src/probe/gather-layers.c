@@ -78,3 +78,34 @@ int gather_layers(struct prober *prober, struct lock_facts *facts, int fd) {
     }
     return 0;
 }
+
+/* The file system is an overlay's, or none that is mounted where we are: one in another mount namespace. */
+static bool may_be_overlay(const struct mount_table *mounts, dev_t device) {
+    for (size_t i = 0; i < mounts->n; i++)
+        if (mounts->rows[i].facts.device == device)
+            return strcmp(mounts->rows[i].facts.type, "overlay") == 0;
+    return true;
+}
+
+static const char *last_part(const char *path) {
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+int gather_layered_listener(struct prober *prober, struct lock_facts *facts, dev_t device, ino_t inode) {
+    int r = gather_mounts(prober);
+
+    if (r >= 0)
+        r = gather_sockets(prober);
+    for (size_t i = 0; r >= 0 && i < prober->sockets.n && !facts->layered; i++) {
+        const struct unix_socket *socket = &prober->sockets.sockets[i];
+
+        facts->layered = socket->has_file && !socket->connected && socket->file_inode == (uint32_t) inode &&
+                         socket->file_device != device &&
+                         (socket->name_altered ||
+                          (socket->name && strcmp(last_part(socket->name), last_part(facts->path)) == 0)) &&
+                         may_be_overlay(&prober->mounts, socket->file_device);
+    }
+    return r;
+}

@@ -91,6 +91,8 @@ int gather_socket(struct prober *prober, const struct probe_request *request, st
     facts->remote = mount_type_is_remote(mount.type);
     if (!request->no_connect && !facts->remote && !is_spared(prober, request, mount.device, inode)) {
         r = peer_look_file(prober->proc_fd, fd, &facts->listener.peer);
+        if (r >= 0 && facts->listener.peer.answer == PEER_REFUSED && request->dead.pid == 0)
+            r = gather_layered_listener(prober, facts, mount.device, inode);
         if (r < 0)
             return r;
     }

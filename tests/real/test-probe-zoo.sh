@@ -326,7 +326,7 @@ check "the same file, seen from a PID namespace" "$F/a.pid" unknown other-pid-na
 rm -rf "$F"
 
 # An overlay and its layers: a lock through the one is none through the other, and so is a listener.
-mkdir -p "$F/lower" "$F/top" "$F/merged"
+mkdir -p "$F/lower" "$F/top" "$F/merged" "$F/elsewhere" "$F/own"
 cat >"$T/overlay" <<'END'
 mount -t tmpfs tmpfs "$1/top" && mkdir "$1/top/upper" "$1/top/work" &&
     mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/top/upper,workdir=$1/top/work" overlay "$1/merged" || exit 99
@@ -340,8 +340,21 @@ for path in merged/a.lock merged/s top/upper/a.lock top/upper/s; do
 done
 "$3" clear "$1/top/upper/s" 2>&1 | wc -l
 test -S "$1/merged/s" && echo stands
+mount --bind "$1/top/upper" "$1/elsewhere"
+"$3" clear "$1/elsewhere/s" 2>&1 | wc -l
+"$3" --json probe "$1/elsewhere/s" | jq -r '.[0] | "\(.verdict) \(.reason)"'
+# Mounted where only the listener sees it, and by relative paths.
+mkdir "$1/top/u" "$1/top/w"
+cd "$1/top"
+unshare --mount sh -c 'mount -t overlay -o lowerdir=../lower,upperdir=u,workdir=w overlay ../own && exec "$@"' sh \
+    "$2" name=own socket="$1/own/t" listen=5 <"$1/top/hold" >"$1/top/own-labels" {hold}>&- &
+until [[ -s $1/top/own-labels ]]; do sleep 0.02; done
+"$3" clear "$1/top/u/t" 2>&1 | wc -l
+"$3" --json probe "$1/top/u/t" | jq -r '.[0] | "\(.verdict) \(.reason)"'
+test -S "$1/top/u/t" && test -S "$1/merged/s" && echo stand
 exec {hold}>&-
 wait
+"$3" --json probe "$1/top/u/t" | jq -r '.[0] | "\(.verdict) \(.reason)"'
 END
 mapfile -t overlaid < <(timeout 30 unshare --mount bash "$T/overlay" "$F" "$MAKER" "$T/latchctl")
 is "${overlaid[0]-}" "held live true" "a lock on an overlay"
@@ -349,6 +362,10 @@ is "${overlaid[1]-}" "held live true" "a socket on an overlay"
 is "${overlaid[2]-}" "unknown other-layer false" "the lock, seen through the upper layer"
 is "${overlaid[3]-}" "unknown other-layer false" "the socket, seen through the upper layer"
 is "${overlaid[4]-} ${overlaid[5]-}" "1 stands" "clear through the layer is refused in one line, and the socket stands"
+is "${overlaid[*]:6:2}" "1 unknown other-layer" "so it is through a bind mount of the layer"
+is "${overlaid[*]:8:2}" "1 unknown other-layer" "and through the layer of an overlay that only the listener's mount namespace has"
+is "${overlaid[10]-}" "stand" "and both sockets stand"
+is "${overlaid[11]-}" "stale refused" "once the listener is dead, it is stale"
 rm -rf "$F"
 
 # ---- probing changes nothing ----
