@@ -55,8 +55,15 @@ static void send_letters(int fd, size_t size) {
 
 static void send_json(int fd, size_t size) {
     send_all(fd, OPENING, sizeof OPENING - 1);
-    send_letters(fd, size - sizeof OPENING - 1);
+    send_letters(fd, size > sizeof OPENING + 1 ? size - sizeof OPENING - 1 : 0);
     send_all(fd, "\"}", 2);
+}
+
+static void send_beginning(int fd, size_t size) {
+    size_t opening = size < sizeof OPENING - 1 ? size : sizeof OPENING - 1;
+
+    send_all(fd, OPENING, opening);
+    send_letters(fd, size - opening);
 }
 
 static void await(int fd) { /* the first bytes of the command */
@@ -102,7 +109,7 @@ static void serve(int fd, const char *mode, size_t size) {
         send_json(fd, size);
         (void) pause();
     } else if (strcmp(mode, "eager") == 0) {
-        send_json(fd, size - 2 > sizeof OPENING ? size : sizeof OPENING + 2);
+        send_json(fd, size);
         printf("%zu\n", drain(fd));
         (void) fflush(stdout);
     } else if (strcmp(mode, "text") == 0) {
@@ -114,12 +121,10 @@ static void serve(int fd, const char *mode, size_t size) {
         (void) pause();
     } else if (strcmp(mode, "cut") == 0) {
         (void) drain(fd);
-        send_all(fd, OPENING, sizeof OPENING - 1);
-        send_letters(fd, size - (sizeof OPENING - 1));
+        send_beginning(fd, size);
     } else if (strcmp(mode, "reset") == 0) {
         await(fd);
-        send_all(fd, OPENING, sizeof OPENING - 1);
-        send_letters(fd, size - (sizeof OPENING - 1));
+        send_beginning(fd, size);
     } else {
         if (strcmp(mode, "mute") == 0)
             (void) drain(fd);
