@@ -108,7 +108,7 @@ said 1 'the answer of .*, 20 bytes, is not JSON' "no JSON where it has to be"
 is "$(wc -c <"$T/out")" 20 "it is printed all the same"
 answering open open 20
 call --timeout 300ms open x
-said 76 'did not close the connection within 300ms: whether the 20 bytes .*can(not)? be told' "an end that does not come"
+said 76 'did not close the connection within 300ms: whether the 20 bytes .*cannot be told' "an end that does not come"
 is "$(wc -c <"$T/out")" 20 "what came is printed"
 
 answering deaf deaf
