@@ -42,6 +42,7 @@ _latchctl() {
         'locks:the services'\'' locks and who holds them'
         'clear:clear what a dead owner left'
         'limits:limits configured, in force and used'
+        'call:send a command to its control socket'
         'logs:entries from the journal'
     )
 
@@ -73,6 +74,11 @@ _latchctl() {
             _arguments $common '(-a --all)'{-a,--all}'[its descendants, too]' '1:service:_latchctl_services' \
                 '*:limit:_values -S = limit CPU FSIZE DATA STACK CORE RSS NOFILE AS NPROC MEMLOCK LOCKS SIGPENDING \
                     MSGQUEUE NICE RTPRIO RTTIME' && ret=0
+            ;;
+        call)
+            _arguments $common '--socket=[which of its sockets]:name:' '--raw[the text as it is, and any answer]' \
+                '--keep-open[do not close the sending side]' '--timeout=[for all of it]:time such as 30s:' \
+                '1:service:_latchctl_services' '2:command:' && ret=0
             ;;
         logs)
             _arguments $common '(-f --follow)'{-f,--follow}'[go on with new ones]' \

@@ -11,6 +11,9 @@ enum {
     EXIT_LSB_NOT_RUNNING = 3, /* latchctl status */
     EXIT_LSB_NO_SERVICE = 4,
     EXIT_BAD_USAGE = 64,
+    EXIT_NOBODY_LISTENS = 69, /* latchctl call */
+    EXIT_BUSY = 75,
+    EXIT_CUT_SHORT = 76,
     EXIT_HELD = 75, /* a living owner holds the lock or socket: try again later */
     EXIT_NOT_PERMITTED = 77,
     EXIT_BAD_CONFIG = 78,

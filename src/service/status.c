@@ -47,8 +47,9 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
 
     for (size_t i = 0; i < service->config->n_sockets; i++) {
         const struct socket_config *socket = service->config->sockets[i];
-        json_t *json = json_pack("{s:s, s:s, s:s, s:o}", "name", socket->name, "listen", socket->listen,
-                                 "owner", socket_owner_to_string(socket->owner), "answerUSec",
+        json_t *json = json_pack("{s:s, s:s, s:s, s:s?, s:o}", "name", socket->name, "listen", socket->listen,
+                                 "owner", socket_owner_to_string(socket->owner), "probe",
+                                 socket_probe_to_string(socket->probe), "answerUSec",
                                  service->answer_usec[i] && service_state_has_main(service->state)
                                      ? json_integer((json_int_t) service->answer_usec[i])
                                      : json_null());
@@ -186,6 +187,7 @@ json_t *service_status_to_json(struct service *service, bool inspect) {
     /* clang-format on */
     if (!json)
         return NULL;
+    json_object_set_new(json, "kind", json_string(service_kind_to_string(config->kind)));
     json_object_set_new(json, "processes", has_main && inspect ? count_processes(service) : json_null());
     json_object_set_new(json, "leftovers", service_leftovers_to_json(service));
     json_object_set_new(json, "unattributed", service_unattributed_to_json(service->manager));

@@ -130,6 +130,21 @@ static enum process_life life_of_listener(int proc_fd, int fd, pid_t pid) {
     return process_pidfd_ended(pidfd) ? PROCESS_GONE : PROCESS_ALIVE;
 }
 
+int peer_identify(int proc_fd, int fd, struct peer_facts *ret) {
+    struct ucred credentials;
+    socklen_t size = sizeof credentials;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
+        return -errno;
+    *ret = (struct peer_facts){
+        .answer = PEER_CONNECTED,
+        .pid = credentials.pid,
+        .uid = credentials.uid,
+        .life = life_of_listener(proc_fd, fd, credentials.pid),
+    };
+    return 0;
+}
+
 int peer_close(int fd) {
     struct closer *closer = NULL;
     socklen_t size = sizeof(int);
@@ -156,19 +171,8 @@ static int look(int proc_fd, int connected, struct peer_facts *ret) {
     struct peer_facts facts = {.life = PROCESS_UNKNOWN, .uid = (uid_t) -1};
     _cleanup_(peer_closep) int fd = connected;
 
-    if (fd >= 0) {
-        struct ucred credentials;
-        socklen_t size = sizeof credentials;
-
-        facts.answer = PEER_CONNECTED;
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
-            return -errno;
-        facts.pid = credentials.pid;
-        facts.uid = credentials.uid;
-        facts.life = life_of_listener(proc_fd, fd, facts.pid);
-        *ret = facts;
-        return 0;
-    }
+    if (fd >= 0)
+        return peer_identify(proc_fd, fd, ret);
     switch (-fd) {
     case ECONNREFUSED:
         facts.answer = PEER_REFUSED;

@@ -43,6 +43,9 @@ int peer_look_file(int proc_fd, int file_fd, struct peer_facts *ret);
 /* The same for the abstract socket NAME (without its '@'). */
 int peer_look_abstract(int proc_fd, const char *name, struct peer_facts *ret);
 
+/* Who made the listener that this connected unix socket came from, in *ret as after a look. -errno. */
+int peer_identify(int proc_fd, int fd, struct peer_facts *ret);
+
 /* Closes a connection that nobody read from. Never waits: what the other side has sent into it, descriptors of files
  * that take their time to close among it, goes with it, and before Linux 6.16 nothing forbids that. Returns -EBADF. */
 int peer_close(int fd);

@@ -3,14 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/deadline.h"
 #include "base/fd.h"
 #include "base/value.h"
 #include "varlink/wire.h"
@@ -72,49 +71,12 @@ const char *varlink_client_error_name(const char *full_name, int *ret_number) {
     return name;
 }
 
-static uint64_t deadline_after(uint64_t timeout_usec) {
-    uint64_t now = now_usec(CLOCK_MONOTONIC);
-
-    return timeout_usec < USEC_INFINITY - now ? now + timeout_usec : USEC_INFINITY;
-}
-
-static uint64_t left_until(uint64_t deadline_usec) {
-    uint64_t now;
-
-    if (deadline_usec == USEC_INFINITY)
-        return USEC_INFINITY;
-    now = now_usec(CLOCK_MONOTONIC);
-    return deadline_usec > now ? deadline_usec - now : 0;
-}
-
 /* Returns the events that came, 0 at the deadline. */
 static int wait_for(int fd, short events, uint64_t deadline_usec) {
-    for (;;) {
-        struct pollfd pollfd = {.fd = fd, .events = events};
-        uint64_t left = left_until(deadline_usec);
-        struct timespec timeout = {
-            .tv_sec = (time_t) (left / USEC_PER_SEC),
-            .tv_nsec = (long) (left % USEC_PER_SEC * NSEC_PER_USEC),
-        };
-        int r;
+    struct pollfd pollfd = {.fd = fd, .events = events};
+    int r = deadline_poll(&pollfd, 1, deadline_usec);
 
-        r = ppoll(&pollfd, 1, left == USEC_INFINITY ? NULL : &timeout, NULL);
-        if (r > 0)
-            return pollfd.revents;
-        if (r == 0)
-            return 0;
-        if (errno != EINTR)
-            return -errno;
-    }
-}
-
-static void sleep_usec(uint64_t usec) {
-    struct timespec timespec = {
-        .tv_sec = (time_t) (usec / USEC_PER_SEC),
-        .tv_nsec = (long) (usec % USEC_PER_SEC * NSEC_PER_USEC),
-    };
-
-    (void) nanosleep(&timespec, NULL); /* a signal only makes the next try earlier */
+    return r > 0 ? pollfd.revents : r;
 }
 
 static int try_connect(int fd, int dir_fd, const char *path) {
@@ -202,10 +164,10 @@ int varlink_client_connect(int dir_fd, const char *path, uint64_t timeout_usec, 
         r = try_connect(fd, dir_fd, path);
         if (r == 0)
             break;
-        left = left_until(deadline);
+        left = deadline_left(deadline);
         if ((r != -EAGAIN && r != -EINTR) || left == 0)
             return connect_error(err, -r, path, timeout_usec);
-        sleep_usec(left < backoff ? left : backoff);
+        deadline_sleep(left < backoff ? left : backoff); /* a signal only makes the next try earlier */
         backoff = backoff * 2 < BACKOFF_MAX_USEC ? backoff * 2 : BACKOFF_MAX_USEC;
     }
 
