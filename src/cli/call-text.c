@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/deadline.h"
+#include "base/json-follow.h"
 
 #define PIECE_BYTES (64 * 1024)
 
@@ -62,6 +63,12 @@ static bool is_word(const char *text, size_t size) {
     return size > 0;
 }
 
+static bool is_whole(const char *text, size_t size) {
+    struct json_follow follow = {0};
+
+    return json_follow_feed(&follow, text, size) == size && json_follow_end(&follow) == JSON_FOLLOW_WHOLE;
+}
+
 int call_make_kea_command(char **text, size_t *size, struct err *err) {
     static const char blanks[] = {' ', '\t', '\r', '\n'};
     const char *first = *text, *last = *text + *size;
@@ -73,7 +80,10 @@ int call_make_kea_command(char **text, size_t *size, struct err *err) {
     while (first < last && memchr(blanks, last[-1], sizeof blanks))
         last--;
     if (first < last && *first == '{')
-        return 0;
+        return is_whole(first, (size_t) (last - first))
+                   ? 0
+                   : err_set(err, EINVAL, "BadCommand",
+                             "the command is not one whole JSON object; nothing was sent (to send it all the same: --raw)");
     if (!is_word(first, (size_t) (last - first)))
         return err_set(
             err, EINVAL, "BadCommand",

@@ -312,7 +312,8 @@ size_t leftovers_signal(struct leftovers *leftovers, int proc_fd, int signal) {
     return n;
 }
 
-char *leftovers_describe(const struct leftovers *leftovers) {
+/* All of them, or without those that the recovery watches by itself. */
+static char *describe(const struct leftovers *leftovers, const struct recovery *watched) {
     size_t size, n = 0;
     char *text = NULL;
     FILE *out = open_memstream(&text, &size);
@@ -322,7 +323,7 @@ char *leftovers_describe(const struct leftovers *leftovers) {
     for (size_t i = 0; i < leftovers->n; i++) {
         const struct leftover *entry = &leftovers->entries[i];
 
-        if (!entry->given_up && n++ < DESCRIBED_MAX)
+        if (!entry->given_up && !(watched && recovery_is_watching(watched, &entry->id)) && n++ < DESCRIBED_MAX)
             fprintf(out, "%sPID %d (%s)", n > 1 ? ", " : "", (int) entry->id.pid, entry->comm);
     }
     if (n > DESCRIBED_MAX)
@@ -332,6 +333,10 @@ char *leftovers_describe(const struct leftovers *leftovers) {
         return NULL;
     }
     return text;
+}
+
+char *leftovers_describe(const struct leftovers *leftovers) {
+    return describe(leftovers, NULL);
 }
 
 /* ---- one round ---- */
@@ -391,7 +396,7 @@ static const char *plural(size_t n) {
 
 static void tell_found(struct round *round, size_t n) {
     const struct service_config *config = round->host->config;
-    _cleanup_free_ char *who = leftovers_describe(round->leftovers), *then = NULL;
+    _cleanup_free_ char *who = describe(round->leftovers, round->recovery), *then = NULL;
     char grace[VALUE_FORMAT_MAX];
     int r = 0;
 
@@ -441,7 +446,7 @@ static bool kill_cgroup(const struct recovery_host *host) {
 }
 
 static void carry_out_terminate(struct round *round) {
-    _cleanup_free_ char *who = leftovers_describe(round->leftovers);
+    _cleanup_free_ char *who = describe(round->leftovers, round->recovery);
     bool first = round->leftovers->clock.terminated_usec == 0;
     size_t n = send_all(round, SIGTERM);
 
@@ -454,7 +459,7 @@ static void carry_out_terminate(struct round *round) {
 }
 
 static void carry_out_kill(struct round *round) {
-    _cleanup_free_ char *who = leftovers_describe(round->leftovers);
+    _cleanup_free_ char *who = describe(round->leftovers, round->recovery);
     size_t n = send_all(round, SIGKILL);
 
     if (round->leftovers->placed)
@@ -468,7 +473,7 @@ static void carry_out_kill(struct round *round) {
  * and a start need not wait for it. Who came since is ended like the others. */
 static void give_up(struct round *round) {
     struct leftovers *leftovers = round->leftovers;
-    _cleanup_free_ char *who = leftovers_describe(leftovers);
+    _cleanup_free_ char *who = describe(leftovers, round->recovery);
     bool all = !leftovers->incomplete && !leftovers->full;
 
     for (size_t i = 0; i < leftovers->n; i++)
@@ -492,7 +497,7 @@ static void give_up(struct round *round) {
 
 static void block(struct round *round, size_t n, struct err *err) {
     const char *name = round->host->config->name;
-    _cleanup_free_ char *who = leftovers_describe(round->leftovers);
+    _cleanup_free_ char *who = describe(round->leftovers, round->recovery);
 
     (void) err_set(
         err, EBUSY, "Blocked",
@@ -565,7 +570,7 @@ int leftovers_step(struct leftovers *leftovers, struct recovery *recovery, const
                (leftovers->stop_rounds > 0 && !leftovers->found_new && !leftovers->incomplete);
     move = leftovers_plan(host->config, &leftovers->clock, all_held, round.now, &until_usec);
     if (host->dry_run && move != LEFTOVERS_BLOCK) {
-        _cleanup_free_ char *who = leftovers_describe(leftovers);
+        _cleanup_free_ char *who = describe(leftovers, recovery);
 
         tell(&round, EVENT_LEFTOVERS_FOUND, "terminate", "Would end %zu %s that a dead '%s' left: %s", n,
              plural(n), host->config->name, who ? who : "");

@@ -116,8 +116,11 @@ static void adjust_timer(struct service *service, uint64_t start_before_usec, ui
     } else if (service->state == SERVICE_STOPPING) {
         before = stop_before_usec;
         after = config->timeout_stop_usec;
-    } else
+    } else {
+        if (service->state == SERVICE_RECOVERING) /* what is waited for there may be another thing now */
+            (void) service_arm_timer(service, 0);
         return;
+    }
     if (before == after)
         return;
     begun = service->timer && before != USEC_INFINITY && service->timer_until_usec > before

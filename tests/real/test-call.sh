@@ -56,6 +56,11 @@ said 1 'timed out: .*did not answer within 300ms: all 1 bytes' "without the end 
 answering line line
 is "$(printf 'PING\n' | ctl "$D" call --keep-open line)" PING "a line to a daemon that wants the connection kept"
 
+answering wordless text 0
+call wordless x
+is "$rc $(wc -c <"$T/out")" "0 0" "a daemon that closes without a word has answered"
+matches "$(<"$T/said")" "wordless.sock closed the connection without a word.*--keep-open" "and it is said what else that may be"
+
 answering huge json $((16 * 1024 * 1024))
 call --json huge hello
 is "$rc $(wc -c <"$T/out")" "0 $((16 * 1024 * 1024))" "a JSON answer of 16 MiB, of a daemon that stays"
@@ -157,7 +162,7 @@ call none x
 said 1 'it has no control socket; give it a \[Socket\] section' "none"
 call nosuch x
 said 1 'there is no service|no such service|nosuch' "no such service"
-for arguments in '' 'echo a b' 'echo --timeout nonsense a'; do
+for arguments in '' 'echo a b' 'echo --timeout nonsense a' 'echo --timeout 0 a'; do
     # shellcheck disable=SC2086 # words
     call $arguments
     is "$rc" 64 "call $arguments: wrong usage"
@@ -196,6 +201,8 @@ if [[ $(id -u) == 0 ]] && command -v kea-dhcp4 >/dev/null; then
     wait_for 20 "it answers" kea_answers "$D" "$kea_pid"
     call kea status-get
     is "$rc $(jq -r .arguments.pid "$T/out")" "0 $kea_pid" "a word is a command"
+    call kea '{ "command": "config-get"'
+    said 64 'not one whole JSON object; nothing was sent' "half a command"
     call kea '{ "command": "config-get" }'
     is "$rc $(jq -r .arguments.Dhcp4.\"control-socket\".\"socket-name\" "$T/out")" "0 $D/kea.sock" "JSON goes out as it is"
     is "$(echo " status-get " | ctl "$D" call kea | jq .result)" 0 "from standard input"

@@ -210,6 +210,30 @@ START_TEST(backing_off) {
 }
 END_TEST
 
+/* A leftover that was to end by itself is ended, once the policy says so. */
+START_TEST(another_orphan_policy) {
+    static const char script[] = "ExecStart=/bin/sh -c 'exec 9<>@/l; flock -n 9 || exit 9; echo $$$$ >>@/starts; test -e "
+                                 "@/left && exec sleep 100; sleep 100 & echo $! >>@/left; wait'\n"
+                                 "Restart=always\nRestartSec=10ms\nOrphanGraceSec=0\n";
+    char text[2048];
+    struct service *service;
+
+    snprintf(text, sizeof text, HEAD "%sOrphanPolicy=wait\n[Lock l]\nLockFile=@/l\n", script);
+    service = begin(text);
+    until(service->state == SERVICE_RUNNING && count_lines("left") == 1);
+    ck_assert_int_eq(kill(service->record.main.pid, SIGKILL), 0);
+    until(service->state == SERVICE_RECOVERING);
+    (void) linger(200 * MSEC);
+    assert_state(service, SERVICE_RECOVERING);
+    ck_assert_uint_eq(t.events[EVENT_ORPHAN_TERMINATED], 0);
+    snprintf(text, sizeof text, HEAD "%sOrphanPolicy=terminate\n[Lock l]\nLockFile=@/l\n", script);
+    put(text);
+    read_again(service, "<OrphanPolicy=>", "");
+    until(service->state == SERVICE_RUNNING && count_lines("starts") == 2);
+    ck_assert_uint_eq(t.events[EVENT_ORPHAN_TERMINATED], 1);
+}
+END_TEST
+
 START_TEST(by_hangup) {
     struct service *service = begin(HEAD DAEMON "RestartSec=1s\n");
 
@@ -414,6 +438,7 @@ int main(void) {
     tcase_add_test(tests, old_lock_is_cleared);
     tcase_add_test(tests, blocked_by_what_is_no_longer_wanted);
     tcase_add_test(tests, backing_off);
+    tcase_add_test(tests, another_orphan_policy);
     tcase_add_test(tests, by_hangup);
     tcase_add_loop_test(tests, dead_file_system, 0, 3);
     tcase_add_test(tests, after_a_takeover);
