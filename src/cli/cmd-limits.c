@@ -80,6 +80,18 @@ static json_t *planned_to_json(const struct rlimits_planned *planned) {
     return json;
 }
 
+/* A daemon that lives though its supervisor does not; null: none that is known. */
+static json_t *unsupervised_pid(const struct cli *cli, const char *name) {
+    _cleanup_err_ struct err err = {0};
+    json_t *status, *pid;
+
+    if (supervisor_status(cli, name, false, &status, &err) < 0)
+        return json_null();
+    pid = json_incref(json_object_get(status, "unsupervisedPid"));
+    json_decref(status);
+    return pid ? pid : json_null();
+}
+
 /* Nobody supervises it: what the configuration would give it. */
 static int load_ourselves(const struct cli *cli, const char *name, json_t **ret, struct err *err) {
     _cleanup_config_ struct service_config *config = NULL;
@@ -95,7 +107,8 @@ static int load_ourselves(const struct cli *cli, const char *name, json_t **ret,
     (void) rlimits_plan_wanted(config->limits, &need, proc_fd, &planned, NULL);
     limits = planned_to_json(&planned);
     *ret =
-        json_pack("{s:s, s:n, s:o, s:[]}", "service", config->name, "mainPid", "limits", limits, "warnings");
+        json_pack("{s:s, s:n, s:o, s:o, s:[]}", "service", config->name, "mainPid", "unsupervisedPid",
+                  unsupervised_pid(cli, name), "limits", limits, "warnings");
     return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
 }
 
@@ -113,6 +126,11 @@ static int show(const struct cli *cli, const char *service) {
     if (json_is_integer(json_object_get(reply, "mainPid")))
         printf("%s: PID %lld\n", report_text(reply, "service"),
                (long long) json_integer_value(json_object_get(reply, "mainPid")));
+    else if (json_is_integer(json_object_get(reply, "unsupervisedPid")))
+        printf("%s: PID %lld lives unsupervised (what it has now: prlimit --pid %lld); what it would be started with\n",
+               report_text(reply, "service"),
+               (long long) json_integer_value(json_object_get(reply, "unsupervisedPid")),
+               (long long) json_integer_value(json_object_get(reply, "unsupervisedPid")));
     else
         printf("%s does not run: what it would be started with\n", report_text(reply, "service"));
     r = print_table(cli, json_object_get(reply, "limits"));

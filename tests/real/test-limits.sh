@@ -136,6 +136,17 @@ matches "$(ctl "$D" limits redis)" 'NOFILE +200:400 +- +-' "without a supervisor
 said 1 'no supervisor runs .*; to bring it up: latchctl start .*redis' redis NOFILE=100
 said 1 'no supervisor runs .*, and no configuration nosuch.conf is there: see latchctl list' nosuch NOFILE=100
 
+start_latchd "$D" redis
+succeeds "it is started again" ctl "$D" start redis
+pid=$(main_pid "$D" redis)
+kill_latchd
+contains "$(ctl "$D" limits redis)" "redis: PID $pid lives unsupervised" "a daemon whose latchd was killed is not said to be down"
+is "$(ctl "$D" --json limits redis | jq .unsupervisedPid)" "$pid" "and named"
+start_latchd "$D" redis
+wait_for 20 "the next latchd has it" in_state "$D" running redis
+succeeds "stop" ctl "$D" stop redis
+stop_latchd
+
 note "four fifths used, children, warnings at the start"
 : >"$D/latchd.log"
 service opener "$D/opener 49 $D/child" LimitNOFILE=64:128 ClientLimit=100 RestartMaxDelaySec=20ms \
