@@ -10,6 +10,6 @@
  * executable. */
 int executable_find(const char *name, const char *search_path, char **ret, struct err *err);
 
-/* The path without symbolic links, as realpath(3), in three system calls whatever its depth: as /proc/PID/exe of who
- * runs it shows it. Owned by the caller; NULL: errno tells. */
+/* The path without symbolic links, as realpath(3), in three system calls whatever its depth: as /proc/PID/exe
+ * of who runs it shows it. Owned by the caller; NULL: errno tells. */
 char *executable_resolve(const char *path);

@@ -107,9 +107,10 @@ int call_tell_unreachable(const struct cli *cli, const struct call_target *targe
         code = EXIT_NOBODY_LISTENS;
         text_add_format(&text, "nobody listens on %s: there is no such socket: ", target->listen);
         if (target->main_pid > 0)
-            text_add_format(&text,
-                            "the daemon (PID %d) runs, but has not made it yet, or somebody has removed or renamed it",
-                            (int) target->main_pid);
+            text_add_format(
+                &text,
+                "the daemon (PID %d) runs, but has not made it yet, or somebody has removed or renamed it",
+                (int) target->main_pid);
         else
             text_add(&text, "the daemon does not run, or has not made it yet");
         break;
@@ -224,7 +225,8 @@ int call_tell_end(const struct cli *cli, const struct call_target *target, const
     case EXCHANGE_ANSWERED:
         if (result->received_bytes == 0 && size > 0 && !options->keep_open)
             fprintf(stderr,
-                    "latchctl: %s closed the connection without a word, which may be its answer; a daemon that takes "
+                    "latchctl: %s closed the connection without a word, which may be its answer; a daemon "
+                    "that takes "
                     "the end of our sending for the end of everything is called with --keep-open\n",
                     target->listen);
         return EXIT_SUCCESS;

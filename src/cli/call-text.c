@@ -83,7 +83,8 @@ int call_make_kea_command(char **text, size_t *size, struct err *err) {
         return is_whole(first, (size_t) (last - first))
                    ? 0
                    : err_set(err, EINVAL, "BadCommand",
-                             "the command is not one whole JSON object; nothing was sent (to send it all the same: --raw)");
+                             "the command is not one whole JSON object; nothing was sent (to send it all the "
+                             "same: --raw)");
     if (!is_word(first, (size_t) (last - first)))
         return err_set(
             err, EINVAL, "BadCommand",

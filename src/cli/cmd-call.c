@@ -215,7 +215,8 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             call.keep_open = true;
         else if (c == 't') {
             if (value_parse_usec(optarg, &call.timeout_usec) < 0 || call.timeout_usec == 0)
-                return cli_fail_usage(&command_call, "--timeout wants a time such as 30s, or infinity, not", optarg);
+                return cli_fail_usage(&command_call, "--timeout wants a time such as 30s, or infinity, not",
+                                      optarg);
         } else if ((r = cli_option(cli, &command_call, c, optarg)) >= 0)
             return r;
     }

@@ -106,9 +106,8 @@ static int load_ourselves(const struct cli *cli, const char *name, json_t **ret,
     need.client_limit = config->client_limit;
     (void) rlimits_plan_wanted(config->limits, &need, proc_fd, &planned, NULL);
     limits = planned_to_json(&planned);
-    *ret =
-        json_pack("{s:s, s:n, s:o, s:o, s:[]}", "service", config->name, "mainPid", "unsupervisedPid",
-                  unsupervised_pid(cli, name), "limits", limits, "warnings");
+    *ret = json_pack("{s:s, s:n, s:o, s:o, s:[]}", "service", config->name, "mainPid", "unsupervisedPid",
+                     unsupervised_pid(cli, name), "limits", limits, "warnings");
     return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
 }
 
@@ -127,7 +126,8 @@ static int show(const struct cli *cli, const char *service) {
         printf("%s: PID %lld\n", report_text(reply, "service"),
                (long long) json_integer_value(json_object_get(reply, "mainPid")));
     else if (json_is_integer(json_object_get(reply, "unsupervisedPid")))
-        printf("%s: PID %lld lives unsupervised (what it has now: prlimit --pid %lld); what it would be started with\n",
+        printf("%s: PID %lld lives unsupervised (what it has now: prlimit --pid %lld); what it would be "
+               "started with\n",
                report_text(reply, "service"),
                (long long) json_integer_value(json_object_get(reply, "unsupervisedPid")),
                (long long) json_integer_value(json_object_get(reply, "unsupervisedPid")));

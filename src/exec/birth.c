@@ -47,7 +47,8 @@ bool birth_may_share(const struct exec_plan *plan) {
 
 #if CAN_SHARE
 
-/* One is kept for the next birth: a page that the kernel has to find anew costs more than all the child's steps. */
+/* One is kept for the next birth: a page that the kernel has to find anew costs more than all the child's
+ * steps. */
 static char *spare_stack;
 
 static char *take_stack(void) {

@@ -8,7 +8,8 @@
 
 #include "exec/birth.h"
 
-/* A child at its gate ends within microseconds, once it has a processor; one that somebody stopped there does not. */
+/* A child at its gate ends within microseconds, once it has a processor; one that somebody stopped there does
+ * not. */
 #define FAREWELL_MSEC 500
 
 /* Sees the child end, or go on to its program: then its end of the channel is closed, after it has left our

@@ -31,10 +31,8 @@ struct event_kind {
 
 static const struct event_kind event_kinds[EVENT_ID_MAX] = {
 #define EVENT(name_, message_id_, priority_, summary_, fields_)                                              \
-    [EVENT_##name_] = {.message_id = message_id_,                                                            \
-                       .summary = summary_,                                                                  \
-                       .fields = fields_,                                                                    \
-                       .priority = priority_},
+    [EVENT_##                                                                                                \
+        name_] = {.message_id = message_id_, .summary = summary_, .fields = fields_, .priority = priority_},
 #include "journal/event-ids.def"
 #undef EVENT
 };
@@ -325,8 +323,10 @@ static int data_build(struct event_log *log, const struct event_entry *entry) {
         (r = data_append_field(log, "SYSLOG_IDENTIFIER", EVENT_IDENTIFIER)) < 0 ||
         (r = data_append_number(log, "SYSLOG_FACILITY", LOG_DAEMON >> 3)) < 0)
         return r;
-    if (entry->kind && ((r = data_append_field(log, "MESSAGE_ID", entry->kind->message_id)) < 0 ||
-                        (r = data_append_field(log, "LATCHD_EVENT", event_id_to_string((enum event_id) (entry->kind - event_kinds)))) < 0))
+    if (entry->kind &&
+        ((r = data_append_field(log, "MESSAGE_ID", entry->kind->message_id)) < 0 ||
+         (r = data_append_field(log, "LATCHD_EVENT",
+                                event_id_to_string((enum event_id)(entry->kind - event_kinds)))) < 0))
         return r;
     if (scope->service && (r = data_append_field(log, "LATCHD_SERVICE", scope->service)) < 0)
         return r;

@@ -46,7 +46,8 @@ static int find_row(struct prober *prober, const struct lock_facts *facts, dev_t
     int r;
 
     *ret = NULL;
-    /* No socket is bound to it: what the table may still have are connections that the dead listener accepted. */
+    /* No socket is bound to it: what the table may still have are connections that the dead listener
+     * accepted. */
     if (peer->answer == PEER_REFUSED)
         return 0;
     r = gather_sockets(prober);

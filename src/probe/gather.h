@@ -116,10 +116,11 @@ int gather_mounts(struct prober *prober);
 /* Whether an overlay shows the file, and a layer of it as well (gather-layers.c). */
 int gather_layers(struct prober *prober, struct lock_facts *facts, int fd);
 
-/* Nothing answers at the socket file, and the list of mounts may not tell of every overlay above it (a relative or
- * linked upperdir=, a bind mount, another mount namespace): a socket that was bound under the same name to a file of the
- * same number on such a file system is taken for one that the file is a layer's of. An overlay gives a file the number
- * that it has in its layer (Documentation/filesystems/overlayfs.rst, "Inode properties"). Its daemon may live. */
+/* Nothing answers at the socket file, and the list of mounts may not tell of every overlay above it (a
+ * relative or linked upperdir=, a bind mount, another mount namespace): a socket that was bound under the
+ * same name to a file of the same number on such a file system is taken for one that the file is a layer's
+ * of. An overlay gives a file the number that it has in its layer (Documentation/filesystems/overlayfs.rst,
+ * "Inode properties"). Its daemon may live. */
 int gather_layered_listener(struct prober *prober, struct lock_facts *facts, dev_t device, ino_t inode);
 int gather_mount_of_fd(struct prober *prober, int fd, struct mount_facts *ret);
 

@@ -323,7 +323,8 @@ static char *describe(const struct leftovers *leftovers, const struct recovery *
     for (size_t i = 0; i < leftovers->n; i++) {
         const struct leftover *entry = &leftovers->entries[i];
 
-        if (!entry->given_up && !(watched && recovery_is_watching(watched, &entry->id)) && n++ < DESCRIBED_MAX)
+        if (!entry->given_up && !(watched && recovery_is_watching(watched, &entry->id)) &&
+            n++ < DESCRIBED_MAX)
             fprintf(out, "%sPID %d (%s)", n > 1 ? ", " : "", (int) entry->id.pid, entry->comm);
     }
     if (n > DESCRIBED_MAX)

@@ -40,7 +40,7 @@ struct member_search {
 int members_search(const struct member_search *search, pid_t **ret, size_t *ret_n);
 
 /* The children of this process's main thread, by ascending number: all of them, for who is left to a child
- * subreaper becomes that thread's (find_new_reaper() in kernel/exit.c). To be freed. *children_fd, -EBADF at first, is
- * the open list, which the caller keeps for the next time and closes. -ENOENT: this kernel does not say
- * (CONFIG_PROC_CHILDREN). */
+ * subreaper becomes that thread's (find_new_reaper() in kernel/exit.c). To be freed. *children_fd, -EBADF at
+ * first, is the open list, which the caller keeps for the next time and closes. -ENOENT: this kernel does not
+ * say (CONFIG_PROC_CHILDREN). */
 int members_list_children(int proc_fd, int *children_fd, pid_t **ret, size_t *ret_n);

@@ -289,8 +289,8 @@ static bool names_pidfile(const struct process_facts *process, const char *path)
     return process->cmdline && strstr(process->cmdline, slash ? slash + 1 : path);
 }
 
-/* One that is about to end tells nothing any more, neither its command line nor whether it lives; what was proven of it
- * before still holds. */
+/* One that is about to end tells nothing any more, neither its command line nor whether it lives; what was
+ * proven of it before still holds. */
 static bool names_known_leftover(const struct planner *planner, size_t path) {
     const struct process_facts *process = &planner->inspection->facts[path].recorded.process;
     const struct leftover_watch *watch =
@@ -305,7 +305,8 @@ static int plan_helper(struct planner *planner, size_t path) {
     bool proven = false;
     int r;
 
-    if (names_pidfile(process, planner->inspection->paths[path].path) || names_known_leftover(planner, path)) {
+    if (names_pidfile(process, planner->inspection->paths[path].path) ||
+        names_known_leftover(planner, path)) {
         r = plan_leftover(planner, path, -1, &proven);
         if (r < 0)
             return r;

@@ -508,7 +508,8 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
             cleared++;
         }
     }
-    /* All that was in the way is gone, and nobody was waited for: what else was looked at just now is as it was. */
+    /* All that was in the way is gone, and nobody was waited for: what else was looked at just now is as it
+     * was. */
     if (plan.n > 0 && cleared == plan.n)
         plan.outcome = RECOVERY_CLEAR;
     drop_watches(recovery, false);

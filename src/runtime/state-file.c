@@ -26,7 +26,8 @@ enum field_type {
 };
 
 /* What a file may lack, and more so an older one. A room that has something to hand on adds a member to
- * struct service_record and a line here. No pointers: what the loader has to relocate is memory of each process's own. */
+ * struct service_record and a line here. No pointers: what the loader has to relocate is memory of each
+ * process's own. */
 static const struct optional_field {
     char name[24];
     enum field_type type;

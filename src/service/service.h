@@ -245,9 +245,9 @@ int service_launch_prepare(const struct service_config *config, int proc_fd, int
                            const char *invocation_id, bool become, const char *notify_socket, uint64_t open_files,
                            const struct rlimit *own_files, struct service_launch **ret, struct err *err);
 
-/* Moves it all into a mapping of its own, which goes back to the kernel as a whole. On the heap the launches of many
- * services that start at once, in pieces of every size, would lie between what stays: as much again would be lost in
- * the gaps for good. -ENOMEM: it is as it was. */
+/* Moves it all into a mapping of its own, which goes back to the kernel as a whole. On the heap the launches
+ * of many services that start at once, in pieces of every size, would lie between what stays: as much again
+ * would be lost in the gaps for good. -ENOMEM: it is as it was. */
 int service_launch_pack(struct service_launch **inout);
 
 const struct exec_plan *service_launch_plan(const struct service_launch *launch);

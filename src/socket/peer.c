@@ -24,7 +24,8 @@ static const char *const peer_answer_names[PEER_ANSWER_MAX] = {
 };
 STRTAB_DEFINE(peer_answer, enum peer_answer, peer_answer_names, PEER_ANSWER_INVALID)
 
-/* Of a file, the type whose refusal says most; of abstract names, each of which has one type, the likeliest. */
+/* Of a file, the type whose refusal says most; of abstract names, each of which has one type, the likeliest.
+ */
 static const int file_types[] = {SOCK_DGRAM, SOCK_STREAM, SOCK_SEQPACKET},
                  abstract_types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
 
@@ -193,10 +194,10 @@ static int look(int proc_fd, int connected, struct peer_facts *ret) {
 }
 
 /* Connects to a file with the type of the socket that is bound to it. With a wrong type the kernel says
- * EPROTOTYPE when there is such a socket, and ECONNREFUSED when there is none; with the right type a stream says
- * ECONNREFUSED as well when it does not listen, while a datagram socket takes whatever comes as long as it is there
- * (net/unix/af_unix.c: unix_find_bsd(), unix_stream_connect(), unix_dgram_connect()). So a datagram socket's is the
- * refusal that says that the file is dead. *ret_bound: it is not. */
+ * EPROTOTYPE when there is such a socket, and ECONNREFUSED when there is none; with the right type a stream
+ * says ECONNREFUSED as well when it does not listen, while a datagram socket takes whatever comes as long as
+ * it is there (net/unix/af_unix.c: unix_find_bsd(), unix_stream_connect(), unix_dgram_connect()). So a
+ * datagram socket's is the refusal that says that the file is dead. *ret_bound: it is not. */
 static int connect_file(const struct unix_address *address, bool *ret_bound) {
     int fd = -EPROTOTYPE;
     size_t tried = 0;

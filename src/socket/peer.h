@@ -2,8 +2,8 @@
 #pragma once
 
 /* A bounded look at who listens on a unix socket: one non-blocking connect, closed at once. A socket that is
- * not of datagrams refuses the first try by its type (EPROTOTYPE) and sees nothing of it; then the other types
- * are tried. */
+ * not of datagrams refuses the first try by its type (EPROTOTYPE) and sees nothing of it; then the other
+ * types are tried. */
 
 #include <stdbool.h>
 #include <sys/socket.h>

@@ -4,12 +4,12 @@
  * As the daemon (`crash-to-exec daemon FIFO [LOCKFILE [SOCKET [PIDFILE]]]`): writes its PID and the monotonic
  * time of its first instruction to the FIFO, takes LOCKFILE's flock as Kea does, listens on SOCKET, which
  * must not be there, writes PIDFILE, which must not be there either, and sleeps. As the meter (`crash-to-exec
- * meter ROUNDS ALIVE_MSEC FIFO...`): reads a line of each FIFO, kills the daemon behind each in turn, by its pidfd,
- * once it has lived for ALIVE_MSEC, and reads its successor's line; prints the median in microseconds, a line for each
- * FIFO. What else the machine does so falls upon all of them alike. The daemon also leaves its PID in FIFO's name with
- * .pid for .fifo, for whoever has to end it. As the limit (`crash-to-exec limit FIFO [LOCKFILE [SOCKET
- * [PIDFILE]]]`): a bare loop of posix_spawn(3) and waitpid(2) over the daemon, and of unlink(2) where
- * something is left: what no supervisor can do without. */
+ * meter ROUNDS ALIVE_MSEC FIFO...`): reads a line of each FIFO, kills the daemon behind each in turn, by its
+ * pidfd, once it has lived for ALIVE_MSEC, and reads its successor's line; prints the median in microseconds,
+ * a line for each FIFO. What else the machine does so falls upon all of them alike. The daemon also leaves
+ * its PID in FIFO's name with .pid for .fifo, for whoever has to end it. As the limit (`crash-to-exec limit
+ * FIFO [LOCKFILE [SOCKET [PIDFILE]]]`): a bare loop of posix_spawn(3) and waitpid(2) over the daemon, and of
+ * unlink(2) where something is left: what no supervisor can do without. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -344,8 +344,8 @@ START_TEST(one_process_in_two_places) {
 }
 END_TEST
 
-/* kea-lfc by its PID file alone, on the way to its end: it has no command line any more, and may be neither alive nor
- * dead for all that can be read. */
+/* kea-lfc by its PID file alone, on the way to its end: it has no command line any more, and may be neither
+ * alive nor dead for all that can be read. */
 START_TEST(dying_helper) {
     static const enum verdict verdicts[] = {VERDICT_HELD, VERDICT_UNKNOWN};
     struct process_facts dying = lfc(10);

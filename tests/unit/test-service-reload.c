@@ -212,9 +212,10 @@ END_TEST
 
 /* A leftover that was to end by itself is ended, once the policy says so. */
 START_TEST(another_orphan_policy) {
-    static const char script[] = "ExecStart=/bin/sh -c 'exec 9<>@/l; flock -n 9 || exit 9; echo $$$$ >>@/starts; test -e "
-                                 "@/left && exec sleep 100; sleep 100 & echo $! >>@/left; wait'\n"
-                                 "Restart=always\nRestartSec=10ms\nOrphanGraceSec=0\n";
+    static const char script[] =
+        "ExecStart=/bin/sh -c 'exec 9<>@/l; flock -n 9 || exit 9; echo $$$$ >>@/starts; test -e "
+        "@/left && exec sleep 100; sleep 100 & echo $! >>@/left; wait'\n"
+        "Restart=always\nRestartSec=10ms\nOrphanGraceSec=0\n";
     char text[2048];
     struct service *service;
 
