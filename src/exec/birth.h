@@ -51,7 +51,7 @@ int birth_begin(const struct exec_plan *plan, int channel_fd, struct birth *ret)
  * are ours until it does. -ESRCH: it has ended before. */
 int birth_part(void *stack, pid_t pid);
 
-/* Tells a child that looks for it that its byte is in the channel. */
+/* Tells a child that looks for it that there is something to read in the channel: its byte, or the end. */
 void birth_open_gate(void *stack);
 
 void birth_free_stack(void *stack);

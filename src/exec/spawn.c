@@ -24,6 +24,8 @@ static bool await_farewell(struct spawn *spawn) {
         return spawn->pidfd >= 0 && poll(&poll_fd, 1, FAREWELL_MSEC) == 1;
     }
     (void) shutdown(spawn->channel_fd, SHUT_WR); /* the gate will not open any more */
+    if (spawn->stack) /* it would yield its processor to everybody else, look after look, before it reads that */
+        birth_open_gate(spawn->stack);
     while (n > 0 && poll(&poll_fd, 1, FAREWELL_MSEC) == 1)
         n = recv(spawn->channel_fd, &status, sizeof status, MSG_DONTWAIT);
     return n <= 0;
