@@ -4,6 +4,7 @@
 # zombie for a leader, in an uninterruptible sleep, stopped; and one that forks without end. Each is started, survives
 # latchd's violent death and is taken over by the next latchd, and is stopped in bounded time; latchd answers meanwhile,
 # and nobody else is touched.
+# heavy: daemons that take all the processor time they get
 # shellcheck disable=SC2317 # called by their names
 # A PID namespace of its own: what forks without end ends with it, and nobody else's `ps` looks at what sleeps in there.
 [[ -n ${bad_daemons_apart-} ]] ||

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The demo that newcomers see (bootstrap demo): it comes out as it tells, with Kea and with the stand-in, leaves
 # nothing behind, and notices when a step does not come out.
+# heavy: the build with gcc has shown it
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The documents say what the programs do: every key, verb and option has its entry, the pages are clean to mandoc, the
 # examples are good configurations, and the completions complete.
+# heavy: it reads the documentation
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require mandoc

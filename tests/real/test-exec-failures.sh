@@ -4,6 +4,7 @@
 # the service runs its program vanishes, loses its interpreter, is being written to, its user is gone, and so on. The
 # message says what was tried and what to do; latchd tries again, leaves no child behind and no descriptor open; and
 # once the matter is mended the daemon comes back by itself.
+# heavy: dozens of services that restart without a pause, from a process that a sanitizer makes large
 # shellcheck disable=SC2317 # called by their names
 # A user database of its own, so that a user can vanish.
 [[ -n ${exec_failures_apart-} ]] || exec_failures_apart=1 exec unshare -m --propagation private bash "$0" "$@"
@@ -82,9 +83,10 @@ break_empty() { replace_by empty 755 </dev/null; }
 says[empty]="it is not a program the kernel can run"
 
 add busy
-break_busy() {
-    copy_back busy
-    exec {busy_fd}>>"$D/bin/busy"
+break_busy() { # opened before it is there: it cannot be while it runs
+    cp "$SLEEP" "$D/bin/.busy"
+    exec {busy_fd}>>"$D/bin/.busy"
+    mv -f "$D/bin/.busy" "$D/bin/busy"
 }
 mend_busy() { exec {busy_fd}>&-; }
 says[busy]="executing it failed: Text file busy; somebody has it open for writing"
@@ -152,12 +154,12 @@ says[environment]="$D/environment-2"
 
 add output "StandardOutput=append:$D/logs/output"
 mkdir "$D/logs"
-break_output() { rm -r "$D/logs"; }
-mend_output() { mkdir "$D/logs"; }
+break_output() { mv "$D/logs" "$D/logs-gone"; }
+mend_output() { mv "$D/logs-gone" "$D/logs"; }
 says[output]="cannot open $D/logs/output for the daemon's output: No such file or directory"
 
 add fifo "StandardError=append:$D/fifo.out"
-break_fifo() { rm -f "$D/fifo.out" && mkfifo "$D/fifo.out"; }
+break_fifo() { mkfifo "$D/fifo.new" && mv -f "$D/fifo.new" "$D/fifo.out"; } # at once: the next start makes a file
 mend_fifo() { rm "$D/fifo.out"; }
 says[fifo]="for the daemon's output"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Kea under latchd is killed ten times while its kea-lfc runs. Each time it is up again and answers, never two at once;
 # in the end every lease is there, those that were added in between too, and latchd has not grown.
+# heavy: times and memory, and a sanitizer changes both
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root

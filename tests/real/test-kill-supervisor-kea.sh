@@ -3,6 +3,7 @@
 # What test-kill-supervisor.sh does with a quick daemon at every step, at the interesting ones with a real Kea: latchd is
 # killed around the fork, the state file, the gate and exec, while it waits for Kea, in the recovery behind a crash of
 # Kea with kea-lfc at work, and in the stop. The next latchd has exactly one Kea, with its lock and all its leases.
+# heavy: kills at every step; what is done behind them, the other tests do as well
 # shellcheck disable=SC2317 # called by their names
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"

@@ -7,6 +7,7 @@
 #
 # LATCHD_TEST_EVERY=K takes every Kth step from a random one on (1: all of them, the default); LATCHD_TEST_CALLS=N
 # sets how many random points among all system calls are tried besides; LATCHD_TEST_SEED repeats a run.
+# heavy: thousands of processes, each of which takes a sanitizer a tenth of a second to begin
 # shellcheck disable=SC2317 # called by their names
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"

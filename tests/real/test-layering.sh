@@ -4,7 +4,9 @@
 # the process (a signal, a file removed, an execution, a fork, an exit, output) stands only where this file says.
 # At its end it plants breaches, and what only looks like one, in a tree of the same rooms and fails unless it
 # tells them apart.
+# heavy: it reads the sources
 set -euo pipefail
+shopt -s nullglob
 
 srcdir=${srcdir:-$(cd "$(dirname "$0")/../.." && pwd)}
 
@@ -53,13 +55,16 @@ exit cli/*: programs exit
 print journal/event.c: events go to standard error where there is no journal
 print cli/*: programs print'
 
-# Prints a C file with its comments blanked, and strings and character constants emptied but for those of #include
-# lines; line numbers stay.
+# strip SRC DIR: copies of the C files in SRC, with comments blanked and strings and character constants emptied but for
+# those of #include lines; line numbers stay.
 strip() {
-    awk '
+    local src=$1 dir=$2 rooms=("$1"/*/) files=("$1"/*/*.[ch] "$1"/*/*.def)
+    mkdir -p "${rooms[@]/#"$src"/$dir}"
+    awk -v src="$src/" -v dir="$dir/" '
+    FNR == 1 { close(copy); copy = dir substr(FILENAME, length(src) + 1); comment = 0; quote = "" }
     {
+        if (!comment && quote == "" && ($0 ~ /^[ \t]*#[ \t]*include/ || $0 !~ /["\047\/]/)) { print >copy; next }
         out = ""
-        if (!comment && $0 ~ /^[ \t]*#[ \t]*include/) { print; next }
         n = length($0)
         for (i = 1; i <= n; i++) {
             c = substr($0, i, 1)
@@ -75,13 +80,13 @@ strip() {
             if (c == "\"" || c == "\047") quote = c
             out = out c
         }
-        print out
-    }' "$1"
+        print out >copy
+    }' "${files[@]}"
 }
 
-# includes_of SRC: a line for each include that the floors forbid.
+# check_includes SRC STRIPPED: a line for each include that the floors forbid.
 check_includes() {
-    local src=$1 file room other line number floor rooms
+    local src=$1 stripped=$2 file room other line number floor rooms
     declare -A level=()
     floor=0
     while read -r -a rooms; do
@@ -91,24 +96,21 @@ check_includes() {
     for file in "$src"/*; do
         [[ -n ${level[${file##*/}]-} ]] || echo "src/${file##*/}: stands on no floor"
     done
-    for file in "$src"/*/*.[ch] "$src"/*/*.def; do
-        [[ -e $file ]] || continue
-        room=${file%/*} room=${room##*/}
-        while IFS=: read -r number line; do
-            other=${line#*\"} other=${other%%\"*}
-            case $other in
-            */*)
-                other=${other%%/*}
-                if [[ -z ${level[$other]-} ]]; then
-                    echo "${file#"$src"/}:$number: includes $other/, which is no room of src/"
-                elif [[ $other != "$room" ]] && ((${level[$other]} >= ${level[$room]-0})); then
-                    echo "${file#"$src"/}:$number: $room/ includes $other/, which is not below it"
-                fi
-                ;;
-            *) echo "${file#"$src"/}:$number: \"$other\" is not written from src/" ;;
-            esac
-        done < <(strip "$file" | grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' || true)
-    done
+    while IFS=: read -r file number line; do
+        room=${file%%/*}
+        other=${line#*\"} other=${other%%\"*}
+        case $other in
+        */*)
+            other=${other%%/*}
+            if [[ -z ${level[$other]-} ]]; then
+                echo "$file:$number: includes $other/, which is no room of src/"
+            elif [[ $other != "$room" ]] && ((${level[$other]} >= ${level[$room]-0})); then
+                echo "$file:$number: $room/ includes $other/, which is not below it"
+            fi
+            ;;
+        *) echo "$file:$number: \"$other\" is not written from src/" ;;
+        esac
+    done < <(cd "$stripped" && grep -HnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' -- */* || true)
 }
 
 # A regular expression for a use of one of the functions: a call by name, not of a member (x.kill(), x->kill()) nor
@@ -123,25 +125,19 @@ uses() {
     [[ $1 != *perror* ]] || printf '%s' '|\b(stdout|stderr|STDERR_FILENO)\b'
 }
 
-# check_effects SRC [all]: a line for each effect outside its place and, of all files, for each needless permission.
+# check_effects STRIPPED [all]: a line for each effect outside its place and, of all files, for each needless permission.
 check_effects() {
-    local src=$1 file effect functions number line needed="" permit any hits
-    any=$(cut -d'|' -f2- <<<"$effects" | paste -sd'|')
-    for file in "$src"/*/*.[ch] "$src"/*/*.def; do
-        [[ -e $file ]] || continue
-        # Most files have none, so that the effects are told apart only where there is something.
-        hits=$(strip "$file" | grep -nE "$(uses "$any")") || continue
-        while IFS='|' read -r effect functions; do
-            while IFS=: read -r number line; do
-                permit=$(permission "$effect" "${file#"$src"/}")
-                if [[ -n $permit ]]; then
-                    needed+="$permit"$'\n'
-                else
-                    echo "${file#"$src"/}:$number: $effect: ${line#"${line%%[![:space:]]*}"}"
-                fi
-            done < <(grep -E "$(uses "$functions")" <<<"$hits" || true)
-        done <<<"$effects"
-    done
+    local stripped=$1 file effect functions number line needed="" permit
+    while IFS='|' read -r effect functions; do
+        while IFS=: read -r file number line; do
+            permit=$(permission "$effect" "$file")
+            if [[ -n $permit ]]; then
+                needed+="$permit"$'\n'
+            else
+                echo "$file:$number: $effect: ${line#"${line%%[![:space:]]*}"}"
+            fi
+        done < <(cd "$stripped" && grep -HnE "$(uses "$functions")" -- */* || true)
+    done <<<"$effects"
     [[ ${2-} == all ]] || return 0
     while IFS= read -r permit; do
         permit=${permit%%:*}
@@ -160,7 +156,14 @@ permission() { # EFFECT FILE: prints the line of `allowed` that permits it
     return 0
 }
 
-check() { check_includes "$1"; check_effects "$@"; }
+# check SRC [all]
+check() {
+    local stripped
+    stripped=$(mktemp -d "$scratch/XXXXXX")
+    strip "$1" "$stripped"
+    check_includes "$1" "$stripped"
+    check_effects "$stripped" "${@:2}"
+}
 
 self_check() {
     local copy=$1 failed=0 room
@@ -206,15 +209,15 @@ self_check() {
     return "$failed"
 }
 
-copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
 result=0
 found=$(check "$srcdir/src" all)
 if [[ -n $found ]]; then
     printf '%s\n' "$found" >&2
     result=1
 fi
-self_check "$copy" >&2 || result=1
+self_check "$scratch/planted" >&2 || result=1
 # latchctl starts fast because it leaves libsystemd to those verbs that need it.
 if [[ -n ${builddir-} && -x $builddir/latchctl ]] &&
     readelf --dynamic "$builddir/latchctl" | grep 'NEEDED.*libsystemd'; then

@@ -29,19 +29,8 @@ mkfifo "$D/named/orders"
 exec {orders}<>"$D/named/orders"
 all=(alone led named)
 
-count() { # SECONDS-OF-THE-SLEEPER: how many live
-    local pid n=0
-    for pid in /proc/[0-9]*; do
-        [[ $(cmdline "${pid#/proc/}") == "$sleeper $1 " ]] && n=$((n + 1))
-    done
-    echo "$n"
-}
-pid_of() {
-    local pid
-    for pid in /proc/[0-9]*; do
-        [[ $(cmdline "${pid#/proc/}") == "$sleeper $1 " ]] && echo "${pid#/proc/}"
-    done
-}
+pid_of() { pids_of_command "$sleeper" "$1"; } # SECONDS-OF-THE-SLEEPER
+count() { pid_of "$1" | wc -l; }
 # The daemon names another process than its own, and ends.
 name_main() {
     wait_for 20 "the other process is there" some 1003

@@ -128,6 +128,7 @@ storm=$!
 answered=0
 while alive "$storm"; do
     is_up one >/dev/null && answered=$((answered + 1))
+    sleep 0.1
 done
 isnt "$answered" 0 "amid thousands of orphans latchd answers"
 wait_for 30 "and none of them is left" no_zombies

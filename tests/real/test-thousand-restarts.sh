@@ -5,6 +5,7 @@
 # PID file to be looked at before each start, and without.
 #
 # LATCHD_TEST_RESTARTS=10000 goes on for longer.
+# heavy: numbers, and forks of a process that a sanitizer makes large
 # shellcheck disable=SC2317 # called by their names
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"

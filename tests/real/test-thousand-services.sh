@@ -5,6 +5,7 @@
 # that are in trouble (one does not stop, one's lock is held by a stranger) keep nobody waiting.
 #
 # LATCHD_TEST_SECONDS=60 goes on for longer, LATCHD_TEST_SERVICES sets how many.
+# heavy: numbers, and forks of a process that a sanitizer makes large
 # shellcheck disable=SC2317 # called by their names
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
