@@ -78,6 +78,7 @@ struct recover_action {
     ssize_t holder; /* index of the path's holder; -1: the process that the file names, or none */
     enum leftover_proof proof;
     uint64_t until_usec; /* of RECOVER_WAIT: look again then; USEC_INFINITY: when it ends */
+    bool cleared;        /* of RECOVER_CLEAR, set by whoever carries it out: the file is gone */
 };
 
 enum recover_outcome {

@@ -7,16 +7,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/text.h"
 #include "base/value.h"
 #include "probe/clear.h"
 #include "lock/describe.h"
 #include "exec/terminate.h"
+#include "recovery/recover-tell.h"
+#include "recovery/story.h"
 
 /* A blocked service looks again by itself as well: a holder may let go without ending. */
 #define BLOCKED_FIRST_USEC (500 * USEC_PER_MSEC)
 #define BLOCKED_MOST_USEC (5 * USEC_PER_SEC)
-#define ACTIONS_MAX 64
 #define AGAIN_USEC (10 * USEC_PER_MSEC)
 #define LOOKS_MAX 3
 
@@ -57,6 +57,8 @@ void recovery_reset(struct recovery *recovery) {
     drop_watches(recovery, true);
     json_decref(recovery->actions);
     free(recovery->blocked_by);
+    recovery_story_free(recovery->story);
+    recovery->story = NULL;
     recovery->actions = NULL;
     recovery->blocked_by = NULL;
     recovery->started_usec = 0;
@@ -104,107 +106,10 @@ bool recovery_is_watching(const struct recovery *recovery, const struct process_
     return false;
 }
 
-static void add_lock_fields(struct event_fields *fields, const struct inspection *inspection, size_t path,
-                            const struct process_facts *process) {
-    const struct inspected *inspected = &inspection->paths[path];
-
-    event_field_set(fields, "LATCHD_VERDICT", verdict_to_string(inspected->judgement.verdict));
-    event_field_set(fields, "LATCHD_REASON", verdict_reason_to_string(inspected->judgement.reason));
-    if (inspection->facts[path].recorded.pid > 0)
-        event_field_add(fields, "LATCHD_RECORDED_PID", "%d", (int) inspection->facts[path].recorded.pid);
-    if (process) {
-        char comm[sizeof process->comm];
-
-        memcpy(comm, process->comm, sizeof comm);
-        value_make_printable(comm);
-        event_field_add(fields, "LATCHD_HOLDER_PID", "%d", (int) process->pid);
-        event_field_add(fields, "LATCHD_HOLDER_COMM", "%s", comm);
-    }
-}
-
-/* All that was done, as the journal was told of it piece by piece, and how long it took. */
-static void add_story_fields(struct event_fields *fields, const struct recovery *recovery) {
-    _cleanup_text_ struct text text = {0};
-    _cleanup_free_ char *story = NULL;
-    char took[VALUE_FORMAT_MAX];
-    json_t *action;
-    size_t i;
-
-    json_array_foreach(recovery->actions, i, action)
-        text_add_format(&text, "%s%s", i > 0 ? "; " : "", json_string_value(json_object_get(action, "text")));
-    if (text_take(&text, &story) >= 0)
-        event_field_add(fields, "LATCHD_ACTIONS", "%s", story);
-    event_field_add(fields, "LATCHD_DURATION", "%s",
-                    value_format_usec(now_usec(CLOCK_REALTIME) - recovery->started_usec, took));
-}
-
-static bool event_is_about_lock(enum event_id event) {
-    return event == EVENT_LOCK_ORPHANED || event == EVENT_ORPHAN_TERMINATED || event == EVENT_ORPHAN_KILLED;
-}
-
-void recovery_remember(struct recovery *recovery, const char *step, const char *path, pid_t pid,
-                       const char *text) {
-    json_t *entry;
-
-    if (recovery->started_usec == 0)
-        recovery->started_usec = now_usec(CLOCK_REALTIME);
-    if (!recovery->actions)
-        recovery->actions = json_array();
-    if (json_array_size(recovery->actions) >= ACTIONS_MAX)
-        return;
-    entry = json_pack("{s:s, s:s, s:I}", "step", step, "text", text, "atUSec",
-                      (json_int_t) now_usec(CLOCK_REALTIME));
-    if (entry && path)
-        json_object_set_new(entry, "path", json_string(path));
-    if (entry && pid > 0)
-        json_object_set_new(entry, "pid", json_integer(pid));
-    json_array_append_new(recovery->actions, entry);
-}
-
-/* Remembers for status and tells the journal, in the same words. */
-static void report(struct recovery *recovery, const struct recovery_host *host, enum event_id event,
-                   const struct inspection *inspection, const struct recover_action *action,
-                   const char *text) {
-    const struct process_facts *process = recover_action_process(inspection, action);
-    struct event_fields fields = {.n = 0};
-    char timeout[VALUE_FORMAT_MAX];
-
-    event_field_set(&fields, event_is_about_lock(event) ? "LATCHD_LOCK" : "LATCHD_PATH",
-                    inspection->paths[action->path].path);
-    add_lock_fields(&fields, inspection, action->path, process);
-    if (event == EVENT_ORPHAN_KILLED)
-        event_field_add(&fields, "LATCHD_TIMEOUT", "%s",
-                        value_format_usec(host->config->orphan_kill_usec, timeout));
-    if (action->proof != PROOF_NONE)
-        event_field_set(&fields, "LATCHD_PROOF", leftover_proof_to_string(action->proof));
-    if (!host->dry_run)
-        event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
-    recovery_remember(recovery, recover_step_to_string(action->step), inspection->paths[action->path].path,
-                      process ? process->pid : 0, text);
-}
-
-static char *summary_of(const struct inspection *inspection, size_t path) {
-    const struct inspected *inspected = &inspection->paths[path];
-
-    return lock_describe(&inspection->facts[path], &inspected->context, &inspected->judgement);
-}
-
-/* What could not be carried out, once for each new reason. */
-static void report_refused(struct recovery *recovery, const struct recovery_host *host,
-                           const struct inspection *inspection, const struct recover_action *action,
-                           const struct err *err) {
-    if (recovery->blocked_by && strcmp(recovery->blocked_by, err_text(err)) == 0)
-        return;
-    report(recovery, host, EVENT_CLEAR_REFUSED, inspection, action, err_text(err));
-    free(recovery->blocked_by);
-    recovery->blocked_by = strdup(err_text(err));
-}
-
 static int carry_out_clear(struct recovery *recovery, const struct recovery_host *host,
-                           const struct inspection *inspection, const struct recover_action *action,
+                           const struct inspection *inspection, struct recover_action *action,
                            struct err *err) {
     const struct inspected *inspected = &inspection->paths[action->path];
-    _cleanup_free_ char *summary = summary_of(inspection, action->path), *text = NULL;
     struct clear_request request = {
         .facts = &inspection->facts[action->path],
         .style = inspected->style,
@@ -221,21 +126,18 @@ static int carry_out_clear(struct recovery *recovery, const struct recovery_host
     if (r == -ESTALE)
         return r; /* somebody was at it just now: no more than a reason to look again */
     if (r < 0) {
-        report_refused(recovery, host, inspection, action, err);
+        recover_tell_refused(recovery, host, inspection, action, err);
         return r;
     }
-    if (asprintf(&text, "%s %s: %s", host->dry_run ? "Would remove" : "Removed", inspected->path,
-                 summary ? summary : "its owner is dead") < 0)
-        return err_set(err, ENOMEM, "Failed", "out of memory");
-    report(recovery, host, EVENT_STALE_CLEARED, inspection, action, text);
+    action->cleared = true;
     return 0;
 }
 
 static int carry_out_signal(struct recovery *recovery, const struct recovery_host *host,
                             const struct inspection *inspection, const struct recover_action *action,
                             struct recovery_watch *watch, struct err *err) {
-    const struct process_facts *process = recover_action_process(inspection, action);
-    _cleanup_free_ char *who = process_describe(process), *text = NULL;
+    _cleanup_free_ char *described = process_describe(recover_action_process(inspection, action));
+    const char *who = described ? described : "a leftover";
     bool kill = action->step == RECOVER_KILL;
     int r;
 
@@ -245,55 +147,21 @@ static int carry_out_signal(struct recovery *recovery, const struct recovery_hos
     if (r < 0) {
         r = err_set(err, -r, r == -EPERM ? "NotPermitted" : "Failed",
                     "cannot send %s to %s, a leftover that keeps %s: %m; end it by hand, as root",
-                    kill ? "SIGKILL" : "SIGTERM", who ? who : "a leftover",
-                    inspection->paths[action->path].path);
-        report_refused(recovery, host, inspection, action, err);
+                    kill ? "SIGKILL" : "SIGTERM", who, inspection->paths[action->path].path);
+        recover_tell_refused(recovery, host, inspection, action, err);
         return r;
     }
     if (kill)
         watch->leftover.killed_usec = now_usec(CLOCK_BOOTTIME);
     else
         watch->leftover.terminated_usec = now_usec(CLOCK_BOOTTIME);
-    if (asprintf(&text, "%s %s to %s, which a dead '%s' left and which keeps %s (proof: %s)",
-                 host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM",
-                 who ? who : "a leftover", host->config->name, inspection->paths[action->path].path,
-                 leftover_proof_describe(action->proof)) >= 0)
-        report(recovery, host, kill ? EVENT_ORPHAN_KILLED : EVENT_ORPHAN_TERMINATED, inspection, action,
-               text);
+    recover_tell_signal(recovery, host, inspection, action, who);
     return 0;
 }
 
-/* The first time a leftover is met, the administrator hears of it. */
-static void report_leftover(struct recovery *recovery, const struct recovery_host *host,
-                            const struct inspection *inspection, const struct recover_action *action,
-                            struct recovery_watch *watch) {
-    _cleanup_free_ char *summary = summary_of(inspection, action->path), *text = NULL;
-    char grace[VALUE_FORMAT_MAX];
-    int r;
-
-    if (watch->leftover_known)
-        return;
-    watch->leftover_known = true;
-    if (host->dry_run)
-        r = asprintf(&text, "%s is held by a leftover: %s", inspection->paths[action->path].path,
-                     summary ? summary : "");
-    else if (host->config->orphan_policy == ORPHAN_WAIT)
-        r = asprintf(&text, "%s is held by a leftover: %s. Waiting for it to end",
-                     inspection->paths[action->path].path, summary ? summary : "");
-    else if (host->on_request || host->config->orphan_grace_usec == 0)
-        r = asprintf(&text, "%s is held by a leftover: %s. It is ended now",
-                     inspection->paths[action->path].path, summary ? summary : "");
-    else
-        r = asprintf(&text, "%s is held by a leftover: %s. It has %s to end by itself",
-                     inspection->paths[action->path].path, summary ? summary : "",
-                     value_format_usec(host->config->orphan_grace_usec, grace));
-    if (r >= 0)
-        report(recovery, host, EVENT_LOCK_ORPHANED, inspection, action, text);
-}
-
 static int carry_out(struct recovery *recovery, const struct recovery_host *host,
-                     const struct inspection *inspection, const struct recover_action *action,
-                     uint64_t *next_usec, struct err *err) {
+                     const struct inspection *inspection, struct recover_action *action, uint64_t *next_usec,
+                     struct err *err) {
     const struct process_facts *process = recover_action_process(inspection, action);
     struct recovery_watch *watch;
 
@@ -310,7 +178,10 @@ static int carry_out(struct recovery *recovery, const struct recovery_host *host
         return 0;
     }
     watch->leftover.proof = action->proof;
-    report_leftover(recovery, host, inspection, action, watch);
+    if (!watch->leftover_known) {
+        watch->leftover_known = true;
+        recover_tell_leftover(recovery, host, inspection, action);
+    }
     if (action->step == RECOVER_WAIT) {
         if (action->until_usec < *next_usec)
             *next_usec = action->until_usec;
@@ -318,44 +189,6 @@ static int carry_out(struct recovery *recovery, const struct recovery_host *host
     }
     *next_usec = now_usec(CLOCK_BOOTTIME) + AGAIN_USEC;
     return carry_out_signal(recovery, host, inspection, action, watch, err);
-}
-
-/* The first thing that blocks, in words, and once in the journal for each new one. */
-static void report_blocked(struct recovery *recovery, const struct recovery_host *host,
-                           const struct inspection *inspection, const struct recover_plan *plan,
-                           struct err *err) {
-    const struct recover_action *action = NULL;
-    const struct inspected *inspected;
-    _cleanup_free_ char *summary = NULL, *advice = NULL, *text = NULL;
-    enum verdict verdict;
-
-    for (size_t i = 0; i < plan->n && !action; i++)
-        if (plan->actions[i].step == RECOVER_BLOCKED)
-            action = &plan->actions[i];
-    if (!action)
-        return;
-    inspected = &inspection->paths[action->path];
-    verdict = inspected->judgement.verdict;
-    summary = summary_of(inspection, action->path);
-    if (verdict == VERDICT_ORPHANED)
-        advice = strdup(
-            host->config->orphan_policy == ORPHAN_FAIL
-                ? "OrphanPolicy=fail leaves it to you"
-                : "nothing proves that it is this service's: if you know it for one, end it by hand, or "
-                  "name its executable in OrphanAllow=");
-    else
-        advice = lock_advise(&inspection->facts[action->path], &inspected->context, &inspected->judgement,
-                             host->config->name);
-    if (asprintf(&text, "%s is in the way (%s, %s): %s; %s", inspected->path, verdict_to_string(verdict),
-                 verdict_reason_to_string(inspected->judgement.reason), summary ? summary : "",
-                 advice ? advice : "") < 0)
-        return;
-    err_set(err, EBUSY, verdict == VERDICT_HELD ? "Held" : "Blocked", "%s", text);
-    if (host->stopping || (recovery->blocked_by && strcmp(recovery->blocked_by, text) == 0))
-        return;
-    free(recovery->blocked_by);
-    recovery->blocked_by = strdup(text);
-    report(recovery, host, EVENT_BLOCKED, inspection, action, text);
 }
 
 /* leftover_watch rows as the pure planner wants them. */
@@ -496,8 +329,10 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
         recovery->watches[i].seen = false;
     for (size_t i = 0; i < plan.n; i++) {
         r = carry_out(recovery, &effective, &inspection, &plan.actions[i], &next_usec, err);
-        if (r == -ENOMEM)
+        if (r == -ENOMEM) {
+            recover_tell_cleared(recovery, host, &inspection, &plan);
             return r;
+        }
         if (r == -ESTALE)
             next_usec = now_usec(CLOCK_BOOTTIME) + AGAIN_USEC;
         else if (r < 0) { /* what could not be cleared is in the way, and is looked at anew in a while */
@@ -514,6 +349,10 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
         plan.outcome = RECOVERY_CLEAR;
     drop_watches(recovery, false);
     r = step_leftovers(recovery, &effective, &plan.outcome, &leftovers_next_usec, err);
+    if (r >= 0 && plan.outcome == RECOVERY_CLEAR && cleared > 0 && host->tell_later)
+        recovery->story = recovery_story_new(recovery, host, &inspection, &plan);
+    if (!recovery->story)
+        recover_tell_cleared(recovery, host, &inspection, &plan);
     if (r < 0)
         return r;
     refused |= r > 0;
@@ -523,7 +362,7 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
         uint64_t pause;
 
         if (!refused)
-            report_blocked(recovery, host, &inspection, &plan, err);
+            recover_tell_blocked(recovery, host, &inspection, &plan, err);
         if (unseen && !recovery->unseen) /* who was in the way is about to end: that may be over soon */
             recovery->blocked_steps = 0;
         recovery->unseen = unseen;
@@ -533,13 +372,8 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
     }
     if (leftovers_next_usec < next_usec)
         next_usec = leftovers_next_usec;
-    if (plan.outcome == RECOVERY_CLEAR && recovery->actions && !host->dry_run && !host->stopping) {
-        struct event_fields fields = {.n = 0};
-
-        add_story_fields(&fields, recovery);
-        event_emit(host->log, recovery->blocked_by ? EVENT_UNBLOCKED : EVENT_RECOVERY_DONE, &host->scope,
-                   fields.fields, fields.n, "The way is free for %s", host->config->name);
-    }
+    if (plan.outcome == RECOVERY_CLEAR && !recovery->story)
+        recover_tell_free(recovery, host);
     if (plan.outcome != RECOVERY_BLOCKED) {
         free(recovery->blocked_by);
         recovery->blocked_by = NULL;

@@ -274,8 +274,10 @@ fd_of() { # PID FILE
 #
 # make_kea DIR makes a Kea of its own: DIR/kea.conf, DIR/leases.csv, control socket DIR/kea.sock with its lock
 # DIR/kea.sock.lock, PID file DIR/pid/kea.kea-dhcp4.pid; and a latchd configuration DIR/etc/kea.conf for the service
-# "kea", runtime directory DIR/run. 400,000 leases take Kea some seconds to load, and kea-lfc some more to clean up,
+# "kea", runtime directory DIR/run. $KEA_LEASES leases take Kea some seconds to load, and kea-lfc some more to clean up,
 # once a second.
+
+KEA_LEASES=200000
 
 require_kea() {
     require kea-dhcp4 kea-lfc
@@ -300,7 +302,7 @@ lease_file() { # N: prints its path
 }
 
 make_kea() { # DIR [LEASES] [LINE...]: lines for the [Service] section
-    local dir=$1 leases=${2:-400000} hook=""
+    local dir=$1 leases=${2:-$KEA_LEASES} hook=""
     (($# > 1)) && shift
     shift
     mkdir -p "$dir/etc" "$dir/pid" "$dir/lock" "$dir/run"

@@ -8,7 +8,7 @@ boot_latchd
 
 k=$T/kea
 unit=latchd@kea.service
-make_kea "$k" 400000
+make_kea "$k" "$KEA_LEASES"
 configure_kea kea "$k"
 
 entry() { journal LATCHD_SERVICE=kea MESSAGE_ID="$(event_id "$1")" | tail -n 1; } # EVENT

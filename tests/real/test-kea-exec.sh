@@ -10,7 +10,7 @@ require_kea
 
 D=$T/kea
 L=$D/kea.sock.lock
-make_kea "$D" 400000 LimitNOFILE=1234:5678 LimitCORE=0 OOMScoreAdjust=321 Nice=3 UMask=0027
+make_kea "$D" "$KEA_LEASES" LimitNOFILE=1234:5678 LimitCORE=0 OOMScoreAdjust=321 Nice=3 UMask=0027
 # shellcheck disable=SC2046 # no path of a test has blanks
 as_kea() { exec latchd exec $(latchd_options "$D") kea; }
 limit() { awk -v name="$2" 'index($0, name) == 1 { sub(name, ""); print $1, $2 }' "/proc/$1/limits"; } # PID NAME
@@ -28,7 +28,7 @@ disown "$pid"
 wait_for 40 "latchd exec became Kea, with the same PID" kea_answers "$D" "$pid"
 is "$(readlink "/proc/$pid/exe")" "$KEA" "its executable is Kea's"
 succeeds "the old kea-lfc has ended" wait_until 5 gone "$lfc"
-is "$(leases_in_kea "$D")" 400000 "no lease is lost"
+is "$(leases_in_kea "$D")" "$KEA_LEASES" "no lease is lost"
 is "$(limit "$pid" 'Max open files')" "1234 5678" "LimitNOFILE= is set"
 is "$(limit "$pid" 'Max core file size')" "0 0" "LimitCORE= is set"
 is "$(<"/proc/$pid/oom_score_adj")" 321 "OOMScoreAdjust= is set"
@@ -54,7 +54,7 @@ is "$(status_of "$D" .restarts)" 0 "nothing was restarted"
 kill -KILL "$pid"
 wait_for 40 "killed, it is started again" runs_anew "$D" "$pid"
 is "$(limit "$(main_pid "$D")" 'Max open files')" "1234 5678" "with the same limits"
-is "$(leases_in_kea "$D")" 400000 "and all leases"
+is "$(leases_in_kea "$D")" "$KEA_LEASES" "and all leases"
 stop_latchd
 is "$(count_keas "$D")" 0 "stopped with it"
 wait_until 20 lock_is_free "$L" || fail "the lock is free in the end" "$(holders_of "$L")"
@@ -62,7 +62,7 @@ wait_until 20 lock_is_free "$L" || fail "the lock is free in the end" "$(holders
 if id _kea >/dev/null 2>&1; then
     note "User= and capabilities"
     R=$T/rights
-    make_kea "$R" 400000 User=_kea 'AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW' \
+    make_kea "$R" "$KEA_LEASES" User=_kea 'AmbientCapabilities=CAP_NET_BIND_SERVICE CAP_NET_RAW' \
         'CapabilityBoundingSet=CAP_NET_BIND_SERVICE CAP_NET_RAW' NoNewPrivileges=yes
     chown -R _kea "$R" && chown -R 0 "$R/run" "$R/etc"
     start_latchd "$R"
@@ -90,7 +90,7 @@ if id _kea >/dev/null 2>&1; then
     contains "$(<"$R/latchd.log")" "PID $lfc" "it recognised kea-lfc as a leftover"
     succeeds "the old kea-lfc has ended" wait_until 5 gone "$lfc"
     is "$(awk '$1 == "Uid:" { print $3 }' "/proc/$(main_pid "$R")/status")" "$uid" "Kea runs as _kea again"
-    is "$(leases_in_kea "$R")" 400000 "no lease is lost"
+    is "$(leases_in_kea "$R")" "$KEA_LEASES" "no lease is lost"
     stop_latchd
 else
     note "there is no user _kea: rights are not tried"

@@ -11,7 +11,7 @@ require_kea
 user=65534
 D=$T/kea
 L=$D/kea.sock.lock
-make_kea "$D" 400000
+make_kea "$D" "$KEA_LEASES"
 mkdir "$T/bin" "$T/xdg" "$T/small"
 cp "$(command -v latchd)" "$(command -v latchctl)" "$T/bin/" # the build need not be readable to others
 rm -rf "$D/run"
@@ -89,7 +89,7 @@ kill -CONT "$lfc"
 as_user "$T/bin/latchd" run --config-dir "$D/etc" --log-target stderr kea >>"$D/latchd.log" 2>&1 </dev/null &
 boss=$!
 wait_for 40 "the next latchd brings Kea up" anew kea "$pid"
-is "$(leases_in_kea "$D")" 400000 "with all leases"
+is "$(leases_in_kea "$D")" "$KEA_LEASES" "with all leases"
 
 note "who may do what"
 rc=0

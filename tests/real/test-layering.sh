@@ -84,6 +84,12 @@ strip() {
     }' "${files[@]}"
 }
 
+# grep_in DIR EXPRESSION: ROOM/FILE:LINE:TEXT of each line that matches.
+grep_in() {
+    cd "$1" || exit
+    grep -HnE -- "$2" */* || (($? == 1))
+}
+
 # check_includes SRC STRIPPED: a line for each include that the floors forbid.
 check_includes() {
     local src=$1 stripped=$2 file room other line number floor rooms
@@ -110,7 +116,7 @@ check_includes() {
             ;;
         *) echo "$file:$number: \"$other\" is not written from src/" ;;
         esac
-    done < <(cd "$stripped" && grep -HnE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' -- */* || true)
+    done < <(grep_in "$stripped" '^[[:space:]]*#[[:space:]]*include[[:space:]]*"')
 }
 
 # A regular expression for a use of one of the functions: a call by name, not of a member (x.kill(), x->kill()) nor
@@ -136,7 +142,7 @@ check_effects() {
             else
                 echo "$file:$number: $effect: ${line#"${line%%[![:space:]]*}"}"
             fi
-        done < <(cd "$stripped" && grep -HnE "$(uses "$functions")" -- */* || true)
+        done < <(grep_in "$stripped" "$(uses "$functions")")
     done <<<"$effects"
     [[ ${2-} == all ]] || return 0
     while IFS= read -r permit; do

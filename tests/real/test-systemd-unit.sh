@@ -8,7 +8,7 @@ boot_latchd
 
 k=$T/kea
 unit=latchd@kea.service
-make_kea "$k" 400000
+make_kea "$k" "$KEA_LEASES"
 configure_kea kea "$k"
 
 # Waits until kea-lfc runs, and ends Kea in that very moment, as the OOM killer would.

@@ -40,12 +40,16 @@ static struct {
     int null_fd;
     unsigned events[EVENT_ID_MAX]; /* how many there were of each */
     char last_message[EVENT_ID_MAX][1024];
+    uint64_t last_generation[EVENT_ID_MAX];
+    unsigned last_place[EVENT_ID_MAX], n_events; /* the how manieth of all it was; 1 is the first */
     void (*at_end)(void); /* before the manager goes; NULL: nothing */
 } t;
 
 static inline void on_event(const struct event_record *record, void *userdata) {
     (void) userdata;
     t.events[record->id]++;
+    t.last_place[record->id] = ++t.n_events;
+    t.last_generation[record->id] = record->scope->generation;
     snprintf(t.last_message[record->id], sizeof t.last_message[0], "%s", record->message);
 }
 

@@ -439,6 +439,58 @@ START_TEST(only_stale_files) {
 }
 END_TEST
 
+/* Its daemon dies and leaves files; the next is started at once, or fails to. */
+static struct service *crash_over_stale_files(const char *program) {
+    struct service *service = start(
+        add_service("a", program, "lock @/p:pidfile", "socket @/s", "Restart=always", "RestartSec=0", NULL));
+
+    until(service->state == SERVICE_RUNNING);
+    leave_stale("p", "s");
+    return service;
+}
+
+static void assert_told_before(enum event_id what) {
+    ck_assert_uint_eq(t.events[EVENT_STALE_CLEARED], 2);
+    ck_assert_uint_eq(t.events[EVENT_RECOVERY_DONE], 1);
+    ck_assert_uint_lt(t.last_place[EVENT_STALE_CLEARED], t.last_place[EVENT_RECOVERY_DONE]);
+    ck_assert_uint_lt(t.last_place[EVENT_RECOVERY_DONE], t.last_place[what]);
+    ck_assert_uint_eq(t.last_generation[EVENT_STALE_CLEARED], 1);
+    ck_assert_uint_eq(t.last_generation[EVENT_RECOVERY_DONE], 1);
+}
+
+/* The words for what was cleared are found when the daemon is on its way: in their order all the same, and as
+ * of the generation that left it. */
+START_TEST(told_behind_the_fork) {
+    struct service *service = crash_over_stale_files(SLEEPS);
+    json_t *actions;
+
+    ck_assert_int_eq(kill(service->record.main.pid, SIGKILL), 0);
+    until(t.events[EVENT_SERVICE_STARTING] == 2);
+    assert_told_before(EVENT_SERVICE_STARTING);
+    ck_assert_uint_eq(t.last_generation[EVENT_SERVICE_STARTING], 2);
+    actions = json_object_get(service->last_recovery, "actions");
+    ck_assert_uint_eq(json_array_size(actions), 2);
+    ck_assert_ptr_nonnull(
+        strstr(json_string_value(json_object_get(json_array_get(actions, 0), "text")), "Removed"));
+    ck_assert_ptr_null(service->untold);
+    until(service->state == SERVICE_RUNNING);
+}
+END_TEST
+
+START_TEST(told_before_a_start_that_fails) {
+    FILE *file = fopen(in("sleeper"), "we");
+    struct service *service;
+
+    ck_assert(file && fputs("#!/bin/sh\nexec sleep 1000\n", file) >= 0 && fchmod(fileno(file), 0755) == 0);
+    ck_assert_int_eq(fclose(file), 0);
+    service = crash_over_stale_files("!@/sleeper");
+    ck_assert_int_eq(unlink(in("sleeper")), 0);
+    ck_assert_int_eq(kill(service->record.main.pid, SIGKILL), 0);
+    until(t.events[EVENT_EXEC_FAILED] == 1);
+    assert_told_before(EVENT_EXEC_FAILED);
+}
+END_TEST
+
 /* They are removed while a leftover is waited for, which still holds the start up. */
 START_TEST(stale_files_beside_a_leftover) {
     struct service *service =
@@ -517,6 +569,8 @@ int main(void) {
     tcase_add_test(tests, leftovers_of_another_time);
     tcase_add_test(tests, served_already);
     tcase_add_test(tests, only_stale_files);
+    tcase_add_test(tests, told_behind_the_fork);
+    tcase_add_test(tests, told_before_a_start_that_fails);
     tcase_add_test(tests, stale_files_beside_a_leftover);
     tcase_add_test(tests, own_user);
     return run_suite("service-recovery", tests);

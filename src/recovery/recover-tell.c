@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "recovery/recover-tell.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "base/text.h"
+#include "base/value.h"
+#include "lock/describe.h"
+
+#define ACTIONS_MAX 64
+
+/* When that was which is told of: CLOCK_REALTIME. */
+static uint64_t told_usec(const struct recovery *recovery) {
+    return recovery->cleared_usec > 0 ? recovery->cleared_usec : now_usec(CLOCK_REALTIME);
+}
+
+static void add_lock_fields(struct event_fields *fields, const struct inspection *inspection, size_t path,
+                            const struct process_facts *process) {
+    const struct inspected *inspected = &inspection->paths[path];
+
+    event_field_set(fields, "LATCHD_VERDICT", verdict_to_string(inspected->judgement.verdict));
+    event_field_set(fields, "LATCHD_REASON", verdict_reason_to_string(inspected->judgement.reason));
+    if (inspection->facts[path].recorded.pid > 0)
+        event_field_add(fields, "LATCHD_RECORDED_PID", "%d", (int) inspection->facts[path].recorded.pid);
+    if (process) {
+        char comm[sizeof process->comm];
+
+        memcpy(comm, process->comm, sizeof comm);
+        value_make_printable(comm);
+        event_field_add(fields, "LATCHD_HOLDER_PID", "%d", (int) process->pid);
+        event_field_add(fields, "LATCHD_HOLDER_COMM", "%s", comm);
+    }
+}
+
+/* All that was done, as the journal was told of it piece by piece, and how long it took. */
+static void add_story_fields(struct event_fields *fields, const struct recovery *recovery) {
+    _cleanup_text_ struct text text = {0};
+    _cleanup_free_ char *story = NULL;
+    char took[VALUE_FORMAT_MAX];
+    json_t *action;
+    size_t i;
+
+    json_array_foreach(recovery->actions, i, action)
+        text_add_format(&text, "%s%s", i > 0 ? "; " : "", json_string_value(json_object_get(action, "text")));
+    if (text_take(&text, &story) >= 0)
+        event_field_add(fields, "LATCHD_ACTIONS", "%s", story);
+    event_field_add(fields, "LATCHD_DURATION", "%s",
+                    value_format_usec(told_usec(recovery) - recovery->started_usec, took));
+}
+
+static bool event_is_about_lock(enum event_id event) {
+    return event == EVENT_LOCK_ORPHANED || event == EVENT_ORPHAN_TERMINATED || event == EVENT_ORPHAN_KILLED;
+}
+
+void recovery_remember(struct recovery *recovery, const char *step, const char *path, pid_t pid,
+                       const char *text) {
+    json_t *entry;
+    uint64_t usec = told_usec(recovery);
+
+    if (recovery->started_usec == 0)
+        recovery->started_usec = usec;
+    if (!recovery->actions)
+        recovery->actions = json_array();
+    if (json_array_size(recovery->actions) >= ACTIONS_MAX)
+        return;
+    entry = json_pack("{s:s, s:s, s:I}", "step", step, "text", text, "atUSec", (json_int_t) usec);
+    if (entry && path)
+        json_object_set_new(entry, "path", json_string(path));
+    if (entry && pid > 0)
+        json_object_set_new(entry, "pid", json_integer(pid));
+    json_array_append_new(recovery->actions, entry);
+}
+
+json_t *recovery_actions_to_json(const struct recovery *recovery) {
+    if (!recovery->actions)
+        return NULL;
+    return json_pack("{s:I, s:O}", "atUSec", (json_int_t) recovery->started_usec, "actions",
+                     recovery->actions);
+}
+
+/* Remembers for status and tells the journal, in the same words. */
+static void report(struct recovery *recovery, const struct recovery_host *host, enum event_id event,
+                   const struct inspection *inspection, const struct recover_action *action,
+                   const char *text) {
+    const struct process_facts *process = recover_action_process(inspection, action);
+    struct event_fields fields = {.n = 0};
+    char timeout[VALUE_FORMAT_MAX];
+
+    event_field_set(&fields, event_is_about_lock(event) ? "LATCHD_LOCK" : "LATCHD_PATH",
+                    inspection->paths[action->path].path);
+    add_lock_fields(&fields, inspection, action->path, process);
+    if (event == EVENT_ORPHAN_KILLED)
+        event_field_add(&fields, "LATCHD_TIMEOUT", "%s",
+                        value_format_usec(host->config->orphan_kill_usec, timeout));
+    if (action->proof != PROOF_NONE)
+        event_field_set(&fields, "LATCHD_PROOF", leftover_proof_to_string(action->proof));
+    if (!host->dry_run)
+        event_emit(host->log, event, &host->scope, fields.fields, fields.n, "%s", text);
+    recovery_remember(recovery, recover_step_to_string(action->step), inspection->paths[action->path].path,
+                      process ? process->pid : 0, text);
+}
+
+char *recover_summary(const struct inspection *inspection, size_t path) {
+    const struct inspected *inspected = &inspection->paths[path];
+
+    return lock_describe(&inspection->facts[path], &inspected->context, &inspected->judgement);
+}
+
+static void tell_cleared(struct recovery *recovery, const struct recovery_host *host,
+                         const struct inspection *inspection, const struct recover_action *action) {
+    _cleanup_free_ char *summary = recover_summary(inspection, action->path), *text = NULL;
+
+    if (asprintf(&text, "%s %s: %s", host->dry_run ? "Would remove" : "Removed",
+                 inspection->paths[action->path].path, summary ? summary : "its owner is dead") >= 0)
+        report(recovery, host, EVENT_STALE_CLEARED, inspection, action, text);
+}
+
+void recover_tell_cleared(struct recovery *recovery, const struct recovery_host *host,
+                          const struct inspection *inspection, const struct recover_plan *plan) {
+    for (size_t i = 0; i < plan->n; i++)
+        if (plan->actions[i].cleared)
+            tell_cleared(recovery, host, inspection, &plan->actions[i]);
+}
+
+void recover_tell_free(struct recovery *recovery, const struct recovery_host *host) {
+    struct event_fields fields = {.n = 0};
+
+    if (!recovery->actions || host->dry_run || host->stopping)
+        return;
+    add_story_fields(&fields, recovery);
+    event_emit(host->log, recovery->blocked_by ? EVENT_UNBLOCKED : EVENT_RECOVERY_DONE, &host->scope,
+               fields.fields, fields.n, "The way is free for %s", host->config->name);
+}
+
+void recover_tell_refused(struct recovery *recovery, const struct recovery_host *host,
+                          const struct inspection *inspection, const struct recover_action *action,
+                          const struct err *err) {
+    if (recovery->blocked_by && strcmp(recovery->blocked_by, err_text(err)) == 0)
+        return;
+    report(recovery, host, EVENT_CLEAR_REFUSED, inspection, action, err_text(err));
+    free(recovery->blocked_by);
+    recovery->blocked_by = strdup(err_text(err));
+}
+
+void recover_tell_leftover(struct recovery *recovery, const struct recovery_host *host,
+                           const struct inspection *inspection, const struct recover_action *action) {
+    _cleanup_free_ char *summary = recover_summary(inspection, action->path), *text = NULL;
+    char grace[VALUE_FORMAT_MAX];
+    int r;
+
+    if (host->dry_run)
+        r = asprintf(&text, "%s is held by a leftover: %s", inspection->paths[action->path].path,
+                     summary ? summary : "");
+    else if (host->config->orphan_policy == ORPHAN_WAIT)
+        r = asprintf(&text, "%s is held by a leftover: %s. Waiting for it to end",
+                     inspection->paths[action->path].path, summary ? summary : "");
+    else if (host->on_request || host->config->orphan_grace_usec == 0)
+        r = asprintf(&text, "%s is held by a leftover: %s. It is ended now",
+                     inspection->paths[action->path].path, summary ? summary : "");
+    else
+        r = asprintf(&text, "%s is held by a leftover: %s. It has %s to end by itself",
+                     inspection->paths[action->path].path, summary ? summary : "",
+                     value_format_usec(host->config->orphan_grace_usec, grace));
+    if (r >= 0)
+        report(recovery, host, EVENT_LOCK_ORPHANED, inspection, action, text);
+}
+
+void recover_tell_signal(struct recovery *recovery, const struct recovery_host *host,
+                         const struct inspection *inspection, const struct recover_action *action,
+                         const char *who) {
+    bool kill = action->step == RECOVER_KILL;
+    _cleanup_free_ char *text = NULL;
+
+    if (asprintf(&text, "%s %s to %s, which a dead '%s' left and which keeps %s (proof: %s)",
+                 host->dry_run ? "Would send" : "Sent", kill ? "SIGKILL" : "SIGTERM", who, host->config->name,
+                 inspection->paths[action->path].path, leftover_proof_describe(action->proof)) >= 0)
+        report(recovery, host, kill ? EVENT_ORPHAN_KILLED : EVENT_ORPHAN_TERMINATED, inspection, action,
+               text);
+}
+
+void recover_tell_blocked(struct recovery *recovery, const struct recovery_host *host,
+                          const struct inspection *inspection, const struct recover_plan *plan,
+                          struct err *err) {
+    const struct recover_action *action = NULL;
+    const struct inspected *inspected;
+    _cleanup_free_ char *summary = NULL, *advice = NULL, *text = NULL;
+    enum verdict verdict;
+
+    for (size_t i = 0; i < plan->n && !action; i++)
+        if (plan->actions[i].step == RECOVER_BLOCKED)
+            action = &plan->actions[i];
+    if (!action)
+        return;
+    inspected = &inspection->paths[action->path];
+    verdict = inspected->judgement.verdict;
+    summary = recover_summary(inspection, action->path);
+    if (verdict == VERDICT_ORPHANED)
+        advice = strdup(
+            host->config->orphan_policy == ORPHAN_FAIL
+                ? "OrphanPolicy=fail leaves it to you"
+                : "nothing proves that it is this service's: if you know it for one, end it by hand, or "
+                  "name its executable in OrphanAllow=");
+    else
+        advice = lock_advise(&inspection->facts[action->path], &inspected->context, &inspected->judgement,
+                             host->config->name);
+    if (asprintf(&text, "%s is in the way (%s, %s): %s; %s", inspected->path, verdict_to_string(verdict),
+                 verdict_reason_to_string(inspected->judgement.reason), summary ? summary : "",
+                 advice ? advice : "") < 0)
+        return;
+    err_set(err, EBUSY, verdict == VERDICT_HELD ? "Held" : "Blocked", "%s", text);
+    if (host->stopping || (recovery->blocked_by && strcmp(recovery->blocked_by, text) == 0))
+        return;
+    free(recovery->blocked_by);
+    recovery->blocked_by = strdup(text);
+    report(recovery, host, EVENT_BLOCKED, inspection, action, text);
+}
