@@ -10,11 +10,6 @@
 
 #define ACTIONS_MAX 64
 
-/* When that was which is told of: CLOCK_REALTIME. */
-static uint64_t told_usec(const struct recovery *recovery) {
-    return recovery->cleared_usec > 0 ? recovery->cleared_usec : now_usec(CLOCK_REALTIME);
-}
-
 static void add_lock_fields(struct event_fields *fields, const struct inspection *inspection, size_t path,
                             const struct process_facts *process) {
     const struct inspected *inspected = &inspection->paths[path];
@@ -46,7 +41,7 @@ static void add_story_fields(struct event_fields *fields, const struct recovery 
     if (text_take(&text, &story) >= 0)
         event_field_add(fields, "LATCHD_ACTIONS", "%s", story);
     event_field_add(fields, "LATCHD_DURATION", "%s",
-                    value_format_usec(told_usec(recovery) - recovery->started_usec, took));
+                    value_format_usec(now_usec(CLOCK_REALTIME) - recovery->started_usec, took));
 }
 
 static bool event_is_about_lock(enum event_id event) {
@@ -56,7 +51,7 @@ static bool event_is_about_lock(enum event_id event) {
 void recovery_remember(struct recovery *recovery, const char *step, const char *path, pid_t pid,
                        const char *text) {
     json_t *entry;
-    uint64_t usec = told_usec(recovery);
+    uint64_t usec = now_usec(CLOCK_REALTIME);
 
     if (recovery->started_usec == 0)
         recovery->started_usec = usec;
@@ -70,13 +65,6 @@ void recovery_remember(struct recovery *recovery, const char *step, const char *
     if (entry && pid > 0)
         json_object_set_new(entry, "pid", json_integer(pid));
     json_array_append_new(recovery->actions, entry);
-}
-
-json_t *recovery_actions_to_json(const struct recovery *recovery) {
-    if (!recovery->actions)
-        return NULL;
-    return json_pack("{s:I, s:O}", "atUSec", (json_int_t) recovery->started_usec, "actions",
-                     recovery->actions);
 }
 
 /* Remembers for status and tells the journal, in the same words. */

@@ -12,7 +12,6 @@
 #include "lock/describe.h"
 #include "exec/terminate.h"
 #include "recovery/recover-tell.h"
-#include "recovery/story.h"
 
 /* A blocked service looks again by itself as well: a holder may let go without ending. */
 #define BLOCKED_FIRST_USEC (500 * USEC_PER_MSEC)
@@ -57,8 +56,6 @@ void recovery_reset(struct recovery *recovery) {
     drop_watches(recovery, true);
     json_decref(recovery->actions);
     free(recovery->blocked_by);
-    recovery_story_free(recovery->story);
-    recovery->story = NULL;
     recovery->actions = NULL;
     recovery->blocked_by = NULL;
     recovery->started_usec = 0;
@@ -348,11 +345,8 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
     if (plan.n > 0 && cleared == plan.n)
         plan.outcome = RECOVERY_CLEAR;
     drop_watches(recovery, false);
+    recover_tell_cleared(recovery, host, &inspection, &plan);
     r = step_leftovers(recovery, &effective, &plan.outcome, &leftovers_next_usec, err);
-    if (r >= 0 && plan.outcome == RECOVERY_CLEAR && cleared > 0 && host->tell_later)
-        recovery->story = recovery_story_new(recovery, host, &inspection, &plan);
-    if (!recovery->story)
-        recover_tell_cleared(recovery, host, &inspection, &plan);
     if (r < 0)
         return r;
     refused |= r > 0;
@@ -372,7 +366,7 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
     }
     if (leftovers_next_usec < next_usec)
         next_usec = leftovers_next_usec;
-    if (plan.outcome == RECOVERY_CLEAR && !recovery->story)
+    if (plan.outcome == RECOVERY_CLEAR)
         recover_tell_free(recovery, host);
     if (plan.outcome != RECOVERY_BLOCKED) {
         free(recovery->blocked_by);

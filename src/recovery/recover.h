@@ -12,7 +12,6 @@
 #include "recovery/unrecorded.h"
 #include "runtime/state-file.h"
 
-struct recovery_story;
 struct recovery_watch;
 
 struct recovery {
@@ -22,8 +21,6 @@ struct recovery {
     json_t *actions;       /* owned: what was done, for status: [{step, path, pid, text, atUSec}] */
     char *blocked_by;      /* owned: the message of the last BLOCKED event; NULL while not blocked */
     uint64_t started_usec; /* CLOCK_REALTIME; 0: nothing was in the way so far */
-    uint64_t cleared_usec; /* the same, of what is told later than it was done; 0: at once */
-    struct recovery_story *story; /* owned: what the last step cleared and left to be told, see tell_later */
     unsigned blocked_steps;
     bool unseen; /* the last step was blocked by one that nobody was seen to hold */
 };
@@ -46,7 +43,6 @@ struct recovery_host {
     bool retiring;          /* nor will anything be started at these places ever again */
     uint64_t patience_usec; /* of recovery_run(): whoever blocks may be about to end; killed, a large process
                              * takes a while to die */
-    bool tell_later; /* a step that frees the way leaves what it cleared to be told in recovery.story */
     bool on_request; /* somebody asked for it: no grace time, and OrphanPolicy= does not hold it back */
 };
 
@@ -77,9 +73,6 @@ bool recovery_is_watching(const struct recovery *recovery, const struct process_
 /* Remembers for status what was done. path may be NULL, pid 0. */
 void recovery_remember(struct recovery *recovery, const char *step, const char *path, pid_t pid,
                        const char *text);
-
-/* What was done so far, for status: {atUSec, actions}, a new reference. NULL: nothing was, or no memory. */
-json_t *recovery_actions_to_json(const struct recovery *recovery);
 
 /* One round. *ret_next_usec (CLOCK_BOOTTIME) is when to step again if nothing wakes wait_fd before;
  * USEC_INFINITY: never. For RECOVERY_BLOCKED *err says who is in the way ("Held" for a living owner, else

@@ -40,8 +40,6 @@ void service_sweep(struct service *service);
 
 /* Forgets the recovery under way, and whom it watched. */
 void service_stop_recovery(struct service *service);
-/* Tells what was cleared for the daemon that has been started since, or was to be; once. */
-void service_tell_recovery(struct service *service);
 
 /* -- service-stop.c: the actions terminate, kill and abort -- */
 void service_terminate(struct service *service, bool force);

@@ -401,7 +401,6 @@ static __attribute__((noinline)) void report_failure(struct service *service, co
     struct event_scope scope = service_scope(service);
     struct event_fields fields = {.n = 0};
 
-    service_tell_recovery(service);
     event_field_set(&fields, "LATCHD_COMMAND", service->config->exec_start[0]);
     event_field_add(&fields, "ERRNO", "%d", err->number);
     event_emit(service->manager->log, EVENT_EXEC_FAILED, &scope, fields.fields, fields.n, "%s",
@@ -504,7 +503,6 @@ static __attribute__((noinline)) void report_starting(struct service *service) {
     struct event_scope scope = service_scope(service);
     struct event_fields fields = {.n = 0};
 
-    service_tell_recovery(service);
     event_field_add(&fields, "LATCHD_MAIN_PID", "%d", (int) service->record.main.pid);
     event_field_set(&fields, "LATCHD_COMMAND", service->config->exec_start[0]);
     event_emit(service->manager->log, EVENT_SERVICE_STARTING, &scope, fields.fields, fields.n,

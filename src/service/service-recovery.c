@@ -3,7 +3,6 @@
 #include <time.h>
 
 #include "base/value.h"
-#include "recovery/story.h"
 #include "service/service-internal.h"
 
 void service_stop_recovery(struct service *service) {
@@ -19,34 +18,12 @@ static int on_recovery_wakeup(sd_event_source *source, int fd, uint32_t events, 
     return 0;
 }
 
-/* The reference becomes ours; NULL changes nothing. */
-static void set_last_recovery(struct service *service, json_t *actions) {
-    if (!actions)
+static void keep_last_recovery(struct service *service) {
+    if (!service->recovery.actions)
         return;
     json_decref(service->last_recovery);
-    service->last_recovery = actions;
-}
-
-static void keep_last_recovery(struct service *service) {
-    set_last_recovery(service, recovery_actions_to_json(&service->recovery));
-}
-
-void service_tell_recovery(struct service *service) {
-    struct recovery_story *story = service->untold;
-
-    if (!story)
-        return;
-    service->untold = NULL;
-    set_last_recovery(service, recovery_story_tell(story, service->config, service->manager->log));
-    recovery_story_free(story);
-}
-
-/* Ends the recovery, and keeps what it has left to tell. */
-static void take_story(struct service *service) {
-    service_tell_recovery(service);
-    service->untold = service->recovery.story;
-    service->recovery.story = NULL;
-    service_stop_recovery(service);
+    service->last_recovery = json_pack("{s:I, s:O}", "atUSec", (json_int_t) service->recovery.started_usec,
+                                       "actions", service->recovery.actions);
 }
 
 /* Wakes up when somebody that the recovery waits for has ended, and by the clock at next_usec. */
@@ -143,7 +120,6 @@ void service_recover(struct service *service) {
     if (service->next_config && !recover_old_config(service))
         return;
     host = service_recovery_host(service);
-    host.tell_later = event_log_holds(service->manager->log); /* it is a restart that is wanted at once */
     r = recovery_step(&service->recovery, &host, &outcome, &next_usec, NULL, &err);
     if (r < 0) {
         report_unseen(service, &err);
@@ -152,9 +128,8 @@ void service_recover(struct service *service) {
     }
     keep_last_recovery(service);
     if (outcome == RECOVERY_CLEAR) {
-        take_story(service);
+        service_stop_recovery(service);
         service_handle(service, SERVICE_ON_WAY_CLEAR);
-        service_tell_recovery(service); /* unless a daemon was started, and that is told already */
         return;
     }
     if (outcome == RECOVERY_BLOCKED) { /* before the state changes: who hears of that wants to know why */

@@ -7,7 +7,6 @@
 
 #include "base/text.h"
 #include "base/value.h"
-#include "recovery/story.h"
 #include "service/service-limits.h"
 
 struct event_scope service_scope(const struct service *service) {
@@ -354,7 +353,6 @@ struct service *service_free(struct service *service) {
     leftovers_free(service->leftovers);
     recovery_done(&service->recovery);
     json_decref(service->last_recovery);
-    recovery_story_free(service->untold);
     err_done(&service->blocked);
     err_done(&service->failure);
     fd_close(service->main_pidfd);

@@ -71,7 +71,6 @@ struct service {
     sd_event_source *recovery_source; /* recovery.wait_fd */
     uint64_t sweep_until_usec;        /* CLOCK_BOOTTIME; while SERVICE_SWEEPING */
     struct err blocked;               /* who is in the way, while SERVICE_BLOCKED */
-    struct recovery_story *untold;    /* what was cleared for the daemon that is being started */
     json_t *last_recovery;            /* {atUSec, actions}, NULL: never anything was in the way */
 
     struct ready_probe **probes; /* one a socket with a probe, while starting */
