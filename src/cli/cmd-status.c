@@ -38,7 +38,7 @@ static void print_history(json_t *status) {
     }
     if (!json_is_object(recovery))
         return;
-    printf("  Recovered: ");
+    printf("   Recovery: ");
     print_moment(integer(recovery, "atUSec"));
     putchar('\n');
     for (size_t i = 0; i < json_array_size(actions); i++)
@@ -55,7 +55,7 @@ static void print_locks(const struct cli *cli, json_t *status) {
         printf("     Socket: %s (%s)", report_text(socket, "listen"), report_text(socket, "name"));
         if (json_is_integer(json_object_get(socket, "queue")))
             printf(", %lld of %lld connections wait", (long long) integer(socket, "queue"),
-                   (long long) integer(socket, "backlog"));
+                   (long long) integer(socket, "backlog") + 1); /* one more than the backlog may */
         if (json_is_integer(json_object_get(socket, "answerUSec")))
             printf(", answered in %s", value_format_usec((uint64_t) integer(socket, "answerUSec"), took));
         putchar('\n');

@@ -433,10 +433,12 @@ static void add_queue(struct tree *tree, struct libscols_line *root, json_t *rep
     _cleanup_text_ struct text text = {0};
     struct libscols_line *line;
 
-    if (!json_is_integer(json_object_get(report, "queue")) || !is_listening(report))
+    if (!json_is_integer(json_object_get(report, "queue")) || !is_listening(report) ||
+        (number(report, "queue") == 0 && number(report, "backlog") == 0)) /* of datagrams none is told */
         return;
     line = add_line(tree, root, "queue");
-    text_add_format(&text, "%lld of %lld waiting", number(report, "queue"), number(report, "backlog"));
+    text_add_format(&text, "%lld of %lld waiting", number(report, "queue"),
+                    number(report, "backlog") + 1); /* one more than the backlog may */
     if (line)
         set_cell_text(tree, line, COLUMN_HOW, &text);
 }

@@ -103,8 +103,10 @@ static int add_row(const struct cli *cli, struct table *table, const struct surv
     format_recorded(facts, recorded);
     if (count_waiters(facts) > 0)
         snprintf(waiters, sizeof waiters, "%u", count_waiters(facts));
-    if (facts->listener.found && facts->listener.listening)
-        snprintf(queue, sizeof queue, "%" PRIu32 "/%" PRIu32, facts->listener.queue, facts->listener.backlog);
+    if (facts->listener.found && facts->listener.listening &&
+        (facts->listener.queue > 0 || facts->listener.backlog > 0)) /* of datagrams none is told */
+        snprintf(queue, sizeof queue, "%" PRIu32 "/%" PRIu64, facts->listener.queue,
+                 (uint64_t) facts->listener.backlog + 1);
     if (holder)
         cgroup_unit(holder->process.cgroup, unit, sizeof unit);
     if (asprintf(&path, "%s%s%s%s%s", facts->path, facts->unlinked ? " (deleted)" : "",

@@ -11,6 +11,7 @@
 
 #include "base/closer.h"
 #include "base/fd.h"
+#include "base/json-follow.h"
 #include "base/value.h"
 #include "health/helper.h"
 #include "socket/peer.h"
@@ -34,12 +35,6 @@ struct addresses {
     size_t n, next;
 };
 
-/* How far an answer in pieces has come. */
-struct scan {
-    unsigned depth;
-    bool in_string, escaped;
-};
-
 struct ask {
     sd_event *event;
     const struct socket_config *config;
@@ -55,7 +50,7 @@ struct ask {
     size_t sent;
     char *answer;
     size_t answer_size;
-    struct scan scan;
+    struct json_follow *follow; /* over the answer; NULL: nothing of it has come */
 };
 
 bool ask_kea_answer_is_good(const char *text, size_t size) {
@@ -72,9 +67,10 @@ static void close_connection(struct ask *ask) {
     ask->io = sd_event_source_disable_unref(ask->io);
     ask->fd = closer_close_socket(&ask->closer, ask->fd);
     free(ask->answer);
+    free(ask->follow);
     ask->answer = NULL;
+    ask->follow = NULL;
     ask->answer_size = ask->sent = 0;
-    ask->scan = (struct scan){0};
     ask->connecting = false;
 }
 
@@ -107,44 +103,22 @@ static void finish_with(struct ask *ask, enum ask_outcome outcome, int error) {
     finish(ask, result_of(ask, outcome, error));
 }
 
-/* Counts the brackets that are open behind this piece, so that the parser is asked once, however many pieces
- * there are: 1: what began has been closed; -1: no answer begins like that. */
-static int scan(struct scan *scan, const char *text, size_t size) {
-    for (size_t i = 0; i < size; i++) {
-        char c = text[i];
-
-        if (scan->in_string) {
-            if (scan->escaped)
-                scan->escaped = false;
-            else if (c == '\\')
-                scan->escaped = true;
-            else
-                scan->in_string = c != '"';
-        } else if (c == '{' || c == '[')
-            scan->depth++;
-        else if (scan->depth == 0 && !strchr(" \t\r\n", c))
-            return -1;
-        else if (c == '"')
-            scan->in_string = true;
-        else if ((c == '}' || c == ']') && --scan->depth == 0)
-            return 1;
-    }
-    return 0;
-}
-
 /* One piece a turn of the loop: whoever sends without end does not keep the others, nor the time that is set
- * to it, waiting. Whole is what closes its first bracket, in case the other side keeps the connection (Kea
- * closes it). True: the question is over, and the ask may be gone. */
+ * to it, waiting. It is followed to its end, in case the other side keeps the connection (Kea closes it).
+ * True: the question is over, and the ask may be gone. */
 static bool read_answer(struct ask *ask) {
     char *bigger = realloc(ask->answer, ask->answer_size + PIECE_MAX);
+    enum json_follow_state state;
     ssize_t n;
-    int r;
 
-    if (!bigger) {
+    if (bigger)
+        ask->answer = bigger;
+    if (!ask->follow)
+        ask->follow = calloc(1, sizeof *ask->follow);
+    if (!bigger || !ask->follow) {
         finish_with(ask, ASK_FAILED, ENOMEM);
         return true;
     }
-    ask->answer = bigger;
     n = closer_receive(&ask->closer, ask->fd, ask->answer + ask->answer_size, PIECE_MAX);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
@@ -152,13 +126,14 @@ static bool read_answer(struct ask *ask) {
         finish_with(ask, ASK_BAD, n < 0 ? errno : 0);
         return true;
     }
-    r = scan(&ask->scan, ask->answer + ask->answer_size, (size_t) n);
+    (void) json_follow_feed(ask->follow, ask->answer + ask->answer_size, (size_t) n);
+    state = ask->follow->state;
     ask->answer_size += (size_t) n;
     if (ask->answer_size > ANSWER_MAX)
         finish_with(ask, ASK_BAD, EMSGSIZE);
-    else if (r > 0 && ask_kea_answer_is_good(ask->answer, ask->answer_size))
+    else if (state == JSON_FOLLOW_WHOLE && ask_kea_answer_is_good(ask->answer, ask->answer_size))
         finish_with(ask, ASK_ANSWERED, 0);
-    else if (r != 0)
+    else if (state == JSON_FOLLOW_WHOLE || state == JSON_FOLLOW_BAD)
         finish_with(ask, ASK_BAD, 0);
     else
         return false;

@@ -2,6 +2,7 @@
 #include "lock/describe.h"
 
 #include <pwd.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -121,8 +122,8 @@ static char *describe_held(const struct lock_facts *facts, const struct lock_con
 
     switch (reason) {
     case REASON_BUSY:
-        r = asprintf(&text, "somebody listens on it, but its queue is full (%u of %u connections wait): %s",
-                     facts->listener.queue, facts->listener.backlog, who);
+        r = asprintf(&text, "somebody listens on it, but its queue is full (%u of %" PRIu64 " connections wait): %s",
+                     facts->listener.queue, (uint64_t) facts->listener.backlog + 1, who);
         break;
     case REASON_STOPPED:
         r = asprintf(&text, "%s %s it, and %s %s", who, many ? "have" : "has", many ? "are" : "is",

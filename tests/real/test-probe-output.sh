@@ -75,7 +75,7 @@ matches "$(section "merely open in")" " sleep +$opener root .* no lock, fd 3 .*s
 lacks "$(section "merely open in")" " $waiter " "who waits is told once"
 lacks "$(section "held by")" " $opener " "who has it open does not hold it"
 matches "$(section recorded)" "recorded +$main root" "whom the kernel has on record"
-matches "$out" "queue +[0-9] of 5 waiting" "the queue"
+matches "$out" "queue +[0-9] of 6 waiting" "the queue"
 is "$(advice)" "leave it alone; if those processes shall go: kill $main $helper" "advice: all that have it, not the first alone"
 out=$both
 contains "$out" "
