@@ -122,7 +122,8 @@ static char *describe_held(const struct lock_facts *facts, const struct lock_con
 
     switch (reason) {
     case REASON_BUSY:
-        r = asprintf(&text, "somebody listens on it, but its queue is full (%u of %" PRIu64 " connections wait): %s",
+        r = asprintf(&text,
+                     "somebody listens on it, but its queue is full (%u of %" PRIu64 " connections wait): %s",
                      facts->listener.queue, (uint64_t) facts->listener.backlog + 1, who);
         break;
     case REASON_STOPPED:

@@ -414,7 +414,6 @@ start_latchd() { # DIR [SERVICE]
     latchd_pid=$!
 }
 
-# Sets latchd_rc. Its daemon ends with it.
 # In the background, and none of this shell's jobs: it may be killed without a word.
 detach_latchd() { # DIR SERVICE...
     local options=()
@@ -429,6 +428,7 @@ kill_latchd() {
     wait_until 10 gone "$latchd_pid"
 }
 
+# Sets latchd_rc. Its daemon ends with it.
 stop_latchd() {
     kill -TERM "$latchd_pid"
     wait "$latchd_pid"

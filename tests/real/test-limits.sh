@@ -137,7 +137,7 @@ said 1 'no supervisor runs .*; to bring it up: latchctl start .*redis' redis NOF
 said 1 'no supervisor runs .*, and no configuration nosuch.conf is there: see latchctl list' nosuch NOFILE=100
 
 start_latchd "$D" redis
-succeeds "it is started again" ctl "$D" start redis
+wait_for 20 "it is started again" in_state "$D" running redis
 pid=$(main_pid "$D" redis)
 kill_latchd
 contains "$(ctl "$D" limits redis)" "redis: PID $pid lives unsupervised" "a daemon whose latchd was killed is not said to be down"
