@@ -126,7 +126,7 @@ harness_patience=${LATCHD_TEST_PATIENCE:-4}
 
 # Looks less and less often: four tests that look all the time would take the processors from what they wait for.
 wait_until() { # SECONDS COMMAND...: until the command succeeds; so many seconds on an idle machine
-    local until=$(($(now_ms) + $1 * 1000 * harness_patience)) look=0 pauses=(0.02 0.02 0.03 0.04 0.06 0.09 0.13 0.2)
+    local until=$(($(now_ms) + $1 * 1000 * harness_patience)) look=0 pauses=(0.02 0.02 0.03 0.04 0.06 0.1 0.2 0.4)
     shift
     until "$@" >/dev/null 2>&1; do
         (($(now_ms) < until)) || return 1
@@ -233,6 +233,9 @@ require() { # COMMAND...
         command -v "$command" >/dev/null || skip "$command is not installed"
     done
 }
+
+# Built with the address sanitizer, which takes memory and address space of its own and keeps what was freed.
+is_sanitized() { grep -qF libasan "$builddir/latchd"; }
 
 # ---- locks: who has them, by the kernel's own account ----
 

@@ -64,14 +64,12 @@ matches "$(<"$T/said")" "wordless.sock closed the connection without a word.*--k
 answering huge json $((16 * 1024 * 1024))
 call --json huge hello
 is "$rc $(wc -c <"$T/out")" "0 $((16 * 1024 * 1024))" "a JSON answer of 16 MiB, of a daemon that stays"
-if [[ -x /usr/bin/time ]]; then
-    /usr/bin/time -f %M -o "$T/kib" timeout 60 latchctl --config-dir "$D/etc" --runtime-dir "$D/run" --json call huge x >/dev/null
-    at_most "$(<"$T/kib")" 16000 "in little memory (KiB)"
-fi
 ctl "$D" --json call huge x | (sleep 0.5 && wc -c) >"$T/size"
 is "$(<"$T/size")" $((16 * 1024 * 1024)) "a slow reader gets all of it"
-(ulimit -v 40000 && ctl "$D" --json call huge x | wc -c) >"$T/size" 2>&1
-is "$(<"$T/size")" $((16 * 1024 * 1024)) "nor does it want address space for it"
+is_sanitized || {
+    (ulimit -v 16000 && ctl "$D" --json call huge x | wc -c) >"$T/size" 2>&1
+    is "$(<"$T/size")" $((16 * 1024 * 1024)) "in less memory, the program included, than the answer has"
+}
 rc=0
 (trap '' PIPE && ctl "$D" --json call huge x 2>"$T/said"; echo $? >"$T/rc") | head -c 10 >/dev/null
 rc=$(<"$T/rc")
@@ -215,16 +213,18 @@ if [[ $(id -u) == 0 ]] && command -v kea-dhcp4 >/dev/null; then
     call kea 'two words'
     said 64 'a command of Kea is a word, such as status-get, or a JSON object' "and without it is not sent"
 
-    note "a thousand calls, a hundred at a time"
+    calls=1000
+    ! is_sanitized || calls=200 # of a program that takes long to begin
+    note "$calls calls, a hundred at a time"
     mkdir "$T/answers"
     export D T
     # shellcheck disable=SC2016 # for the shell that xargs runs
-    seq 1000 | nice -n 10 xargs -P 100 -I{} bash -c \
+    seq "$calls" | nice -n 10 xargs -P 100 -I{} bash -c \
         'latchctl --config-dir "$D/etc" --runtime-dir "$D/run" call kea status-get >"$T/answers/{}" 2>"$T/answers/{}.said" || echo $?' \
         >"$T/failed"
     is "$(cat "$T/failed")" "" "none failed"
     is "$(find "$T/answers" -name '*[0-9]' -print0 | xargs -0 cat | jq -s "[.[] | select(.arguments.pid == $kea_pid)] | length")" \
-        1000 "all were answered"
+        "$calls" "all were answered"
     is "$(cat "$T"/answers/*.said)" "" "without a word"
 
     note "a stopped Kea"

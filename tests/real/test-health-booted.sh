@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # latchd's own watchdog under a real systemd: WATCHDOG=1 keeps the unit alive, and a latchd that does not get any
 # further is replaced, its daemon taken over. What hangs is in the journal.
+# heavy: systemd is what is tried here; test-health.sh drives the same code of ours
 # shellcheck source=tests/lib/booted-latchd.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/booted-latchd.sh"
 boot_latchd

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What latchd and its daemons leave in a real journal, and how it is read back.
+# heavy: journald and Kea are what is tried here; the other tests drive the same code of ours
 # shellcheck source=tests/lib/booted-latchd.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/booted-latchd.sh"
 require_kea

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The story that latchd exists for: Kea is killed while its kea-lfc runs. Kea itself does not come up again, the usual
 # tools name a dead process, latchctl names the right one, and latchd brings Kea up at once.
+# heavy: Kea is what is tried here; test-kea-exec.sh and test-kea-pidfile.sh drive the same code of ours
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Everything as an ordinary user, in XDG_RUNTIME_DIR: a small daemon without a configuration file, and Kea with its
 # orphaned kea-lfc.
+# heavy: Kea is what is tried here; test-kea-exec.sh and test-rights.sh drive the same code of ours
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root

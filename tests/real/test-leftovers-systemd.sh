@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # latchd@.service under a real systemd: Delegate=yes gives each service a cgroup of its own, in which everything is
 # found and ended that a daemon leaves behind, whatever it does to get away; nothing else is.
+# heavy: systemd is what is tried here; test-leftovers.sh drives the same code of ours
 # shellcheck disable=SC2317 # much is called by wait_for
 # shellcheck source=tests/lib/booted-latchd.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/booted-latchd.sh"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Notifications with a real systemd above latchd: what the daemon stored, and what it said while no latchd lived, comes
 # through a kill -9 of latchd; its status and reload are the unit's.
+# heavy: systemd is what is tried here; test-notify.sh drives the same code of ours
 # shellcheck source=tests/lib/booted-latchd.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/booted-latchd.sh"
 boot_latchd

@@ -152,7 +152,7 @@ at_most "$worst" 3000 "the milliseconds that the slowest of $n calls of latchctl
 order "$d" 'say STATUS=after'
 wait_for 20 "the daemon is heard after it" has_status "$d" after
 # A sanitizer keeps freed memory in quarantine on purpose.
-grep -qF libasan "$builddir/latchd" ||
+is_sanitized ||
     at_most $(($(resident_kib "$latchd_pid") - memory)) 1024 "the KiB by which latchd grew"
 at_most $(($(descriptors "$latchd_pid") - open)) 4 "and the descriptors"
 is "$(main_pid "$d" d)" "$main" "nothing was restarted"

@@ -18,7 +18,7 @@ mkdir -p "$D/etc" "$D/run" "$D/pid" "$D/bin"
 DAEMON=$D/bin/small-daemon
 cp "$(tool small-daemon)" "$DAEMON"
 sanitized=
-! grep -qF libasan "$builddir/latchd" || sanitized=yes
+! is_sanitized || sanitized=yes
 settings=("ExecStart=$DAEMON $D/pid/NAME" StandardOutput=null StandardError=null Restart=always RestartSec=0
     RestartResetSec=0)
 printf '%s\n' "[Service]" "${settings[@]/NAME/plain}" >"$D/etc/plain.conf"

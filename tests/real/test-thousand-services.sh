@@ -21,7 +21,7 @@ cp "$(tool small-daemon)" "$DAEMON"
 ulimit -n "$(ulimit -Hn)"
 # The one that does not stop is waited for 300 s: whoever had to wait for it would be far beyond these.
 sanitized='' patience=20
-! grep -qF libasan "$builddir/latchd" || sanitized=yes patience=60
+! is_sanitized || sanitized=yes patience=60
 
 names=() files=()
 for ((i = 0; i < services; i++)); do
