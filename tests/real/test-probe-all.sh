@@ -5,6 +5,7 @@
 # listed, each with its verdict and its holder; nothing is missing that lslocks(8) and ss(8) have; what is not locked is
 # not listed. The machine's own locks and listeners come and go meanwhile: only what stays is compared.
 #
+# heavy: it looks through every process for hundreds of locks, again and again
 # alone: it looks at all locks and listeners of the machine
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
