@@ -22,12 +22,14 @@ enum process_life process_life_of_stat(const struct proc_stat *stat) {
     }
 }
 
+bool process_absence_is_true(int proc_fd, pid_t pid) {
+    return procfs_is_own_namespace(proc_fd) && getsid(pid) < 0 && errno == ESRCH;
+}
+
 bool process_number_is_free(int proc_fd, pid_t pid) {
     struct proc_stat stat;
 
-    if (procfs_read_stat(proc_fd, pid, &stat) != -ESRCH || !procfs_is_own_namespace(proc_fd))
-        return false;
-    return getsid(pid) < 0 && errno == ESRCH;
+    return procfs_read_stat(proc_fd, pid, &stat) == -ESRCH && process_absence_is_true(proc_fd, pid);
 }
 
 enum process_life process_look(int proc_fd, const struct process_id *id) {
@@ -46,7 +48,7 @@ enum process_life process_look(int proc_fd, const struct process_id *id) {
     }
     r = procfs_read_stat(proc_fd, id->pid, &stat);
     if (r == -ESRCH)
-        return process_number_is_free(proc_fd, id->pid) ? PROCESS_GONE : PROCESS_UNKNOWN;
+        return process_absence_is_true(proc_fd, id->pid) ? PROCESS_GONE : PROCESS_UNKNOWN;
     if (r < 0)
         return PROCESS_UNKNOWN;
     if (stat.start_ticks != id->start_ticks)

@@ -35,6 +35,9 @@ enum process_life process_life_of_stat(const struct proc_stat *stat);
  * getsid(2), which wants no permission. */
 bool process_number_is_free(int proc_fd, pid_t pid);
 
+/* The second half of it, for who has just seen that /proc shows no such entry (-ESRCH). */
+bool process_absence_is_true(int proc_fd, pid_t pid);
+
 /* Whether the process of that identity lives. Never guesses by kill(pid, 0). */
 enum process_life process_look(int proc_fd, const struct process_id *id);
 

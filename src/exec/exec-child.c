@@ -103,6 +103,24 @@ static void report(int channel_fd, int stage, int error, int detail) {
     while (n == -EINTR);
 }
 
+static uint64_t bit_of(int signal) {
+    return signal <= 64 ? UINT64_C(1) << (signal - 1) : 0; /* MIPS has 127 */
+}
+
+/* On the architectures that we know, the kernel's struct begins with the handler. KILL and STOP are as they are. */
+uint64_t exec_default_signals(void) {
+    uint64_t signals = 0;
+
+    for (int i = 1; SYSTEM_CALL_IS_BARE && i < NSIG; i++) {
+        unsigned long action[16] = {0};
+
+        if (i == SIGKILL || i == SIGSTOP ||
+            (system_call(SYS_rt_sigaction, i, NULL, action, NSIG / 8) == 0 && action[0] == 0))
+            signals |= bit_of(i);
+    }
+    return signals;
+}
+
 /* Ignored signals and the mask survive execve(2), and a daemon that finds SIGPIPE ignored or SIGTERM blocked
  * behaves unlike itself. glibc's sigaction() would refuse the two signals it keeps to itself
  * (32 and 33), and its own posix_spawn() hands exactly these down ignored. Zeros are SIG_DFL, no flags and an
@@ -110,9 +128,9 @@ static void report(int channel_fd, int stage, int error, int detail) {
 static int reset_signals(struct exec_context *context) {
     const unsigned long action[16] = {0}, none[16] = {0};
 
-    (void) context;
     for (int i = 1; i < NSIG; i++)
-        (void) system_call(SYS_rt_sigaction, i, action, NULL, NSIG / 8);
+        if (!(context->plan->default_signals & bit_of(i)))
+            (void) system_call(SYS_rt_sigaction, i, action, NULL, NSIG / 8);
     return (int) system_call(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, NSIG / 8);
 }
 

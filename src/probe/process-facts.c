@@ -40,7 +40,7 @@ static bool is_session_leader_gone(int proc_fd, pid_t session) {
     r = procfs_read_stat(proc_fd, session, &leader);
     if (r >= 0)
         return process_life_of_stat(&leader) == PROCESS_ZOMBIE;
-    return r == -ESRCH && process_number_is_free(proc_fd, session);
+    return r == -ESRCH && process_absence_is_true(proc_fd, session);
 }
 
 int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret) {
@@ -52,7 +52,7 @@ int process_facts_read(int proc_fd, pid_t pid, struct process_facts *ret) {
 
     r = procfs_read_stat(proc_fd, pid, &stat);
     if (r == -ESRCH) {
-        if (!process_number_is_free(proc_fd, pid))
+        if (!process_absence_is_true(proc_fd, pid))
             process.life = PROCESS_UNKNOWN;
         *ret = process;
         return 0;

@@ -362,6 +362,7 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
         r = sd_event_source_set_enabled(manager->record_source, SD_EVENT_OFF);
     if (r >= 0)
         r = procfs_read_boot_id(manager->proc_fd, manager->boot_id);
+    manager->default_signals = exec_default_signals();
     if (r >= 0 && notify_upstream_new(manager->event, getenv("NOTIFY_SOCKET"), &manager->upstream) == -ENOMEM)
         r = -ENOMEM;
     if (r >= 0)

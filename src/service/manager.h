@@ -34,6 +34,7 @@ struct manager {
     struct service *order_queue;
     sd_event_source *order_source;    /* what is queued there is looked at in the next turn of the loop */
     struct config_paths config_paths; /* borrowed strings: where configurations are read again */
+    uint64_t default_signals; /* see exec_default_signals(): none is ignored or handled later */
     char boot_id[37];
     sd_event_source *record_source;         /* writes NAME.state files, when there is nothing else to do */
     bool settled;                           /* the first daemons run: memory was given back */

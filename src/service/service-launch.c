@@ -535,6 +535,7 @@ void service_spawn(struct service *service) {
         service->launch->plan.cgroup_fd = cgroup_fd = service_make_cgroup(service);
         service_notify_grant(service, service->launch->credentials.uid);
         service->launch->plan.boot_id = service->manager->boot_id;
+        service->launch->plan.default_signals = service->manager->default_signals;
         if (service_store_pass(service, service->launch) < 0)
             r = err_set(&err, ENOMEM, "Failed", "out of memory");
     }

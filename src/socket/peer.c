@@ -114,7 +114,7 @@ static enum process_life life_of_listener(int proc_fd, int fd, pid_t pid) {
             return PROCESS_UNKNOWN;
         r = procfs_read_stat(proc_fd, pid, &stat);
         if (r == -ESRCH)
-            return process_number_is_free(proc_fd, pid) ? PROCESS_GONE : PROCESS_UNKNOWN;
+            return process_absence_is_true(proc_fd, pid) ? PROCESS_GONE : PROCESS_UNKNOWN;
         if (r >= 0 && process_life_of_stat(&stat) == PROCESS_ZOMBIE)
             return PROCESS_ZOMBIE;
         return PROCESS_UNKNOWN;

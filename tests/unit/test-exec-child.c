@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "base/executable.h"
+#include "exec/system-call.h"
 #include "exec-fixture.h"
 
 #define NEED_ROOT(why)                                                                                       \
@@ -153,6 +154,10 @@ static void ignore_by_system_call(int number) {
     ck_assert_int_eq(syscall(SYS_rt_sigaction, number, action, NULL, (size_t) NSIG / 8), 0);
 }
 
+static void on_nothing(int number) {
+    (void) number;
+}
+
 START_TEST(signals_reset) {
     struct exec_plan plan = shell("exec grep -E '^Sig(Blk|Ign)' /proc/self/status");
     sigset_t blocked, now;
@@ -172,6 +177,25 @@ START_TEST(signals_reset) {
     ck_assert_int_eq(sigprocmask(SIG_BLOCK, NULL, &now), 0);
     ck_assert_int_eq(sigismember(&now, SIGTERM), 1); /* ours is as it was */
     ck_assert_int_eq(sigismember(&now, SIGINT), 0);
+}
+END_TEST
+
+/* Only those that need it are reset, and all of those. */
+START_TEST(known_signals_reset) {
+    struct exec_plan plan = shell("exec grep -E '^Sig(Blk|Ign)' /proc/self/status");
+
+    ck_assert_uint_eq(exec_default_signals() >> (SIGPIPE - 1) & 1, SYSTEM_CALL_IS_BARE);
+    ignore_by_system_call(33);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGRTMAX, SIG_IGN);
+    signal(SIGUSR1, on_nothing);
+    plan.default_signals = exec_default_signals();
+    ck_assert_uint_eq(plan.default_signals >> (SIGPIPE - 1) & 1, 0);
+    ck_assert_uint_eq(plan.default_signals >> (SIGUSR1 - 1) & 1, 0);
+    ck_assert_uint_eq(plan.default_signals >> (SIGUSR2 - 1) & 1, SYSTEM_CALL_IS_BARE);
+    assert_output(&plan, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+    plan.default_signals = UINT64_MAX;
+    assert_output(&plan, "SigBlk:\t0000000000000000\nSigIgn:\t8000000100001000\n");
 }
 END_TEST
 
@@ -540,6 +564,7 @@ int main(void) {
         passed_descriptors,
         swapped_outputs,
         signals_reset,
+        known_signals_reset,
         settings,
         limits_set,
         tiny_nofile,
