@@ -22,12 +22,12 @@ static bool has_changed(int mountinfo_fd) {
     return poll(&poll_fd, 1, 0) != 0;
 }
 
-int mount_cache_read(struct mount_cache *cache, int proc_fd, struct mount_table *ret) {
+int mount_cache_read(struct mount_cache *cache, int proc_fd, bool unchanged, struct mount_table *ret) {
     _cleanup_free_ char *text = NULL;
     int r;
 
-    if (cache->mountinfo_fd >= 0 && !has_changed(cache->mountinfo_fd) && cache->table.n > 0 &&
-        !cache->table.any_remote) {
+    if (cache->mountinfo_fd >= 0 && cache->table.n > 0 && !cache->table.any_remote &&
+        (unchanged || !has_changed(cache->mountinfo_fd))) {
         *ret = cache->table;
         return 0;
     }

@@ -15,6 +15,6 @@ struct mount_cache {
 void mount_cache_done(struct mount_cache *cache);
 
 /* *ret is borrowed, and good until the next call. Where a remote or automatic file system is mounted, the
- * text is read each time: what may have changed about such a one without being a mount, counts. Errors as of
- * mount_table_read(). */
-int mount_cache_read(struct mount_cache *cache, int proc_fd, struct mount_table *ret);
+ * text is read each time: what may have changed about such a one without being a mount, counts. unchanged:
+ * nothing has since the last call, the caller says. Errors as of mount_table_read(). */
+int mount_cache_read(struct mount_cache *cache, int proc_fd, bool unchanged, struct mount_table *ret);

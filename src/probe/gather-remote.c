@@ -19,8 +19,9 @@ int gather_mounts(struct prober *prober) {
 
     if (prober->mounts_read)
         return 0;
-    r = prober->cache ? mount_cache_read(&prober->cache->mounts, prober->proc_fd, &prober->mounts)
-                            : mount_table_read(prober->proc_fd, &prober->mounts);
+    r = prober->cache ? mount_cache_read(&prober->cache->mounts, prober->proc_fd, prober->cache->at_once,
+                                         &prober->mounts)
+                      : mount_table_read(prober->proc_fd, &prober->mounts);
     if (gather_is_scarcity(r))
         return r;
     prober->mounts_silent = calloc(prober->mounts.n ? prober->mounts.n : 1, sizeof *prober->mounts_silent);

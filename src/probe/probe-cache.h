@@ -9,13 +9,18 @@
 #include <stdint.h>
 
 #include "base/mount-cache.h"
+#include "lock/facts.h"
 
 struct probe_cache {
     int proc_fd; /* owned; -EBADF: nothing is known yet */
     bool initial_pid_namespace;
     uint64_t pid_namespace;
     char boot_id[37];
+    bool hidden;              /* as of the last look */
+    char host[LOCK_HOST_MAX]; /* likewise */
     struct mount_cache mounts;
+    bool at_once; /* set by who probes several times within a moment: what changes by an administrator's hand
+                   * alone (host name, mounts, hidepid=) is as of the first time */
 };
 
 #define PROBE_CACHE_INIT ((struct probe_cache){.proc_fd = -EBADF, .mounts = MOUNT_CACHE_INIT})

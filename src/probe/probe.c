@@ -72,10 +72,14 @@ static int prober_open(struct prober *prober) {
     prober->initial_pid_namespace = cache->initial_pid_namespace;
     prober->pid_namespace = cache->pid_namespace;
     memcpy(prober->boot_id, cache->boot_id, sizeof prober->boot_id);
-    /* Every PID namespace has a process 1. */
-    prober->hidden = faccessat(prober->proc_fd, "1", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
-    if (gethostname(prober->host, sizeof prober->host - 1) < 0)
-        prober->host[0] = '\0';
+    if (!cache->at_once) {
+        /* Every PID namespace has a process 1. */
+        cache->hidden = faccessat(prober->proc_fd, "1", F_OK, AT_SYMLINK_NOFOLLOW) < 0;
+        if (gethostname(cache->host, sizeof cache->host - 1) < 0)
+            cache->host[0] = '\0';
+    }
+    prober->hidden = cache->hidden;
+    memcpy(prober->host, cache->host, sizeof prober->host);
     return 0;
 }
 

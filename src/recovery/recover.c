@@ -9,6 +9,7 @@
 
 #include "base/value.h"
 #include "probe/clear.h"
+#include "probe/probe-cache.h"
 #include "lock/describe.h"
 #include "exec/terminate.h"
 #include "recovery/recover-tell.h"
@@ -291,6 +292,12 @@ static bool step_unrecorded(struct recovery *recovery, const struct recovery_hos
     return true;
 }
 
+/* What is cleared was looked at a moment ago. */
+static void set_at_once(const struct recovery_host *host, bool at_once) {
+    if (host->cache)
+        host->cache->at_once = at_once;
+}
+
 int recovery_step(struct recovery *recovery, const struct recovery_host *host,
                   enum recover_outcome *ret_outcome, uint64_t *ret_next_usec,
                   struct inspection *ret_inspection, struct err *err) {
@@ -324,9 +331,11 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
 
     for (size_t i = 0; i < recovery->n_watches; i++)
         recovery->watches[i].seen = false;
+    set_at_once(host, true);
     for (size_t i = 0; i < plan.n; i++) {
         r = carry_out(recovery, &effective, &inspection, &plan.actions[i], &next_usec, err);
         if (r == -ENOMEM) {
+            set_at_once(host, false);
             recover_tell_cleared(recovery, host, &inspection, &plan);
             return r;
         }
@@ -340,6 +349,7 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
             cleared++;
         }
     }
+    set_at_once(host, false);
     /* All that was in the way is gone, and nobody was waited for: what else was looked at just now is as it
      * was. */
     if (plan.n > 0 && cleared == plan.n)
