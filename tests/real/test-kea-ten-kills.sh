@@ -44,9 +44,7 @@ for ((i = 1; i <= kills; i++)); do
     ((took > worst)) && worst=$took
     main=$(main_pid "$D")
     succeeds "kill $i: PID $victim, beside kea-lfc $lfc: up after $took ms" kea_answers "$D" "$main"
-    if [[ $(holders_of "$L" | head -1) != "$main" ]]; then
-        fail "kill $i: the new Kea has its lock" "$(holders_of "$L")"
-    fi
+    holds "$main" "$L" || fail "kill $i: the new Kea has its lock" "$(holders_of "$L")"
     # After the first of them all that is ever allocated once has been.
     ((i == 2)) && first=$(footprint)
 done
