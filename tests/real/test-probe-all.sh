@@ -175,7 +175,7 @@ matches "$(line "$F/held.lock")" "^held +live +lock +flock write +lock-maker\[$(
 matches "$(line "$F/orphaned.lock")" "^orphaned +leftover +lock +flock write +lock-maker\[$(pid_of orphan)\] +$(pid_of locker) \((gone|zombie)\) " "the row of an orphaned lock"
 matches "$(line "$F/shared.lock")" "^held +live +lock +flock read +" "the row of a shared lock"
 matches "$(line "$F/deleted.lock")" "$F/deleted.lock \(deleted\)$" "the row of a removed file"
-matches "$(line "$F/listener")" "^held +live +socket +listening +lock-maker\[$(pid_of listener)\] .* 0/7 .*$F/listener$" "the row of a listener"
+matches "$(line "$F/listener")" "^held +live +socket +listening +lock-maker\[$(pid_of listener)\] .* 0/8 .*$F/listener$" "the row of a listener"
 matches "$(line "$F/lost")" "^held +unreachable +socket +listening +lock-maker\[$(pid_of lost)\] .*$F/lost \(removed or renamed\)$" \
     "the row of a listener whose file was removed"
 is "$(line "$F/evil" | wc -l)" 1 "a hostile name takes one line"
