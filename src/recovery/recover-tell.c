@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "recovery/recover-tell.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <time.h>
 
@@ -167,12 +168,27 @@ void recover_tell_signal(struct recovery *recovery, const struct recovery_host *
                text);
 }
 
+/* What makes it another one that blocks: the message, but where the living owner is known he alone, for helpers of
+ * his come and go (Kea's kea-lfc). NULL: no memory. */
+static char *blocker_of(const struct inspection *inspection, const struct recover_action *action, const char *text) {
+    const struct process_facts *owner = &inspection->facts[action->path].recorded.process;
+    const struct inspected *inspected = &inspection->paths[action->path];
+    char *key = NULL;
+
+    if (inspected->judgement.verdict != VERDICT_HELD || owner->pid <= 0 || owner->life != PROCESS_ALIVE)
+        return strdup(text);
+    return asprintf(&key, "%s: %s, PID %d since %" PRIu64, inspected->path,
+                    verdict_reason_to_string(inspected->judgement.reason), (int) owner->pid, owner->start_ticks) < 0
+               ? NULL
+               : key;
+}
+
 void recover_tell_blocked(struct recovery *recovery, const struct recovery_host *host,
                           const struct inspection *inspection, const struct recover_plan *plan,
                           struct err *err) {
     const struct recover_action *action = NULL;
     const struct inspected *inspected;
-    _cleanup_free_ char *summary = NULL, *advice = NULL, *text = NULL;
+    _cleanup_free_ char *summary = NULL, *advice = NULL, *text = NULL, *blocker = NULL;
     enum verdict verdict;
 
     for (size_t i = 0; i < plan->n && !action; i++)
@@ -197,9 +213,10 @@ void recover_tell_blocked(struct recovery *recovery, const struct recovery_host 
                  advice ? advice : "") < 0)
         return;
     err_set(err, EBUSY, verdict == VERDICT_HELD ? "Held" : "Blocked", "%s", text);
-    if (host->stopping || (recovery->blocked_by && strcmp(recovery->blocked_by, text) == 0))
+    blocker = blocker_of(inspection, action, text);
+    if (host->stopping || !blocker || (recovery->blocked_by && strcmp(recovery->blocked_by, blocker) == 0))
         return;
     free(recovery->blocked_by);
-    recovery->blocked_by = strdup(text);
+    recovery->blocked_by = TAKE_PTR(blocker);
     report(recovery, host, EVENT_BLOCKED, inspection, action, text);
 }

@@ -19,7 +19,7 @@ struct recovery {
     struct recovery_watch *watches; /* owned */
     size_t n_watches;
     json_t *actions;       /* owned: what was done, for status: [{step, path, pid, text, atUSec}] */
-    char *blocked_by;      /* owned: the message of the last BLOCKED event; NULL while not blocked */
+    char *blocked_by;      /* owned: who or what blocks, as the journal was told last; NULL while not blocked */
     uint64_t started_usec; /* CLOCK_REALTIME; 0: nothing was in the way so far */
     unsigned blocked_steps;
     bool unseen; /* the last step was blocked by one that nobody was seen to hold */
