@@ -168,9 +168,10 @@ void recover_tell_signal(struct recovery *recovery, const struct recovery_host *
                text);
 }
 
-/* What makes it another one that blocks: the message, but where the living owner is known he alone, for helpers of
- * his come and go (Kea's kea-lfc). NULL: no memory. */
-static char *blocker_of(const struct inspection *inspection, const struct recover_action *action, const char *text) {
+/* What makes it another one that blocks: the message, but where the living owner is known he alone, for
+ * helpers of his come and go (Kea's kea-lfc). NULL: no memory. */
+static char *blocker_of(const struct inspection *inspection, const struct recover_action *action,
+                        const char *text) {
     const struct process_facts *owner = &inspection->facts[action->path].recorded.process;
     const struct inspected *inspected = &inspection->paths[action->path];
     char *key = NULL;
@@ -178,7 +179,8 @@ static char *blocker_of(const struct inspection *inspection, const struct recove
     if (inspected->judgement.verdict != VERDICT_HELD || owner->pid <= 0 || owner->life != PROCESS_ALIVE)
         return strdup(text);
     return asprintf(&key, "%s: %s, PID %d since %" PRIu64, inspected->path,
-                    verdict_reason_to_string(inspected->judgement.reason), (int) owner->pid, owner->start_ticks) < 0
+                    verdict_reason_to_string(inspected->judgement.reason), (int) owner->pid,
+                    owner->start_ticks) < 0
                ? NULL
                : key;
 }
