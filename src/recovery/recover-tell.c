@@ -185,19 +185,20 @@ static char *blocker_of(const struct inspection *inspection, const struct recove
                : key;
 }
 
-void recover_tell_blocked(struct recovery *recovery, const struct recovery_host *host,
+bool recover_tell_blocked(struct recovery *recovery, const struct recovery_host *host,
                           const struct inspection *inspection, const struct recover_plan *plan,
                           struct err *err) {
     const struct recover_action *action = NULL;
     const struct inspected *inspected;
     _cleanup_free_ char *summary = NULL, *advice = NULL, *text = NULL, *blocker = NULL;
+    enum verdict_reason before;
     enum verdict verdict;
 
     for (size_t i = 0; i < plan->n && !action; i++)
         if (plan->actions[i].step == RECOVER_BLOCKED)
             action = &plan->actions[i];
     if (!action)
-        return;
+        return false;
     inspected = &inspection->paths[action->path];
     verdict = inspected->judgement.verdict;
     summary = recover_summary(inspection, action->path);
@@ -213,12 +214,15 @@ void recover_tell_blocked(struct recovery *recovery, const struct recovery_host 
     if (asprintf(&text, "%s is in the way (%s, %s): %s; %s", inspected->path, verdict_to_string(verdict),
                  verdict_reason_to_string(inspected->judgement.reason), summary ? summary : "",
                  advice ? advice : "") < 0)
-        return;
+        return false;
     err_set(err, EBUSY, verdict == VERDICT_HELD ? "Held" : "Blocked", "%s", text);
     blocker = blocker_of(inspection, action, text);
     if (host->stopping || !blocker || (recovery->blocked_by && strcmp(recovery->blocked_by, blocker) == 0))
-        return;
+        return false;
     free(recovery->blocked_by);
     recovery->blocked_by = TAKE_PTR(blocker);
     report(recovery, host, EVENT_BLOCKED, inspection, action, text);
+    before = recovery->blocked_reason;
+    recovery->blocked_reason = inspected->judgement.reason;
+    return before != recovery->blocked_reason;
 }

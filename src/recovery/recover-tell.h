@@ -27,7 +27,8 @@ void recover_tell_signal(struct recovery *recovery, const struct recovery_host *
                          const struct inspection *inspection, const struct recover_action *action,
                          const char *who);
 
-/* The first thing that blocks: in *err, and once in the journal for each new one. */
-void recover_tell_blocked(struct recovery *recovery, const struct recovery_host *host,
+/* The first thing that blocks: in *err, and once in the journal for each new one. True: it is one of
+ * another kind than the last (recovery.blocked_reason). */
+bool recover_tell_blocked(struct recovery *recovery, const struct recovery_host *host,
                           const struct inspection *inspection, const struct recover_plan *plan,
                           struct err *err);

@@ -365,8 +365,9 @@ int recovery_step(struct recovery *recovery, const struct recovery_host *host,
         bool unseen = nobody_was_seen(&inspection, &plan);
         uint64_t pause;
 
-        if (!refused)
-            recover_tell_blocked(recovery, host, &inspection, &plan, err);
+        /* Something else is in the way now: it may be gone soon, as a helper that outlives its master. */
+        if (!refused && recover_tell_blocked(recovery, host, &inspection, &plan, err))
+            recovery->blocked_steps = 0;
         if (unseen && !recovery->unseen) /* who was in the way is about to end: that may be over soon */
             recovery->blocked_steps = 0;
         recovery->unseen = unseen;

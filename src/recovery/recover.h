@@ -22,6 +22,7 @@ struct recovery {
     char *blocked_by;      /* owned: who or what blocks, as the journal was told last; NULL while not blocked */
     uint64_t started_usec; /* CLOCK_REALTIME; 0: nothing was in the way so far */
     unsigned blocked_steps;
+    enum verdict_reason blocked_reason; /* of what the last of these steps was blocked by */
     bool unseen; /* the last step was blocked by one that nobody was seen to hold */
 };
 
