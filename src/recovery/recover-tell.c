@@ -10,6 +10,7 @@
 #include "lock/describe.h"
 
 #define ACTIONS_MAX 64
+#define TOLD_MAX 16384 /* bytes; who goes beyond hears of all again */
 
 static void add_lock_fields(struct event_fields *fields, const struct inspection *inspection, size_t path,
                             const struct process_facts *process) {
@@ -122,14 +123,26 @@ void recover_tell_free(struct recovery *recovery, const struct recovery_host *ho
                fields.fields, fields.n, "The way is free for %s", host->config->name);
 }
 
+/* Several may be refused in one round, each with a line of its own in blocked_by. */
+static void add_blocker(struct recovery *recovery, const char *text) {
+    const char *told = recovery->blocked_by;
+    char *all;
+
+    if (!told || strlen(told) > TOLD_MAX)
+        told = "";
+    if (asprintf(&all, "%s%s%s", told, *told ? "\n" : "", text) < 0)
+        all = NULL;
+    free(recovery->blocked_by);
+    recovery->blocked_by = all;
+}
+
 void recover_tell_refused(struct recovery *recovery, const struct recovery_host *host,
                           const struct inspection *inspection, const struct recover_action *action,
                           const struct err *err) {
-    if (recovery->blocked_by && strcmp(recovery->blocked_by, err_text(err)) == 0)
+    if (recovery->blocked_by && strstr(recovery->blocked_by, err_text(err)))
         return;
     report(recovery, host, EVENT_CLEAR_REFUSED, inspection, action, err_text(err));
-    free(recovery->blocked_by);
-    recovery->blocked_by = strdup(err_text(err));
+    add_blocker(recovery, err_text(err));
 }
 
 void recover_tell_leftover(struct recovery *recovery, const struct recovery_host *host,

@@ -90,4 +90,30 @@ for kind in directory file link; do
     end
 done
 
+# Several files that latchd may not remove are told of once each, not in turn at every look.
+if [[ $(id -u) == 0 ]]; then
+    user=65534
+    mkdir "$T/kept" "$T/user-run" "$T/user-conf"
+    chmod 755 "$T"
+    chown "$user:$user" "$T/user-run"
+    sh -c 'echo $$' >"$T/kept/a.pid"
+    cp "$T/kept/a.pid" "$T/kept/b.pid"
+    printf '[Service]\nExecStart=/bin/sleep 1000\n[Lock %s]\nLockFile=%s\nLockStyle=pidfile\n[Lock %s]\nLockFile=%s\nLockStyle=pidfile\n' \
+        a "$T/kept/a.pid" b "$T/kept/b.pid" >"$T/user-conf/kept.conf"
+    cp "$(command -v latchd)" "$T/latchd"
+    setpriv --reuid "$user" --regid "$user" --clear-groups "$T/latchd" run --config-dir "$T/user-conf" \
+        --runtime-dir "$T/user-run" --log-target stderr kept >"$T/kept.log" 2>&1 </dev/null &
+    kept=$!
+    for file in a b; do
+        wait_for 20 "that $file.pid cannot be removed is told" grep -q "cannot remove $T/kept/$file.pid, .*Permission denied" "$T/kept.log"
+    done
+    sleep 4 # some looks
+    is "$(grep -c 'cannot remove' "$T/kept.log")" 2 "once each"
+    kill -TERM "$kept"
+    wait "$kept"
+    succeeds "and both stand" test -e "$T/kept/a.pid" -a -e "$T/kept/b.pid"
+else
+    note "files that cannot be removed: by root only there is another user to try it as"
+fi
+
 finish
