@@ -14,8 +14,8 @@ enum inspected_role {
     INSPECTED_PIDFILE,        /* names the daemon by its content: a PID file, a symbolic link */
     INSPECTED_HELPER_PIDFILE, /* names a helper of the daemon that must not run while it starts (kea-lfc) */
     INSPECTED_SOCKET,         /* a socket that no lock file guards */
-    INSPECTED_GUARDED_SOCKET, /* one that a lock file guards, and speaks for: looked at before a start only,
-                                 for a daemon that does not remove its own leftover fails at bind(2) */
+    INSPECTED_GUARDED_SOCKET, /* one that a lock file guards, and speaks for if it is there: looked at before a
+                                 start only, for a daemon that does not remove its own leftover fails at bind(2) */
     INSPECTED_ROLE_MAX,
 };
 
