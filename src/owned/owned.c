@@ -49,6 +49,7 @@ struct owned *owned_free(struct owned *owned) {
     if (!owned)
         return NULL;
     for (size_t i = 0; owned->sockets && i < owned->n; i++) {
+        owned_unwatch(&owned->sockets[i]);
         fd_close(owned->sockets[i].fd);
         fd_close(owned->sockets[i].lock_fd);
     }
@@ -66,6 +67,7 @@ void owned_note(struct owned *owned) {
 
 /* The file first: nobody is to come to a socket on which nobody listens. Its lock last. */
 static void close_socket(struct owned_socket *own, const struct socket_config *socket) {
+    owned_unwatch(own);
     if (own->fd >= 0)
         listener_remove(socket->listen, &own->place);
     fd_close(own->fd);
@@ -77,9 +79,10 @@ void owned_close(struct owned *owned, const struct service_config *config) {
     for (size_t i = 0; i < owned->n; i++) {
         struct owned_socket *own = &owned->sockets[i];
 
-        if (own->passed)
+        if (own->passed) {
+            owned_unwatch(own);
             own->lock_fd = fd_close(own->lock_fd);
-        else
+        } else
             close_socket(own, config->sockets[i]);
     }
     owned_note(owned);
@@ -132,9 +135,10 @@ static int take_lock(const struct socket_config *socket, struct owned_socket *ow
     fd = lock_hold(socket->lock.path, socket->lock.style, err);
     if (fd < 0)
         return fd;
+    own->lock_watch = sd_event_source_disable_unref(own->lock_watch);
     fd_close(own->lock_fd);
     own->lock_fd = fd;
-    own->stored = false;
+    own->stored = own->lock_displaced = false;
     return 1;
 }
 
@@ -146,6 +150,8 @@ static void renew(const struct owned_host *host, const struct socket_config *soc
 
     if (own->fd < 0 || own->passed || listener_look(socket->listen, &own->place) != LISTENER_REMOVED)
         return;
+    own->socket_watch = sd_event_source_disable_unref(own->socket_watch);
+    own->displaced = false;
     if (listener_restore(socket->listen, &own->place) == 0) {
         if (asprintf(&text, "%s had been removed, and stands again; no connection was lost",
                      socket->listen) >= 0)
@@ -193,6 +199,7 @@ int owned_open(struct owned *owned, const struct owned_host *host, struct err *e
         if (!owned->held[i].socket)
             close_socket(&owned->sockets[i], config->sockets[i]);
     owned_note(owned);
+    owned_watch(owned, config);
     return r < 0 ? r : 0;
 }
 
@@ -210,6 +217,7 @@ static void move_over(struct owned_socket *from, struct owned_socket *to,
                       const struct socket_config *socket) {
     struct listener_wish wish;
 
+    owned_unwatch(from);
     *to = *from;
     *from = (struct owned_socket){.fd = -EBADF, .lock_fd = -EBADF};
     if (to->fd >= 0 && !to->passed && make_wish(socket, &wish, NULL) >= 0)
@@ -229,9 +237,14 @@ int owned_switch(struct owned **inout, const struct service_config *before,
         old->sockets[j].place = old->sockets[j].passed ? (struct listener_place){0} : old->sockets[j].place;
         close_socket(&old->sockets[j], before->sockets[j]);
     }
-    owned_free(old);
-    if (new)
+    if (new && old) {
+        new->event = old->event;
+        new->on_change = old->on_change;
+        new->userdata = old->userdata;
         owned_note(new);
+        owned_watch(new, after);
+    }
+    owned_free(old);
     *inout = new;
     return r;
 }

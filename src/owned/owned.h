@@ -6,6 +6,7 @@
  * listener, and never one of the lock: its children would keep that, and the lock would be an orphan. */
 
 #include <jansson.h>
+#include <systemd/sd-event.h>
 
 #include "base/err.h"
 #include "config/config.h"
@@ -21,12 +22,21 @@ struct owned_socket {
     bool passed; /* somebody above us made it (a .socket unit) and keeps it: it stays when the service is down
                   */
     bool stored; /* systemd has a copy of both */
+
+    sd_event_source *socket_watch, *lock_watch; /* owned: of the two inodes; NULL: not watched */
+    sd_event_source *directory_watch;           /* owned: while something else stands there */
+    bool displaced, lock_displaced;             /* so it is, and has been told */
+    unsigned restored;                          /* times that were not told yet */
+    uint64_t told_usec;                         /* CLOCK_BOOTTIME: when such a thing was told last */
 };
 
 struct owned {
     struct owned_socket *sockets; /* one a configured socket, in that order; owned */
     struct lock_held *held;       /* likewise: what is open of it; owned */
     size_t n;
+    sd_event *event; /* borrowed; NULL: nothing is watched */
+    void (*on_change)(void *userdata); /* from the loop: owned_check() is to be called */
+    void *userdata;
 };
 
 /* Whom it works for; all borrowed. */
@@ -73,6 +83,15 @@ void owned_note(struct owned *owned);
 
 /* How many descriptors it takes while open. */
 size_t owned_count_files(const struct service_config *config);
+
+/* -- owned-watch.c: the files stay in place -- */
+
+/* Begins to watch what is open and not watched yet. */
+void owned_watch(struct owned *owned, const struct service_config *config);
+void owned_unwatch(struct owned_socket *own);
+
+/* Looks whether each path leads to what latchd has, and puts it back where nothing stands. */
+void owned_check(struct owned *owned, const struct owned_host *host);
 
 /* -- owned-keep.c: over the death or change of a latchd -- */
 

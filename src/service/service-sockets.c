@@ -26,10 +26,24 @@ static struct owned_host host_of(const struct service *service) {
                                .proc_fd = service->manager->proc_fd};
 }
 
+static void store_all(struct service *service);
+
+/* Somebody changed something about the files. */
+static void on_change(void *userdata) {
+    struct service *service = userdata;
+    struct owned_host host = host_of(service);
+
+    owned_check(service->owned, &host);
+    store_all(service); /* a lock that was taken anew */
+}
+
 /* Most services have none. NULL: so it is, or there is no memory. */
 static struct owned *get_owned(struct service *service) {
-    if (!service->owned && owned_wants(service->config))
-        (void) owned_new(service->config, &service->owned);
+    if (service->owned || !owned_wants(service->config) || owned_new(service->config, &service->owned) < 0)
+        return service->owned;
+    service->owned->event = service->manager->event;
+    service->owned->on_change = on_change;
+    service->owned->userdata = service;
     return service->owned;
 }
 
@@ -245,4 +259,5 @@ void service_sockets_regain(struct service *service, int pidfd) {
     if (missing > 0 && regain_from_children(service, &host, missing) > 0)
         tell_lost(service);
     store_all(service);
+    owned_check(service->owned, &host); /* nobody watched meanwhile */
 }

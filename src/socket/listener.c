@@ -389,6 +389,18 @@ int listener_restore(const char *listen, const struct listener_place *place) {
     return link_path(&name);
 }
 
+int listener_keep_beside(const char *listen, const struct listener_place *place) {
+    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    int r;
+
+    if (*listen != '/' || place->inode == 0)
+        return 0;
+    r = take_apart(listen, &name);
+    if (r < 0 || stands_at(name.dir_fd, name.beside, place))
+        return r;
+    return linkat(name.dir_fd, name.name, name.dir_fd, name.beside, 0) < 0 ? -errno : 0;
+}
+
 /* Moved aside first: what somebody else has put there in between is put back. */
 static void remove_if_ours(const struct place_name *name, const struct listener_place *place) {
     if (!stands_at(name->dir_fd, name->name, place) ||

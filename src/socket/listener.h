@@ -63,5 +63,8 @@ enum listener_sight listener_look(const char *listen, const struct listener_plac
  * it every way back; else -errno. */
 int listener_restore(const char *listen, const struct listener_place *place);
 
+/* The path is there: sees to it that the name beside it is, too. */
+int listener_keep_beside(const char *listen, const struct listener_place *place);
+
 /* Removes the path and the name beside it, each only if it is the very socket. */
 void listener_remove(const char *listen, const struct listener_place *place);
