@@ -22,6 +22,7 @@
 /* Who removes the path again and again costs us so much, and no more. */
 #define LOOKS_USEC USEC_PER_SEC
 #define LOOKS_MOST 20
+#define LOOKS_AT_ONCE 3
 #define TOLD_AGAIN_USEC (10 * USEC_PER_SEC)
 
 void owned_unwatch(struct owned_socket *own) {
@@ -58,6 +59,14 @@ static sd_event_source *begin_directory(struct owned *owned, const char *path) {
     return begin(owned, directory, DIRECTORY_EVENTS);
 }
 
+/* By either of its names: the path may be gone again by now. */
+static sd_event_source *begin_inode(struct owned *owned, const struct socket_config *socket) {
+    _cleanup_free_ char *beside = listener_beside(socket->listen);
+    sd_event_source *source = beside ? begin(owned, beside, INODE_EVENTS) : NULL;
+
+    return source ? source : begin(owned, socket->listen, INODE_EVENTS);
+}
+
 /* Something of ours whose file can go. */
 static bool has_file(const struct owned_socket *own) {
     return own->fd >= 0 && own->place.inode != 0;
@@ -68,8 +77,8 @@ void owned_watch(struct owned *owned, const struct service_config *config) {
         struct owned_socket *own = &owned->sockets[i];
         const struct socket_config *socket = config->sockets[i];
 
-        if (has_file(own) && !own->displaced && !own->socket_watch)
-            own->socket_watch = begin(owned, socket->listen, INODE_EVENTS);
+        if (has_file(own) && !own->socket_watch)
+            own->socket_watch = begin_inode(owned, socket);
         if (own->lock_fd >= 0 && !own->lock_displaced && !own->lock_watch)
             own->lock_watch = begin(owned, socket->lock.path, INODE_EVENTS);
         if ((own->displaced || own->lock_displaced) && !own->directory_watch)
@@ -111,7 +120,6 @@ static char *describe(const char *path) {
 static void displaced(const struct owned_host *host, const struct socket_config *socket, struct owned_socket *own) {
     _cleanup_free_ char *found = NULL, *reason = NULL;
 
-    own->socket_watch = sd_event_source_disable_unref(own->socket_watch);
     if (own->displaced)
         return;
     own->displaced = true;
@@ -171,7 +179,6 @@ static void check_socket(const struct owned_host *host, const struct socket_conf
     r = sight == LISTENER_REMOVED ? listener_restore(socket->listen, &own->place) : -EEXIST;
     if (r == 0) {
         own->displaced = false;
-        own->socket_watch = sd_event_source_disable_unref(own->socket_watch);
         restored(host, own, socket->listen, "stands again; no connection was lost");
     } else if (r == -ESTALE)
         gone(host, socket, own);
@@ -200,12 +207,26 @@ static void check_lock(const struct owned_host *host, const struct socket_config
     }
 }
 
+static bool is_in_place(const struct owned_socket *own, const struct socket_config *socket) {
+    return (!has_file(own) || own->displaced ||
+            listener_look(socket->listen, &own->place) == LISTENER_OURS) &&
+           (own->lock_fd < 0 || own->lock_displaced || lock_hold_is_at(own->lock_fd, socket->lock.path));
+}
+
+/* What went before the watch was there is looked for behind it. */
 void owned_check(struct owned *owned, const struct owned_host *host) {
-    for (size_t i = 0; i < owned->n; i++) {
-        if (has_file(&owned->sockets[i]))
-            check_socket(host, host->config->sockets[i], &owned->sockets[i]);
-        if (owned->sockets[i].lock_fd >= 0)
-            check_lock(host, host->config->sockets[i], &owned->sockets[i]);
+    bool in_place = false;
+
+    for (unsigned look = 0; look < LOOKS_AT_ONCE && !in_place; look++) {
+        for (size_t i = 0; i < owned->n; i++) {
+            if (has_file(&owned->sockets[i]))
+                check_socket(host, host->config->sockets[i], &owned->sockets[i]);
+            if (owned->sockets[i].lock_fd >= 0)
+                check_lock(host, host->config->sockets[i], &owned->sockets[i]);
+        }
+        owned_watch(owned, host->config);
+        in_place = true;
+        for (size_t i = 0; i < owned->n; i++)
+            in_place &= is_in_place(&owned->sockets[i], host->config->sockets[i]);
     }
-    owned_watch(owned, host->config);
 }

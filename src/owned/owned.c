@@ -55,6 +55,7 @@ struct owned *owned_free(struct owned *owned) {
     }
     free(owned->sockets);
     free(owned->held);
+    free(owned->told);
     free(owned);
     return NULL;
 }
@@ -68,10 +69,11 @@ void owned_note(struct owned *owned) {
 /* The file first: nobody is to come to a socket on which nobody listens. Its lock last. */
 static void close_socket(struct owned_socket *own, const struct socket_config *socket) {
     owned_unwatch(own);
-    if (own->fd >= 0)
-        listener_remove(socket->listen, &own->place);
-    fd_close(own->fd);
-    fd_close(own->lock_fd);
+    if (own->fd >= 0 && own->passed)
+        fd_close(own->fd);
+    else if (own->fd >= 0)
+        listener_end(own->fd, socket->listen, &own->place);
+    (void) lock_release(own->lock_fd, socket->lock.style);
     *own = (struct owned_socket){.fd = -EBADF, .lock_fd = -EBADF};
 }
 
@@ -79,19 +81,17 @@ void owned_close(struct owned *owned, const struct service_config *config) {
     for (size_t i = 0; i < owned->n; i++) {
         struct owned_socket *own = &owned->sockets[i];
 
-        if (own->passed) {
-            owned_unwatch(own);
-            own->lock_fd = fd_close(own->lock_fd);
-        } else
+        if (!own->passed)
             close_socket(own, config->sockets[i]);
     }
     owned_note(owned);
 }
 
-void owned_drop_partial(struct owned *owned) {
+void owned_drop_partial(struct owned *owned, const struct service_config *config) {
     for (size_t i = 0; i < owned->n; i++)
         if (owned->sockets[i].fd < 0)
-            owned->sockets[i].lock_fd = fd_close(owned->sockets[i].lock_fd);
+            owned->sockets[i].lock_fd =
+                lock_release(owned->sockets[i].lock_fd, config->sockets[i]->lock.style);
     owned_note(owned);
 }
 
@@ -185,6 +185,7 @@ static int open_socket(const struct owned_host *host, const struct socket_config
 
 int owned_open(struct owned *owned, const struct owned_host *host, struct err *err) {
     const struct service_config *config = host->config;
+    bool any_opened = false;
     size_t i;
     int r = 0;
 
@@ -192,6 +193,7 @@ int owned_open(struct owned *owned, const struct owned_host *host, struct err *e
         if (config->sockets[i]->owner != SOCKET_OWNER_LATCHD)
             continue;
         r = open_socket(host, config->sockets[i], &owned->sockets[i], err);
+        any_opened |= r == 1;
         if (r == 1)
             tell_opened(host, config->sockets[i]);
     }
@@ -199,7 +201,8 @@ int owned_open(struct owned *owned, const struct owned_host *host, struct err *e
         if (!owned->held[i].socket)
             close_socket(&owned->sockets[i], config->sockets[i]);
     owned_note(owned);
-    owned_watch(owned, config);
+    if (any_opened)
+        owned_check(owned, host);
     return r < 0 ? r : 0;
 }
 
@@ -233,10 +236,8 @@ int owned_switch(struct owned **inout, const struct service_config *before,
         for (size_t j = 0; j < before->n_sockets; j++)
             if (is_same(after->sockets[i], before->sockets[j]) && old->sockets[j].fd >= 0)
                 move_over(&old->sockets[j], &new->sockets[i], after->sockets[i]);
-    for (size_t j = 0; old && j < old->n; j++) { /* those that were passed, too: they are nobody's any more */
-        old->sockets[j].place = old->sockets[j].passed ? (struct listener_place){0} : old->sockets[j].place;
+    for (size_t j = 0; old && j < old->n; j++) /* those that were passed, too: they are nobody's any more */
         close_socket(&old->sockets[j], before->sockets[j]);
-    }
     if (new && old) {
         new->event = old->event;
         new->on_change = old->on_change;

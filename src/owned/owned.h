@@ -19,8 +19,8 @@ struct owned_socket {
     int fd;                      /* owned: the listener; -EBADF: it is not open, or not ours to open */
     int lock_fd;                 /* owned; -EBADF: not taken, or there is none */
     struct listener_place place; /* of its file, which goes when it is closed; 0: none that we made */
-    bool passed; /* somebody above us made it (a .socket unit) and keeps it: it stays when the service is down
-                  */
+    bool passed; /* somebody above us made it (a .socket unit) and keeps it: it and its lock stay when the
+                    service is down */
     bool stored; /* systemd has a copy of both */
 
     sd_event_source *socket_watch, *lock_watch; /* owned: of the two inodes; NULL: not watched */
@@ -34,6 +34,7 @@ struct owned {
     struct owned_socket *sockets; /* one a configured socket, in that order; owned */
     struct lock_held *held;       /* likewise: what is open of it; owned */
     size_t n;
+    char *told;      /* owned: why it could not be opened, as the journal was told last; NULL: it could */
     sd_event *event; /* borrowed; NULL: nothing is watched */
     void (*on_change)(void *userdata); /* from the loop: owned_check() is to be called */
     void *userdata;
@@ -66,7 +67,7 @@ int owned_open(struct owned *owned, const struct owned_host *host, struct err *e
 void owned_close(struct owned *owned, const struct service_config *config);
 
 /* A lock without its socket is let go of: whoever clears what stands at the path has to take it. */
-void owned_drop_partial(struct owned *owned);
+void owned_drop_partial(struct owned *owned, const struct service_config *config);
 
 /* The configuration is replaced by another: what both have in common stays open, the rest is closed. NULL in
  * *inout and -ENOMEM: everything is closed. */

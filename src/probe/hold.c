@@ -50,6 +50,18 @@ int lock_hold_again(int fd, enum lock_style style) {
     return 0;
 }
 
+int lock_release(int fd, enum lock_style style) {
+    struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+    if (fd < 0)
+        return -EBADF;
+    if (style == LOCK_STYLE_OFD)
+        (void) fcntl(fd, F_OFD_SETLK, &whole);
+    else
+        (void) flock(fd, LOCK_UN);
+    return fd_close(fd);
+}
+
 /* A file of somebody else in a directory of everybody's is one that he may replace at any time. */
 static int check_file(int fd, int dir_fd, const char *path, struct err *err) {
     struct stat file, directory;

@@ -23,5 +23,9 @@ int lock_hold(const char *path, enum lock_style style, struct err *err);
  */
 int lock_hold_again(int fd, enum lock_style style);
 
+/* Lets go of it, whoever else has a copy of the descriptor, and closes it. Below zero: nothing. Returns
+ * -EBADF. */
+int lock_release(int fd, enum lock_style style);
+
 /* Whether the path still leads to the file that this descriptor has locked. */
 bool lock_hold_is_at(int fd, const char *path);

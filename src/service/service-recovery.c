@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Before a start and after a stop: rounds of recovery, and what follows from each. */
-#include <string.h>
 #include <time.h>
 
 #include "base/value.h"
 #include "service/service-internal.h"
+
+/* Whoever came in between may be on his way out, such as a copy in systemd's store. */
+#define OPEN_AGAIN_USEC (300 * USEC_PER_MSEC)
 
 void service_stop_recovery(struct service *service) {
     service->recovery_source = sd_event_source_disable_unref(service->recovery_source);
@@ -112,9 +114,8 @@ static __attribute__((noinline)) void report_unseen(struct service *service, con
 
 /* The way was clear, and a socket of our own cannot be had: told once for each reason. */
 static void report_unopened(struct service *service, const struct err *err) {
-    if (service->blocked.message && strcmp(service->blocked.message, err_text(err)) == 0)
-        return;
-    report_unseen(service, err);
+    if (service_sockets_is_news(service, err_text(err)))
+        report_unseen(service, err);
 }
 
 /* One round of recovery, and what follows from it. */
@@ -139,7 +140,7 @@ void service_recover(struct service *service) {
     if (r >= 0 && outcome == RECOVERY_CLEAR && service_sockets_open(service, &err) < 0) {
         report_unopened(service, &err);
         outcome = RECOVERY_BLOCKED;
-        next_usec = now_usec(CLOCK_BOOTTIME) + USEC_PER_SEC;
+        next_usec = now_usec(CLOCK_BOOTTIME) + OPEN_AGAIN_USEC;
     }
     if (outcome == RECOVERY_CLEAR) {
         service_stop_recovery(service);

@@ -91,7 +91,7 @@ static void store_all(struct service *service) {
 
 static void unstore_all(const struct service *service) {
     for (size_t i = 0; i < service->owned->n; i++)
-        if (service->owned->sockets[i].stored) {
+        if (service->owned->sockets[i].stored && !service->owned->sockets[i].passed) {
             store_one(service, STORED_LISTENER, service->config->sockets[i]->name, -EBADF);
             store_one(service, STORED_LOCK, service->config->sockets[i]->name, -EBADF);
             service->owned->sockets[i].stored = false;
@@ -114,12 +114,26 @@ int service_sockets_open(struct service *service, struct err *err) {
         return err_set(err, ENOMEM, "Failed", "out of memory");
     r = owned_open(service->owned, &host, err);
     store_all(service);
+    if (r >= 0) {
+        free(service->owned->told);
+        service->owned->told = NULL;
+    }
     return r;
+}
+
+bool service_sockets_is_news(struct service *service, const char *reason) {
+    if (!service->owned)
+        return true;
+    if (service->owned->told && strcmp(service->owned->told, reason) == 0)
+        return false;
+    free(service->owned->told);
+    service->owned->told = strdup(reason);
+    return true;
 }
 
 void service_sockets_prepare(struct service *service) {
     if (service->owned)
-        owned_drop_partial(service->owned);
+        owned_drop_partial(service->owned, service->config);
 }
 
 void service_sockets_close(struct service *service) {

@@ -289,10 +289,18 @@ int listener_adjust(int fd, const struct listener_wish *wish, const struct liste
 
 /* ---- what there is ---- */
 
+char *listener_beside(const char *listen) {
+    const char *slash = *listen == '/' ? strrchr(listen, '/') : NULL;
+    char *beside;
+
+    if (!slash || asprintf(&beside, "%.*s.%s.latchd", (int) (slash + 1 - listen), listen, slash + 1) < 0)
+        return NULL;
+    return beside;
+}
+
 /* As bound: by us beside the path, or by whoever passed it on, to the path itself. */
 static bool is_bound_to_path(const struct sockaddr_un *address, socklen_t size, const char *listen) {
-    const char *slash = strrchr(listen, '/');
-    char beside[PATH_MAX];
+    _cleanup_free_ char *beside = NULL;
     size_t length =
         size > offsetof(struct sockaddr_un, sun_path) ? size - offsetof(struct sockaddr_un, sun_path) : 0;
 
@@ -301,10 +309,8 @@ static bool is_bound_to_path(const struct sockaddr_un *address, socklen_t size, 
     length = strnlen(address->sun_path, length);
     if (length == strlen(listen) && memcmp(address->sun_path, listen, length) == 0)
         return true;
-    if (snprintf(beside, sizeof beside, "%.*s.%s.latchd", (int) (slash + 1 - listen), listen, slash + 1) >=
-        (int) sizeof beside)
-        return false;
-    return length == strlen(beside) && memcmp(address->sun_path, beside, length) == 0;
+    beside = listener_beside(listen);
+    return beside && length == strlen(beside) && memcmp(address->sun_path, beside, length) == 0;
 }
 
 static bool is_bound_to_abstract(const struct sockaddr_un *address, socklen_t size, const char *listen) {
@@ -412,7 +418,7 @@ static void remove_if_ours(const struct place_name *name, const struct listener_
         (void) renameat2(name->dir_fd, name->beside, name->dir_fd, name->name, RENAME_NOREPLACE);
 }
 
-void listener_remove(const char *listen, const struct listener_place *place) {
+static void remove_names(const char *listen, const struct listener_place *place) {
     _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
 
     if (*listen != '/' || place->inode == 0 || take_apart(listen, &name) < 0)
@@ -420,4 +426,12 @@ void listener_remove(const char *listen, const struct listener_place *place) {
     if (stands_at(name.dir_fd, name.beside, place))
         (void) unlinkat(name.dir_fd, name.beside, 0);
     remove_if_ours(&name, place);
+}
+
+/* systemd's store and what is left of the daemon may have it for a while yet: then a port could not be bound
+ * anew. */
+void listener_end(int fd, const char *listen, const struct listener_place *place) {
+    remove_names(listen, place);
+    (void) shutdown(fd, SHUT_RDWR);
+    fd_close(fd);
 }

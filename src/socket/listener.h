@@ -45,6 +45,9 @@ int listener_open(const struct listener_wish *wish, struct listener_place *ret_p
 int listener_adjust(int fd, const struct listener_wish *wish, const struct listener_place *place,
                     struct err *err);
 
+/* The name beside a path, for the caller to free; NULL: there is none, or no memory. */
+char *listener_beside(const char *listen);
+
 /* Whether this descriptor is a listening stream socket with just this address. */
 bool listener_is_at(int fd, const char *listen);
 
@@ -66,5 +69,6 @@ int listener_restore(const char *listen, const struct listener_place *place);
 /* The path is there: sees to it that the name beside it is, too. */
 int listener_keep_beside(const char *listen, const struct listener_place *place);
 
-/* Removes the path and the name beside it, each only if it is the very socket. */
-void listener_remove(const char *listen, const struct listener_place *place);
+/* The end of a listener: removes the path and the name beside it, each only if it is the very socket; nobody
+ * is let in any more, whoever else has a copy of the descriptor; closes it. */
+void listener_end(int fd, const char *listen, const struct listener_place *place);
