@@ -15,6 +15,7 @@
 #include "config/kind.h"
 
 #define PROBE_INTERVAL_LEAST_USEC (100 * USEC_PER_MSEC)
+#define QUEUE_INTERVAL_LEAST_USEC (10 * USEC_PER_MSEC)
 #define FIRST_BAD_ID UINT32_MAX /* (uid_t) -1: "unchanged" to chown(2) and its like */
 
 /* A value that was written and had its complaint is not missing. */
@@ -238,6 +239,9 @@ static int check_sockets(struct config_builder *builder) {
             r = config_builder_problem_at(builder, socket, "ProbeIntervalSec",
                                           "ProbeIntervalSec= is below 100ms: nobody would have another use for "
                                           "the daemon");
+        if (r >= 0 && socket->queue_interval_usec < QUEUE_INTERVAL_LEAST_USEC)
+            r = config_builder_problem_at(builder, socket, "QueueIntervalSec",
+                                          "QueueIntervalSec= is below 10ms: latchd would do little else");
         if (r >= 0 && socket->owner == SOCKET_OWNER_LATCHD)
             r = config_builder_problem_at(builder, socket, "Owner",
                                           "Owner=latchd is not supported by this version");
