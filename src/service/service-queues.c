@@ -76,24 +76,26 @@ static void report_drained(struct service *service, const struct socket_config *
                            const struct queue_mark *mark, bool gone) {
     const struct queue_alarm *alarm = &mark->alarm;
     struct event_fields fields = {.n = 0};
+    uint64_t lasted_usec = alarm->calm_usec > alarm->since_usec ? alarm->calm_usec - alarm->since_usec : 0;
     char lasted[VALUE_FORMAT_MAX], times[48] = "";
     _cleanup_free_ char *text = NULL;
 
-    value_format_usec(alarm->calm_usec > alarm->since_usec ? alarm->calm_usec - alarm->since_usec : 0,
-                      lasted);
+    value_format_usec(lasted_usec, lasted);
     if (alarm->times > 1)
         snprintf(times, sizeof times, ", and it filled %u times", alarm->times);
     event_field_set(&fields, "LATCHD_SOCKET", socket->listen);
-    add_main(&fields, service);
-    event_field_add(&fields, "LATCHD_QUEUE", "%u", gone ? 0 : mark->last.depth);
+    if (!gone) { /* else it may be another daemon by now */
+        add_main(&fields, service);
+        event_field_add(&fields, "LATCHD_QUEUE", "%u", mark->last.depth);
+    }
     event_field_add(&fields, "LATCHD_QUEUE_LIMIT", "%u", alarm->limit);
     event_field_add(&fields, "LATCHD_QUEUE_HIGH", "%u", alarm->high);
     event_field_set(&fields, "LATCHD_DURATION", lasted);
     event_field_add(&fields, "LATCHD_TIMES", "%u", alarm->times);
-    if (asprintf(&text, "%s %s%s; at most %u of %u waited, for %s%s",
+    if (asprintf(&text, "%s %s%s; at most %u of %u waited%s%s%s",
                  gone ? "The daemon has ended, or no longer listens at" : "The queue has drained at",
-                 socket->listen, gone ? ", where connections waited" : "", alarm->high, alarm->limit, lasted,
-                 times) >= 0)
+                 socket->listen, gone ? ", where connections waited" : "", alarm->high, alarm->limit,
+                 lasted_usec > 0 ? ", for " : "", lasted_usec > 0 ? lasted : "", times) >= 0)
         service_emit(service, EVENT_QUEUE_DRAINED, &fields, text);
 }
 
