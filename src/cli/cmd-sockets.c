@@ -17,6 +17,7 @@
 #include "cli/supervisor.h"
 #include "cli/table.h"
 #include "health/queue-mark.h"
+#include "health/queue-sight.h"
 
 #define CALL_USEC (5 * USEC_PER_SEC)
 #define WATCH_DEFAULT_USEC USEC_PER_SEC
@@ -30,10 +31,11 @@ static json_int_t integer(json_t *object, const char *key) {
 static int look_ourselves(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
     _cleanup_config_ struct service_config *config = NULL;
     _cleanup_queue_tables_ struct queue_tables tables = {0};
+    _cleanup_mount_table_ struct mount_table mounts = {0};
     _cleanup_close_ int proc_fd = procfs_open();
     struct queue_clock now = {.realtime_usec = now_usec(CLOCK_REALTIME),
                               .boottime_usec = now_usec(CLOCK_BOOTTIME)};
-    bool of_unix = false, of_inet = false;
+    bool of_unix = false, of_inet = false, has_mounts = mount_table_read(proc_fd, &mounts) >= 0;
     uint32_t somaxconn = 0;
     int r = supervisor_load_config(cli, service, &config, err);
 
@@ -49,7 +51,7 @@ static int look_ourselves(const struct cli *cli, const char *service, json_t **r
         const struct queue_warn none = {0};
         struct queue_facts facts;
 
-        queue_look(&tables, proc_fd, config->sockets[i]->listen, &facts);
+        queue_sight_look(&tables, has_mounts ? &mounts : NULL, proc_fd, config->sockets[i]->listen, &facts);
         (void) queue_mark_step(&mark, &facts, &none, 0, &now);
         json_array_append_new(*ret, queue_mark_to_json(config->sockets[i], &mark, somaxconn));
     }

@@ -158,7 +158,8 @@ static const char *remark_on(const struct socket_config *socket, const struct qu
     if (mark->sight == QUEUE_UNSEEN)
         return queue_is_inet(socket->listen)
                    ? "not looked at: the kernel's table could not be read, or HOST is no address"
-                   : "not looked at: the kernel's table or the path could not be read";
+                   : "not looked at: the kernel's table could not be read, or the path, or its file system "
+                     "may not answer";
     if (mark->sight == QUEUE_ABSENT)
         return "nobody listens there in latchd's network namespace";
     if (socket->owner == SOCKET_OWNER_LATCHD && somaxconn > 0 &&

@@ -47,14 +47,22 @@ static struct queue_clock read_clock(void) {
                                 .boottime_usec = now_usec(CLOCK_BOOTTIME)};
 }
 
+const struct mount_table *manager_queues_mounts(struct manager *manager, struct mount_table *buffer) {
+    return mount_cache_read(&manager->probe_cache.mounts, manager->proc_fd, false, buffer) < 0 ? NULL
+                                                                                               : buffer;
+}
+
 static void look_at_all(struct manager *manager, bool unix_wanted, bool inet_wanted) {
     _cleanup_queue_tables_ struct queue_tables tables;
+    const struct mount_table *mounts;
+    struct mount_table buffer;
     struct queue_clock now;
 
     (void) queue_tables_read(unix_wanted, inet_wanted, &tables);
+    mounts = unix_wanted ? manager_queues_mounts(manager, &buffer) : NULL;
     now = read_clock();
     for (size_t i = 0; i < manager->n_services; i++)
-        service_queues_look(manager->services[i], &tables, &now, false);
+        service_queues_look(manager->services[i], &tables, mounts, &now, false);
 }
 
 /* Who wants to be watched by now is asked each time: the state of a service tells. */

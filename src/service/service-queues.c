@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/value.h"
+#include "health/queue-sight.h"
 #include "service/service-internal.h"
 
 /* With QueueWarn=, and while there is somebody who takes the connections. A listener that latchd itself holds
@@ -110,7 +111,7 @@ static void tell(struct service *service, size_t i, enum queue_news news) {
 }
 
 void service_queues_look(struct service *service, const struct queue_tables *tables,
-                         const struct queue_clock *now, bool all) {
+                         const struct mount_table *mounts, const struct queue_clock *now, bool all) {
     const struct service_config *config = service->config;
 
     for (size_t i = 0; i < config->n_sockets; i++) {
@@ -123,7 +124,7 @@ void service_queues_look(struct service *service, const struct queue_tables *tab
             continue;
         if (!service->queues && !(service->queues = calloc(config->n_sockets, sizeof *service->queues)))
             return;
-        queue_look(tables, service->manager->proc_fd, socket->listen, &facts);
+        queue_sight_look(tables, mounts, service->manager->proc_fd, socket->listen, &facts);
         tell(service, i,
              queue_mark_step(&service->queues[i], &facts, warn, socket->queue_interval_usec, now));
     }
@@ -150,13 +151,14 @@ void service_queues_follow(struct service *service) {
 json_t *service_queues_to_json(struct service *service) {
     const struct queue_mark never = {0};
     const struct queue_tables *tables;
+    struct mount_table mounts;
     struct queue_clock when;
     uint32_t somaxconn = 0;
     json_t *array = json_array();
 
     tables = service->config->n_sockets > 0 ? manager_queues_read(service->manager, &when) : NULL;
     if (tables)
-        service_queues_look(service, tables, &when, true);
+        service_queues_look(service, tables, manager_queues_mounts(service->manager, &mounts), &when, true);
     for (size_t i = 0; i < service->config->n_sockets; i++) {
         const struct socket_config *socket = service->config->sockets[i];
 

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "base/mount.h"
 #include "health/queue-mark.h"
 
 struct service;
@@ -20,10 +21,10 @@ void service_queues_follow(struct service *service);
  * to the two which tables that takes. */
 uint64_t service_queues_interval(const struct service *service, bool *unix_wanted, bool *inet_wanted);
 
-/* The kernel's tables are there: looks at its sockets in them, and tells. all: not only at those that are
- * watched. */
+/* The kernel's tables are there, and the mounts (NULL: they could not be read): looks at its sockets in them,
+ * and tells. all: not only at those that are watched. */
 void service_queues_look(struct service *service, const struct queue_tables *tables,
-                         const struct queue_clock *now, bool all);
+                         const struct mount_table *mounts, const struct queue_clock *now, bool all);
 
 /* A look now, as an array of a row for each socket (queue_mark_to_json()). NULL: no memory. */
 json_t *service_queues_to_json(struct service *service);
@@ -37,6 +38,10 @@ void service_queues_free(struct service *service);
 
 /* Somebody wants to be looked at so often: a timer runs until nobody does. */
 void manager_queues_watch(struct manager *manager, uint64_t interval_usec);
+
+/* The mounts as they are now; NULL: they could not be read. *buffer is what is returned; borrowed, until
+ * somebody asks again. */
+const struct mount_table *manager_queues_mounts(struct manager *manager, struct mount_table *buffer);
 
 /* The kernel's tables as they are, or were a moment ago: whoever asks for a thousand services one by one has
  * them read a few times. Borrowed, until the loop goes on. NULL: no memory. */

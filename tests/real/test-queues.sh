@@ -209,4 +209,33 @@ is "$(ctl "$M" sockets --json | jq '[.[] | select(.listening and .queue == 0)] |
 kill -TERM "$latchd_pid"
 succeeds "latchd ends" wait_until 20 gone "$latchd_pid"
 
+note "a socket on a file system that does not answer"
+F=$T/far
+mkdir -p "$F/etc" "$F/run" "$F/place"
+cat >"$F/etc/far.conf" <<END
+[Service]
+ExecStart=sleep 1000
+StandardOutput=null
+[Socket s]
+ListenStream=$F/place/s.sock
+LockFile=none
+QueueWarn=1
+QueueIntervalSec=100ms
+END
+start_latchd "$F" far
+wait_for 20 "it runs" in_state "$F" running far
+is "$(ctl "$F" sockets --json far | jq -c '.[0].listening')" false "nobody listens"
+"$(tool hanging-fs)" hang "$F/place" >"$T/hanging.out" 2>"$T/hanging.log" &
+disown $!
+if wait_until 10 grep -q ready "$T/hanging.out"; then
+    sleep 0.5
+    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.listening, .queue]')" "[null,null]" "latchd does not wait for it"
+    kill -TERM "$latchd_pid"
+    wait_until 20 gone "$latchd_pid"
+    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.listening, .queue]')" "[null,null]" "nor does latchctl"
+else
+    note "no FUSE here"
+    stop_latchd
+fi
+
 finish

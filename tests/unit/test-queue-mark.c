@@ -254,7 +254,8 @@ START_TEST(test_json) {
         "{\"backlog\":null,\"configuredBacklog\":null,\"full\":null,\"fullSinceUSec\":null,"
         "\"fullUSec\":null,\"highWater\":null,\"highWaterAtUSec\":null,\"limit\":null,"
         "\"listen\":\"/s\",\"listening\":null,\"name\":\"s\",\"owner\":\"daemon\",\"queue\":null,"
-        "\"remark\":\"not looked at: the kernel's table or the path could not be read\","
+        "\"remark\":\"not looked at: the kernel's table could not be read, or the path, or its file "
+        "system may not answer\","
         "\"sampledAtUSec\":null,\"somaxconn\":null}");
     (void) look(10);
     (void) look(10);
