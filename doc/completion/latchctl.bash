@@ -19,7 +19,7 @@ __latchctl_services() {
 
 _latchctl() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' i
-    local verbs='list status start stop restart reload reexec kill probe locks clear limits call logs'
+    local verbs='list status start stop restart reload reexec kill probe locks sockets clear limits call logs'
     local options='--json --config-dir --runtime-dir --help --version'
     COMPREPLY=()
 
@@ -75,6 +75,7 @@ _latchctl() {
     probe) options+=' --all --facts --quick --style' ;;
     clear) options+=' --dry-run' ;;
     limits) options+=' --all' ;;
+    sockets) options+=' --watch' ;;
     call) options+=' --socket --raw --keep-open --timeout' ;;
     logs) options+=' --follow --lines --since --until --priority --output --boot' ;;
     esac

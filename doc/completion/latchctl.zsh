@@ -40,6 +40,7 @@ _latchctl() {
         'kill:send it a signal'
         'probe:explain any lock file, PID file or socket'
         'locks:the services'\'' locks and who holds them'
+        'sockets:how many connections wait at their sockets'
         'clear:clear what a dead owner left'
         'limits:limits configured, in force and used'
         'call:send a command to its control socket'
@@ -54,6 +55,10 @@ _latchctl() {
         case $words[1] in
         list) _arguments $common && ret=0 ;;
         status | locks) _arguments $common '*:service:_latchctl_services' && ret=0 ;;
+        sockets)
+            _arguments $common '(-w --watch)'{-w,--watch=-}'[again and again]::time such as 2s:' \
+                '*:service:_latchctl_services' && ret=0
+            ;;
         kill)
             _arguments $common '(-s --signal)'{-s+,--signal=}'[which]:signal:(SIGTERM SIGKILL SIGHUP SIGINT SIGQUIT SIGABRT SIGUSR1 SIGUSR2 SIGSTOP SIGCONT)' \
                 '--kill-whom=[to whom]:whom:(main all)' '*:service:_latchctl_services' && ret=0

@@ -45,6 +45,17 @@ static void print_history(json_t *status) {
         printf("             %s\n", report_text(json_array_get(actions, i), "text"));
 }
 
+/* Of the times that somebody looked, with this listener. */
+static void print_high_water(json_t *socket) {
+    time_t at = (time_t) (integer(socket, "highWaterAtUSec") / (json_int_t) USEC_PER_SEC);
+    struct tm local;
+    char when[16];
+
+    if (integer(socket, "highWater") > 0 && localtime_r(&at, &local) &&
+        strftime(when, sizeof when, "%H:%M", &local) > 0)
+        printf(", at most %lld waited (%s)", (long long) integer(socket, "highWater"), when);
+}
+
 static void print_locks(const struct cli *cli, json_t *status) {
     json_t *sockets = json_object_get(status, "sockets"), *locks = json_object_get(status, "locks");
 
@@ -56,6 +67,7 @@ static void print_locks(const struct cli *cli, json_t *status) {
         if (json_is_integer(json_object_get(socket, "queue")))
             printf(", %lld of %lld connections wait", (long long) integer(socket, "queue"),
                    (long long) integer(socket, "backlog") + 1); /* one more than the backlog may */
+        print_high_water(socket);
         if (json_is_integer(json_object_get(socket, "answerUSec")))
             printf(", answered in %s", value_format_usec((uint64_t) integer(socket, "answerUSec"), took));
         putchar('\n');

@@ -19,6 +19,7 @@
 #define OWN_NAME_MAX 247 /* NAME_MAX without what is around it, see socket/listener.h */
 #define FD_NAME_MAX                                                                                          \
     200 /* of 255 (sd_listen_fds_with_names(3)); the service's stands before it in systemd's store */
+#define QUEUE_INTERVAL_LEAST_USEC (10 * USEC_PER_MSEC)
 #define FIRST_BAD_ID UINT32_MAX /* (uid_t) -1: "unchanged" to chown(2) and its like */
 
 /* A value that was written and had its complaint is not missing. */
@@ -325,10 +326,12 @@ static int check_sockets(struct config_builder *builder) {
             r = config_builder_problem_at(builder, socket, "ProbeTimeoutSec",
                                           "ProbeTimeoutSec= is 0: no daemon could answer in that time");
         if (r >= 0 && socket->probe_interval_usec > 0 && socket->probe_interval_usec < PROBE_INTERVAL_LEAST_USEC)
-            r = config_builder_problem_at(
-                builder, socket, "ProbeIntervalSec",
-                "ProbeIntervalSec= is below 100ms: nobody would have another use for "
-                "the daemon");
+            r = config_builder_problem_at(builder, socket, "ProbeIntervalSec",
+                                          "ProbeIntervalSec= is below 100ms: nobody would have another use for "
+                                          "the daemon");
+        if (r >= 0 && socket->queue_interval_usec < QUEUE_INTERVAL_LEAST_USEC)
+            r = config_builder_problem_at(builder, socket, "QueueIntervalSec",
+                                          "QueueIntervalSec= is below 10ms: latchd would do little else");
     }
     for (size_t i = 0; i < config->n_locks && r >= 0; i++)
         if (!config->locks[i]->path && !was_rejected(builder, config->locks[i], "LockFile"))

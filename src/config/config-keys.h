@@ -75,6 +75,7 @@ struct config_key {
     TYPE(bool, bool)                                                                                         \
     TYPE(mode, mode_t)                                                                                       \
     TYPE(output, struct output_config)                                                                       \
+    TYPE(queue_warn, struct queue_warn)                                                                      \
     TYPE(limit, struct limit_config)                                                                         \
     TYPE(service_kind, enum service_kind)                                                                    \
     TYPE(service_type, enum service_type)                                                                    \

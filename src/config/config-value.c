@@ -237,6 +237,32 @@ PRINT(print_count) {
     text_add_format(text, "%s=%u\n", key->name, *(const unsigned *) field);
 }
 
+/* 0, a number of connections, or a percentage. */
+PARSE(parse_queue_warn) {
+    size_t length = strlen(value);
+    bool percent = length > 0 && value[length - 1] == '%';
+    _cleanup_free_ char *digits = strndup(value, length - percent);
+    uint64_t number;
+
+    if (!digits)
+        return -ENOMEM;
+    if (value_parse_u64(digits, &number) < 0 || number > UINT_MAX ||
+        (percent && (number < 1 || number > 100)))
+        return -EINVAL;
+    *(struct queue_warn *) field = (struct queue_warn){.number = (unsigned) number, .percent = percent};
+    return 0;
+}
+
+RESET(reset_queue_warn) {
+    *(struct queue_warn *) field = (struct queue_warn){0};
+}
+
+PRINT(print_queue_warn) {
+    const struct queue_warn *warn = field;
+
+    text_add_format(text, "%s=%u%s\n", key->name, warn->number, warn->percent ? "%" : "");
+}
+
 RESET(reset_u64) {
     *(uint64_t *) field = 0;
 }
@@ -303,6 +329,9 @@ PRINT(print_time) {
 }
 
 const struct config_type config_type_count = {"a number", false, parse_count, reset_count, print_count};
+const struct config_type config_type_queue_warn = {"a number of connections, or a percentage from 1% to 100%",
+                                                   false, parse_queue_warn, reset_queue_warn,
+                                                   print_queue_warn};
 const struct config_type config_type_u64 = {"a number", false, parse_u64, reset_u64, print_u64};
 const struct config_type config_type_size = {"a size below 2G, such as 65536 or 64K", false, parse_size,
                                              reset_u64, print_u64};

@@ -96,6 +96,12 @@ struct lock_config {
                      while the daemon starts. NULL: it names the daemon. Set by kinds only */
 };
 
+/* From how many waiting connections on a queue is told of. number 0: it is not watched. */
+struct queue_warn {
+    unsigned number;
+    bool percent; /* of what may wait; else connections */
+};
+
 struct socket_config {
     char *name;
     char *listen; /* ListenStream= as written: an absolute path, @abstract or HOST:PORT */
@@ -108,6 +114,8 @@ struct socket_config {
     bool lock_none;                                   /* LockFile=none */
     enum socket_probe probe;
     uint64_t probe_interval_usec, probe_timeout_usec;
+    struct queue_warn queue_warn;
+    uint64_t queue_interval_usec;
 };
 
 struct limit_config {

@@ -29,7 +29,7 @@ struct endpoint {
     struct control_server *server;
     struct waiting_call *waiting;
     struct clearing *clearing;
-    struct answer_cache status, probe, limits;
+    struct answer_cache status, probe, limits, sockets;
 };
 
 struct control {
@@ -66,6 +66,9 @@ int endpoint_answer_look(struct control_call *call, struct answer_cache *cache,
 /* -- methods-limits.c -- */
 int endpoint_get_limits(struct control_call *call, json_t *parameters, void *userdata);
 int endpoint_set_limits(struct control_call *call, json_t *parameters, void *userdata);
+
+/* -- methods-sockets.c -- */
+int endpoint_get_sockets(struct control_call *call, json_t *parameters, void *userdata);
 
 /* -- methods-wait.c -- */
 

@@ -196,6 +196,7 @@ static int on_forget(sd_event_source *source, uint64_t usec, void *userdata) {
         any |= forget_old(&control->endpoints[i].status, now);
         any |= forget_old(&control->endpoints[i].probe, now);
         any |= forget_old(&control->endpoints[i].limits, now);
+        any |= forget_old(&control->endpoints[i].sockets, now);
     }
     if (!any || sd_event_source_set_time(source, now + LOOK_AGAIN_USEC) < 0 ||
         sd_event_source_set_enabled(source, SD_EVENT_ONESHOT) < 0)
@@ -259,10 +260,16 @@ static int method_probe(struct control_call *call, json_t *parameters, void *use
 }
 
 static const struct control_method methods[] = {
-    {"GetStatus", false, method_get_status}, {"Start", true, method_start},   {"Stop", true, method_stop},
-    {"Restart", true, method_restart},       {"Reload", true, method_reload}, {"Probe", false, method_probe},
-    {"Clear", true, endpoint_clear},         {"GetLimits", false, endpoint_get_limits},
+    {"GetStatus", false, method_get_status},
+    {"Start", true, method_start},
+    {"Stop", true, method_stop},
+    {"Restart", true, method_restart},
+    {"Reload", true, method_reload},
+    {"Probe", false, method_probe},
+    {"Clear", true, endpoint_clear},
+    {"GetLimits", false, endpoint_get_limits},
     {"SetLimits", true, endpoint_set_limits},
+    {"GetSockets", false, endpoint_get_sockets},
     {"Kill", true, endpoint_kill},
     {"Reexec", true, endpoint_reexec},
 };
@@ -281,7 +288,8 @@ static void on_change(struct service *service, void *userdata) {
 
     struct endpoint *endpoint = &control->endpoints[service->place];
 
-    endpoint->status.made_usec = endpoint->probe.made_usec = endpoint->limits.made_usec = 0;
+    endpoint->status.made_usec = endpoint->probe.made_usec = endpoint->limits.made_usec =
+        endpoint->sockets.made_usec = 0;
     endpoint_wake_waiting(endpoint);
 }
 
@@ -325,6 +333,7 @@ struct control *control_free(struct control *control) {
         json_decref(control->endpoints[i].status.answer);
         json_decref(control->endpoints[i].probe.answer);
         json_decref(control->endpoints[i].limits.answer);
+        json_decref(control->endpoints[i].sockets.answer);
         control_server_free(control->endpoints[i].server);
     }
     free(control->endpoints);

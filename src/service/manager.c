@@ -23,6 +23,7 @@
 #include "runtime/runtime-dir.h"
 #include "service/manager-internal.h"
 #include "service/pulse.h"
+#include "service/service-queues.h"
 #include "service/service.h"
 
 /* From a daemon's exec to its main() it is less than a millisecond. */
@@ -245,6 +246,7 @@ void manager_record_later(struct manager *manager) {
 
 void manager_service_changed(struct manager *manager, struct service *service) {
     manager->changed = true;
+    service_queues_follow(service);
     if (manager->on_change)
         manager->on_change(service, manager->on_change_userdata);
 }
@@ -440,6 +442,7 @@ struct manager *manager_free(struct manager *manager) {
     handover_drop(manager->handover, &manager->closer);
     closer_free(manager->closer);
     path_watcher_free(manager->watcher);
+    manager_queues_free(manager);
     sd_event_source_disable_unref(manager->pulse);
     sd_event_unref(manager->event);
     own_cgroup_free(manager->cgroup);

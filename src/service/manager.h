@@ -14,6 +14,7 @@
 #include "health/path-watch.h"
 
 struct service;
+struct manager_queues;
 
 /* A descriptor that systemd kept for a latchd before us. */
 struct inherited {
@@ -66,6 +67,7 @@ struct manager {
     bool told_reloading;          /* so did RELOADING=1, and no READY=1 after it */
     bool changed;                 /* some service's state did, since the last round of the loop */
     struct path_watcher *watcher; /* owned: where sockets are awaited */
+    struct manager_queues *queues; /* owned; NULL: no listener's queue is looked at */
     unsigned examinations;        /* of daemons that may hang, going on now */
     sd_event_source *pulse;       /* WATCHDOG=1 to systemd; NULL: nobody wants it */
     uint64_t pulse_usec;

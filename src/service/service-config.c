@@ -10,6 +10,7 @@
 #include "config/config-compare.h"
 #include "exec/privileges.h"
 #include "service/service-internal.h"
+#include "service/service-queues.h"
 
 /* One slot a socket, for each of the configurations. */
 static int resize(struct service *service, const struct service_config *config) {
@@ -24,6 +25,7 @@ static int resize(struct service *service, const struct service_config *config) 
     service_end_probes(service);
     free(service->probes);
     free(service->answer_usec);
+    service_queues_free(service);
     service->probes = probes;
     service->answer_usec = answer_usec;
     return 0;
@@ -178,6 +180,7 @@ int service_read_config(struct service *service, struct config_changes *ret, str
     forget_text(service);
     adjust_timer(service, start_usec, stop_usec);
     service_health_config_changed(service);
+    service_queues_follow(service);
     tell_changes(service, "The configuration was read again", &changes);
     *ret = changes;
     changes = (struct config_changes){0};

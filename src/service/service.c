@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "base/value.h"
 #include "service/service-limits.h"
+#include "service/service-queues.h"
 
 struct event_scope service_scope(const struct service *service) {
     return (struct event_scope){
@@ -339,6 +340,7 @@ struct service *service_free(struct service *service) {
     service_end_reload(service);
     service_end_config_checks(service);
     service_health_free(service);
+    service_queues_free(service);
     service_order_free(service);
     service_notify_tell_free(service);
     service_notify_free(service);

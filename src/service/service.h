@@ -29,6 +29,9 @@ struct service_reload;
 /* What is known of the daemon's health (service-health.c). */
 struct service_health;
 
+/* What is remembered of a listener's queue (service-queues.h). */
+struct queue_mark;
+
 /* Its place among services that wait for each other (service-order.c). */
 struct service_order;
 
@@ -81,6 +84,7 @@ struct service {
     struct service_reload *reload; /* NULL: no command of ExecReload= is under way */
     struct err reload_failure;     /* of the last reload; no name: it went well */
     struct service_order *order;   /* NULL: it comes neither before nor after any */
+    struct queue_mark *queues; /* owned; one a configured socket (service-queues.h); NULL: never looked at */
     struct service_health *health; /* NULL: nothing to remember */
     struct service_notify_tell *notify_tell; /* NULL: it has made us say nothing so far */
     struct service_notify *notify; /* NULL: the daemon is given no NOTIFY_SOCKET */

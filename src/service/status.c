@@ -12,6 +12,7 @@
 #include "recovery/own-cgroup.h"
 #include "service/family.h"
 #include "service/service-limits.h"
+#include "service/service-queues.h"
 #include "service/service-health.h"
 
 static json_t *text_or_null(const char *text) {
@@ -68,6 +69,8 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
             json_object_set_new(json, "backlog",
                                 facts->listener.found ? json_integer(facts->listener.backlog) : json_null());
         }
+        if (service_queues_mark(service, i))
+            queue_mark_add_history(json, service_queues_mark(service, i));
         json_array_append_new(array, json);
     }
     return array;

@@ -113,6 +113,8 @@ static const struct {
     {"Probe", "kea", NULL},
     {"ProbeIntervalSec", NULL, NULL},
     {"ProbeTimeoutSec", "250ms", NULL},
+    {"QueueWarn", "80%", NULL},
+    {"QueueIntervalSec", "250ms", NULL},
 };
 
 static char *dump(void) {
