@@ -8,7 +8,7 @@
 
 #include "base/macro.h"
 
-#define NAME_MAX_ 64
+#define NAME_ROOM 64
 
 enum field_type { FIELD_NUMBER, FIELD_TEXT, FIELD_LIST };
 
@@ -71,15 +71,15 @@ static char **text_at(void *object, const struct field *field) {
 }
 
 /* Copied, for the pointer there is of the elements' own type. */
-static void *get_list(const void *at) {
-    void *list;
+static void *get_pointer(const void *at) {
+    void *pointer;
 
-    memcpy(&list, at, sizeof list);
-    return list;
+    memcpy(&pointer, at, sizeof pointer);
+    return pointer;
 }
 
 static void *list_of(void *object, const struct field *field) {
-    return get_list((char *) object + field->offset);
+    return get_pointer((char *) object + field->offset);
 }
 
 static size_t *length_at(void *object, const struct field *field) {
@@ -124,7 +124,7 @@ void doctor_facts_done(struct doctor_facts *facts) {
 
 /* `at` is where the pointer to the elements is. */
 static void *grow(const struct schema *schema, void *at, size_t *n) {
-    void *bigger = reallocarray(get_list(at), *n + 1, schema->size), *element;
+    void *bigger = reallocarray(get_pointer(at), *n + 1, schema->size), *element;
 
     if (!bigger)
         return NULL;
@@ -157,10 +157,10 @@ void doctor_unseen(struct doctor_facts *facts, const char *what, int error) {
 }
 
 /* "cpu_usec" is "cpuUSec" there. */
-static void to_camel(const char *name, char ret[static NAME_MAX_]) {
+static void to_camel(const char *name, char ret[static NAME_ROOM]) {
     size_t n = 0;
 
-    for (const char *at = name; *at && n < NAME_MAX_ - 2; at++) {
+    for (const char *at = name; *at && n < NAME_ROOM - 2; at++) {
         if (strcmp(at, "_usec") == 0) {
             memcpy(ret + n, "USec", 4);
             n += 4;
@@ -171,31 +171,46 @@ static void to_camel(const char *name, char ret[static NAME_MAX_]) {
     ret[n] = '\0';
 }
 
+static json_t *to_json(const struct schema *schema, const void *object);
+
+static json_t *list_to_json(const struct field *field, const void *object) {
+    const char *element = get_pointer((const char *) object + field->offset);
+    json_t *array = json_array();
+    size_t n;
+
+    memcpy(&n, (const char *) object + field->n_offset, sizeof n);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(array, to_json(field->of, element + i * field->of->size));
+    return array;
+}
+
+static json_t *field_to_json(const struct field *field, const void *object) {
+    const char *text;
+    uint64_t number;
+
+    switch (field->type) {
+    case FIELD_NUMBER:
+        memcpy(&number, (const char *) object + field->offset, sizeof number);
+        return number == DOCTOR_UNKNOWN    ? json_null()
+               : number == DOCTOR_INFINITY ? json_string("infinity")
+                                           : json_integer((json_int_t) number);
+    case FIELD_TEXT:
+        text = get_pointer((const char *) object + field->offset);
+        return text ? json_string(text) : json_null();
+    case FIELD_LIST:
+        return list_to_json(field, object);
+    }
+    return NULL;
+}
+
 static json_t *to_json(const struct schema *schema, const void *object) {
     json_t *json = json_object();
-    void *from = (void *) object;
 
     for (size_t i = 0; json && i < schema->n; i++) {
-        const struct field *field = &schema->fields[i];
-        json_t *value = NULL;
-        char name[NAME_MAX_];
+        char name[NAME_ROOM];
 
-        to_camel(field->name, name);
-        if (field->type == FIELD_NUMBER) {
-            uint64_t number = *number_at(from, field);
-
-            value = number == DOCTOR_UNKNOWN    ? json_null()
-                    : number == DOCTOR_INFINITY ? json_string("infinity")
-                                                : json_integer((json_int_t) number);
-        } else if (field->type == FIELD_TEXT)
-            value = *text_at(from, field) ? json_string(*text_at(from, field)) : json_null();
-        else {
-            value = json_array();
-            for (size_t j = 0; j < *length_at(from, field); j++)
-                json_array_append_new(
-                    value, to_json(field->of, (char *) list_of(from, field) + j * field->of->size));
-        }
-        if (json_object_set_new(json, name, value) < 0) {
+        to_camel(schema->fields[i].name, name);
+        if (json_object_set_new(json, name, field_to_json(&schema->fields[i], object)) < 0) {
             json_decref(json);
             return NULL;
         }
@@ -244,7 +259,7 @@ static int from_json(const struct schema *schema, json_t *json, void *object, co
         return -EBADMSG;
     for (size_t i = 0; i < schema->n; i++) {
         const struct field *field = &schema->fields[i];
-        char name[NAME_MAX_];
+        char name[NAME_ROOM];
         json_t *value;
         int r = 0;
 

@@ -26,6 +26,7 @@
     N(pid)                                                                                                   \
     N(ppid)                                                                                                  \
     T(comm)                                                                                                  \
+    N(start_ticks)                                                                                           \
     T(state_before) /* the letter of proc_pid_stat(5) at the first look */                                   \
     T(state)        /* and at the second */                                                                  \
     N(frozen)       /* by its cgroup: 1 */                                                                   \
@@ -88,6 +89,7 @@
     N(full_before)                                                                                           \
     N(unsent_bytes) /* what the kernel counts against the send buffer, its own overhead included */          \
     N(send_buffer_bytes)                                                                                     \
+    N(peer_inode)                                                                                            \
     N(peer_here) /* 1: the peer is on this machine */                                                        \
     N(peer_pid)                                                                                              \
     T(peer_comm)                                                                                             \
@@ -128,11 +130,13 @@
     T(state)                                                                                                 \
     T(status_text)                                                                                           \
     N(supervised)                                                                                            \
-    N(pid) /* of the main process; 0: there is none */                                                       \
+    N(supervisor_pid)                                                                                        \
+    T(limits_command) /* "latchctl limits NAME", to which NAME=VALUE is appended; NULL: nobody would obey */ \
+    N(pid)            /* of the main process; 0: there is none */                                            \
     T(unit)                                                                                                  \
     T(config_file)                                                                                           \
     N(interval_usec)                                                                                         \
-    N(ended) /* 1: the main process ended between */                                                         \
+    N(ended)  /* 1: the main process ended between */                                                        \
     N(family) /* processes: the main one and its descendants */                                              \
     N(uid)                                                                                                   \
     T(user)                                                                                                  \

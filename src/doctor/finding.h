@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/strtab.h"
 
@@ -15,6 +16,7 @@
     X(STOPPED, "stopped")                                                                                    \
     X(LOCK_ORPHANED, "lock-orphaned")                                                                        \
     X(LOCK_HELD, "lock-held")                                                                                \
+    X(LOCK_STALE, "lock-stale")                                                                              \
     X(SOCKET_STALE, "socket-stale")                                                                          \
     X(NO_LISTENER, "no-listener")                                                                            \
     X(NOFILE, "nofile")                                                                                      \
