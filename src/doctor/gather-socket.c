@@ -353,10 +353,13 @@ int doctor_gather_sockets(int proc_fd, const struct doctor_request *request, con
         doctor_unseen(facts, what, EXDEV);
         return 0;
     }
-    for (size_t i = 0; i < facts->n_processes && r != -ENOMEM; i++)
+    for (size_t i = 0; i < facts->n_processes; i++) {
         r = descriptors_read(proc_fd, (pid_t) facts->processes[i].pid, NULL, 0, &descriptors);
-    if (r == -ENOMEM)
-        return r;
+        if (r == -ENOMEM)
+            return r;
+        if (r == -EACCES || r == -EPERM)
+            doctor_unseen(facts, "which sockets its processes have: listeners and connections", -r);
+    }
     descriptors_sort(&descriptors);
     for (size_t i = 0; i < descriptors.n; i++) {
         const struct descriptor *one = &descriptors.of[i];

@@ -288,7 +288,7 @@ START_TEST(descriptors_near_and_at_the_limit) {
     facts.processes[0].open_files = 819;
     expect_nothing();
     facts.processes[0].open_files = 820;
-    expect(DOCTOR_NOFILE, DOCTOR_WARNING, "820 of 1,024 descriptors", "latchctl limits d NOFILE=2048",
+    expect(DOCTOR_NOFILE, DOCTOR_WARNING, "820 of 1,024 descriptors", "latchctl limits d NOFILE=2048:4096",
            "LimitNOFILE=2048 in /etc/latchd/d.conf", NULL);
     facts.processes[0].open_files = 1024;
     expect(DOCTOR_NOFILE, DOCTOR_ERROR, "1,024 of 1,024 descriptors are open", "EMFILE", NULL);
@@ -299,7 +299,7 @@ START_TEST(descriptors_near_and_at_the_limit) {
     set(&facts.limits_command, NULL);
     set(&facts.service, NULL);
     set(&facts.unit, "d.service");
-    expect(DOCTOR_NOFILE, DOCTOR_ERROR, "prlimit --pid 813 --nofile=2048:2048",
+    expect(DOCTOR_NOFILE, DOCTOR_ERROR, "prlimit --pid 813 --nofile=2048:4096",
            "LimitNOFILE=2048 of d.service", NULL);
 }
 END_TEST
