@@ -214,13 +214,8 @@ static int add_process(int proc_fd, const struct family_member *member, struct d
     process->children_cpu_usec = member->children_cpu_usec;
     process->frozen = freezer_has(proc_fd, member->pid);
     r = read_details(proc_fd, process);
-    if (r == -EACCES || r == -EPERM) {
-        char what[128];
-
-        snprintf(what, sizeof what, "the descriptors of PID %d, and where it waits", (int) member->pid);
-        if (facts->n_processes == 1) /* one is enough to tell */
-            doctor_unseen(facts, what, -r);
-    }
+    if ((r == -EACCES || r == -EPERM) && facts->n_processes == 1) /* one is enough to tell */
+        doctor_unseen(facts, "the descriptors of the main process, and where it waits", -r);
     return process->comm && process->state ? 0 : -ENOMEM;
 }
 
@@ -238,7 +233,7 @@ int doctor_gather_processes(int proc_fd, const struct doctor_look *look, pid_t p
         return r;
     facts->family = n;
     if (kept < n)
-        doctor_unseen(facts, "each of its processes: there are too many", E2BIG);
+        doctor_unseen_because(facts, "each of its processes", "there are too many, and the first 1,024 were");
     return find_lock_holders(proc_fd, look, facts);
 }
 

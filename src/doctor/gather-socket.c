@@ -343,14 +343,13 @@ int doctor_gather_sockets(int proc_fd, const struct doctor_request *request, con
 
     tell_unread_tables(look, facts);
     if (facts->pid > 0 && is_elsewhere(proc_fd, look, facts)) {
-        char what[160];
+        char why[160];
 
         snprintf(
-            what, sizeof what,
-            "its sockets, which are in another network namespace (nsenter --net=/proc/%d/ns/net latchctl "
-            "doctor sees them)",
+            why, sizeof why,
+            "they are in another network namespace: nsenter --net=/proc/%d/ns/net latchctl doctor sees them",
             (int) facts->pid);
-        doctor_unseen(facts, what, EXDEV);
+        doctor_unseen_because(facts, "its sockets", why);
         return 0;
     }
     for (size_t i = 0; i < facts->n_processes; i++) {

@@ -187,10 +187,11 @@ cure
 
 note "a cgroup's pids.max"
 G=""
-for mount in $(awk '($3 == "cgroup" && $4 ~ /(^|,)pids(,|$)/) || $3 == "cgroup2" { print $2 }' /proc/self/mounts); do
-    [[ -z $G ]] && mkdir "$mount/latchd-doctor-$$" 2>/dev/null || continue
+while read -r mount; do
+    [[ -z $G ]] || continue
+    mkdir "$mount/latchd-doctor-$$" 2>/dev/null || continue
     if [[ -w $mount/latchd-doctor-$$/pids.max ]]; then G=$mount/latchd-doctor-$$; else rmdir "$mount/latchd-doctor-$$"; fi
-done
+done < <(awk '($3 == "cgroup" && $4 ~ /(^|,)pids(,|$)/) || $3 == "cgroup2" { print $2 }' /proc/self/mounts)
 if [[ -n $G ]]; then
     echo 1 >"$G/pids.max"
     (
