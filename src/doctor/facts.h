@@ -33,6 +33,7 @@
     N(threads)                                                                                               \
     N(cpu_usec)          /* used between, all threads together */                                            \
     N(busiest_usec)      /* used between by the busiest of its threads */                                    \
+    N(delayed_usec)      /* that thread could have run between, and got no processor */                      \
     N(children_cpu_usec) /* of children that ended between */                                                \
     N(new_children)      /* seen to begin between, at least */                                               \
     N(open_files)                                                                                            \

@@ -170,7 +170,7 @@ static int look_again(int proc_fd, const struct doctor_look *before, const struc
         if (facts->ended)
             return 0;
         doctor_processes_since(facts, &subject->before);
-        facts->processes[0].busiest_usec = doctor_threads_end(proc_fd, pid, &subject->threads);
+        doctor_threads_end(proc_fd, &subject->threads, &facts->processes[0]);
         facts->processes[0].new_children = doctor_births_end(&subject->births);
         gather_user(proc_fd, pid, facts);
         gather_unit(proc_fd, pid, facts);

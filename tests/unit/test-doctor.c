@@ -374,6 +374,14 @@ START_TEST(a_busy_main) {
     expect_nothing();
     main->cpu_usec = main->busiest_usec = 1000000;
     expect(DOCTOR_MAIN_BUSY, DOCTOR_WARNING, "100 % of 1,000 ms", "perf top -p 812", NULL);
+    main->cpu_usec = main->busiest_usec = 300000; /* others have the processors */
+    main->delayed_usec = 590000;
+    expect_nothing();
+    main->delayed_usec = 650000;
+    expect(DOCTOR_MAIN_BUSY, DOCTOR_WARNING, "for 30 % of", "for 65 % it could have run", "who else uses",
+           NULL);
+    main->delayed_usec = 0;
+    main->cpu_usec = main->busiest_usec = 1000000;
     add_listener(3, 3, 511);
     expect(DOCTOR_MAIN_BUSY, DOCTOR_ERROR, NULL);
     expect_only(1); /* that it does not accept is no finding of its own while it works */
