@@ -90,6 +90,42 @@ wait_until 5 redis-cli -s "$D/redis.sock" ping
 doctor 0 "going on again" redis
 stop_latchd
 
+note "a daemon that lives without its supervisor"
+start_latchd "$D" redis
+wait_for 20 "redis is running" in_state "$D" running redis
+redis=$(main_pid "$D" redis)
+disown "$latchd_pid"
+kill -KILL "$latchd_pid"
+wait_until 5 gone "$latchd_pid"
+doctor 0 "unsupervised" redis
+is "$(jq -r '.[0] | "\(.pid) \(.verdict)"' <<<"$out")" "$redis redis (PID $redis, unsupervised): nothing found" "it is found"
+kill -KILL "$redis"
+wait_until 5 gone "$redis"
+doctor 8 "dead, and its socket left" redis
+is "$(causes)" socket-stale "the socket is in the way"
+
+note "a lock that a dead daemon's helper holds"
+mkdir "$D/bin" "$D/quick"
+cp "$(tool lock-daemon)" "$D/bin/lock-daemon"
+cp "$D/bin/lock-daemon" "$D/bin/lock-helper"
+service quick "$D/bin/lock-daemon $D/quick $D/bin/lock-helper" Type=socket "OrphanAllow=$D/bin/lock-helper" \
+    OrphanPolicy=fail '[Socket control]' "ListenStream=$D/quick/S" '[Lock pid]' "LockFile=$D/quick/S.pid" LockStyle=pidfile
+start_latchd "$D" quick
+wait_for 10 "the daemon with the helper runs" in_state "$D" running quick
+quick=$(main_pid "$D" quick)
+wait_for 10 "the helper has inherited its lock" sh -c "[ \$(grep -ls '^lock:.*FLOCK' /proc/[0-9]*/fdinfo/* |
+    xargs grep -l ':$(stat -c %i "$D/quick/S.lock") ' | wc -l) = 2 ]"
+doctor 0 "while the daemon lives" quick
+kill -KILL "$quick"
+wait_until 10 sh -c "! [ -d /proc/$quick ]"
+doctor 8 "once it is dead" quick
+is "$(first .cause)" lock-orphaned "its helper keeps the lock"
+is "$(first .subject)" "$D/quick/S.lock" "which"
+helper=$(first .evidence.holderPid)
+is "$(tr '\0' ' ' <"/proc/$helper/cmdline" | cut -d' ' -f1)" "$D/bin/lock-helper" "and who it is"
+stop_latchd
+kill -KILL "$helper"
+
 note "no main process"
 doctor 0 "stopped service" down
 is "$(jq -c '.[0] | [.service, .pid, .state, .findings]' <<<"$out")" '["down",null,"stopped",[]]' "it does not run, and nothing is in its way"
@@ -229,7 +265,7 @@ note "many at once, and mistakes"
 started=$(now_ms)
 service down2 "$sick idle"
 ctl "$D" doctor --json >"$T/all" || true
-is "$(jq -r '[.[].service] | join(" ")' "$T/all")" "busy down down2 files redis" "without a name: all services"
+is "$(jq -r '[.[].service] | join(" ")' "$T/all")" "busy down down2 files quick redis" "without a name: all services"
 at_most $(($(now_ms) - started)) $((4000 * harness_patience)) "in one go (ms)"
 said() { # CODE PATTERN ARGUMENTS...
     local code=$1 pattern=$2 rc=0
