@@ -18,7 +18,7 @@ probe
 config
 exec
 runtime
-recovery health notify owned
+recovery health notify owned doctor
 service
 control
 cli'
