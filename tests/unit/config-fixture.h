@@ -120,5 +120,5 @@ static inline const char *words(char *const *list) {
 
 static inline int from_options(const struct config_option *options, size_t n, char **argv) {
     forget();
-    return service_config_from_options(options, n, argv, &problems, &config);
+    return service_config_from_options(options, n, argv, NULL, &problems, &config);
 }
