@@ -96,23 +96,43 @@ static struct dovecot_listener *last_listener(const struct reader *reader) {
     return &service->listeners[service->n_listeners - 1];
 }
 
-/* Digits only; "unlimited" is Dovecot's own word for no bound. */
+/* Digits only; "unlimited" is the largest number to Dovecot too (2.4). */
 static int parse_number(const char *value, size_t size, unsigned base, uint64_t *ret) {
     uint64_t number = 0;
 
     if (size == strlen("unlimited") && memcmp(value, "unlimited", size) == 0) {
-        *ret = 0;
+        *ret = UINT32_MAX;
         return 0;
     }
     if (size == 0)
         return -EINVAL;
     for (size_t i = 0; i < size; i++) {
-        if (value[i] < '0' || value[i] >= (char) ('0' + base) || number > (UINT32_MAX - 9) / base)
+        if (value[i] < '0' || value[i] >= (char) ('0' + base))
             return -EINVAL;
         number = number * base + (unsigned) (value[i] - '0');
+        if (number > UINT32_MAX)
+            return -ERANGE;
     }
     *ret = number;
     return 0;
+}
+
+/* A name with a blank in it comes in quotes, and so does a value that begins or ends with one. Owned by the
+ * caller. */
+static char *unquote(const char *name, size_t size) {
+    char *text, *out;
+
+    if (size < 2 || name[0] != '"' || name[size - 1] != '"')
+        return strndup(name, size);
+    text = out = malloc(size);
+    for (size_t i = 1; text && i < size - 1; i++) {
+        if (name[i] == '\\' && i + 1 < size - 1)
+            i++;
+        *out++ = name[i];
+    }
+    if (text)
+        *out = '\0';
+    return text;
 }
 
 static int store(const struct reader *reader, const struct setting *setting, void *object, const char *value,
@@ -123,7 +143,7 @@ static int store(const struct reader *reader, const struct setting *setting, voi
 
     switch (setting->type) {
     case VALUE_TEXT:
-        copy = strndup(value, size);
+        copy = unquote(value, size);
         if (!copy)
             return -ENOMEM;
         free(*(char **) place);
@@ -173,23 +193,6 @@ static int read_setting(const struct reader *reader, const char *name, size_t na
         if (strlen(settings[i].name) == name_size && memcmp(settings[i].name, name, name_size) == 0)
             return store(reader, &settings[i], object, value, size);
     return 0;
-}
-
-/* A name with a blank in it comes in quotes. */
-static char *unquote(const char *name, size_t size) {
-    char *text, *out;
-
-    if (size < 2 || name[0] != '"' || name[size - 1] != '"')
-        return strndup(name, size);
-    text = out = malloc(size);
-    for (size_t i = 1; text && i < size - 1; i++) {
-        if (name[i] == '\\' && i + 1 < size - 1)
-            i++;
-        *out++ = name[i];
-    }
-    if (text)
-        *out = '\0';
-    return text;
 }
 
 static int add_service(struct reader *reader, const char *name, size_t size) {
@@ -287,7 +290,7 @@ static int read_comment(const struct reader *reader, const char *line, size_t si
 
 /* A setting's value may end in a brace, and may be empty: "key = ". */
 static int read_line(struct reader *reader, const char *line, size_t size) {
-    const char *equals;
+    const char *blank;
 
     while (size > 0 && (*line == ' ' || *line == '\t'))
         line++, size--;
@@ -299,9 +302,10 @@ static int read_line(struct reader *reader, const char *line, size_t size) {
         return read_comment(reader, line, size);
     if (size == 1 && *line == '}')
         return close_block(reader);
-    equals = memmem(line, size, " =", 2);
-    if (equals && (equals + 2 == line + size || equals[2] == ' ')) {
-        size_t name = (size_t) (equals - line), gone = name + (equals + 2 == line + size ? 2 : 3);
+    blank = memchr(line, ' ', size); /* a key has none; the name of a section may have anything in it */
+    if (blank && blank + 1 < line + size && blank[1] == '=' &&
+        (blank + 2 == line + size || blank[2] == ' ')) {
+        size_t name = (size_t) (blank - line), gone = blank + 2 == line + size ? size : name + 3;
 
         return read_setting(reader, line, name, line + gone, size - gone);
     }
