@@ -2,7 +2,6 @@
 #include "socket/unix-diag.h"
 
 #include <errno.h>
-#include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <linux/unix_diag.h>
 #include <netinet/tcp.h>
@@ -13,17 +12,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 
 #include "base/macro.h"
 #include "base/value.h"
-#include "socket/mnl.h"
-
-/* Linux fills dumps of up to 32 KiB when the reader offers that much (netlink(7)). */
-#define DUMP_BUFFER_BYTES (32 * 1024)
-
-/* A dump that lost something is begun anew, so many times. */
-#define DUMP_TRIES 5
+#include "socket/sock-diag.h"
 
 #define THREAD_STACK_BYTES (128 * 1024)
 
@@ -100,25 +92,6 @@ static int read_attribute(unsigned type, const void *payload, size_t size, struc
     return 0;
 }
 
-/* What is cut off at the end is left out. */
-static int read_attributes(const char *bytes, size_t left, struct unix_socket *socket) {
-    while (left >= sizeof(struct nlattr)) {
-        const struct nlattr *attribute = (const void *) bytes;
-        size_t length = attribute->nla_len, step = NLA_ALIGN(length);
-        int r;
-
-        if (length < sizeof *attribute || length > left)
-            return 0;
-        r = read_attribute(attribute->nla_type & NLA_TYPE_MASK, attribute + 1, length - sizeof *attribute,
-                           socket);
-        if (r < 0 || step >= left)
-            return r;
-        bytes += step;
-        left -= step;
-    }
-    return 0;
-}
-
 static int add_socket(struct unix_table *table, const struct unix_socket *socket) {
     if ((table->n & (table->n - 1)) == 0) { /* grows at each power of two */
         struct unix_socket *bigger =
@@ -132,14 +105,17 @@ static int add_socket(struct unix_table *table, const struct unix_socket *socket
     return 0;
 }
 
-/* `payload` is what follows the message's header, `size` bytes. */
-static int read_socket(const char *payload, size_t size, struct unix_table *table) {
-    const struct unix_diag_msg *message = (const void *) payload;
+static int read_socket(const void *payload, size_t size, void *userdata) {
+    const struct unix_diag_msg *message = payload;
+    struct unix_table *table = userdata;
+    const struct nlattr *attribute;
     struct unix_socket socket;
-    int r;
+    const char *bytes = (const char *) payload + sizeof *message;
+    int r = 0;
 
     if (size < sizeof *message)
         return -EBADMSG;
+    size -= sizeof *message;
     socket = (struct unix_socket){.inode = message->udiag_ino,
                                   .type = message->udiag_type,
                                   .listening = message->udiag_state == TCP_LISTEN,
@@ -147,7 +123,9 @@ static int read_socket(const char *payload, size_t size, struct unix_table *tabl
                                    * to it (net/unix/af_unix.c, unix_dgram_connect()). */
                                   .connected = message->udiag_state == TCP_ESTABLISHED &&
                                                message->udiag_type != SOCK_DGRAM};
-    r = read_attributes(payload + sizeof *message, size - sizeof *message, &socket);
+    while (r >= 0 && (attribute = sock_diag_next(&bytes, &size)))
+        r = read_attribute(attribute->nla_type & NLA_TYPE_MASK, attribute + 1,
+                           attribute->nla_len - sizeof *attribute, &socket);
     if (r >= 0 && (socket.listening || socket.has_file || (socket.name && socket.name[0] == '@'))) {
         r = add_socket(table, &socket);
         if (r >= 0)
@@ -157,63 +135,13 @@ static int read_socket(const char *payload, size_t size, struct unix_table *tabl
     return r;
 }
 
-/* A netlink error is a negative errno; whatever else stands there must not look like success. */
-static int error_of(const char *payload, size_t size) {
-    int error;
-
-    if (size < sizeof error)
-        return -EBADMSG;
-    memcpy(&error, payload, sizeof error);
-    return error < 0 && error >= -4095 ? error : -EBADMSG; /* MAX_ERRNO, include/linux/err.h */
+static void forget(void *userdata) {
+    free_sockets(userdata);
 }
 
-/* 1: go on. */
-static int read_message(const struct nlmsghdr *header, struct unix_table *table) {
-    const char *payload = (const char *) header + NLMSG_HDRLEN;
-    size_t size = header->nlmsg_len - NLMSG_HDRLEN;
-    int r;
-
-    if (header->nlmsg_flags & NLM_F_DUMP_INTR)
-        return -EINTR;
-    switch (header->nlmsg_type) {
-    case NLMSG_NOOP:
-        return 1;
-    case NLMSG_ERROR:
-        return error_of(payload, size);
-    case NLMSG_OVERRUN:
-        return -ENOBUFS;
-    case NLMSG_DONE:
-        /* It carries what ended the dump, 0 when nothing was amiss (net/netlink/af_netlink.c). */
-        if (size >= sizeof(int) && memcmp(payload, &(int){0}, sizeof(int)) != 0)
-            return error_of(payload, size);
-        return 0;
-    case SOCK_DIAG_BY_FAMILY:
-        r = read_socket(payload, size, table);
-        return r < 0 ? r : 1;
-    default:
-        return -EBADMSG;
-    }
-}
-
-/* The lengths are compared here: mnl_nlmsg_ok() takes one of 2 GiB and more for a small one. */
 int unix_table_parse(const void *buffer, size_t size, struct unix_table *table) {
-    const char *bytes = buffer;
-
-    while (size > 0) {
-        const struct nlmsghdr *header = (const void *) bytes;
-        size_t step;
-        int r;
-
-        if (size < NLMSG_HDRLEN || header->nlmsg_len < NLMSG_HDRLEN || header->nlmsg_len > size)
-            return -EBADMSG;
-        r = read_message(header, table);
-        if (r <= 0)
-            return r;
-        step = NLMSG_ALIGN((size_t) header->nlmsg_len);
-        bytes += step < size ? step : size;
-        size -= step < size ? step : size;
-    }
-    return 1;
+    return sock_diag_parse(
+        buffer, size, &(struct sock_diag_sink){.take = read_socket, .forget = forget, .userdata = table});
 }
 
 /* A listener comes before a socket that is only bound, and that before a connection. */
@@ -360,30 +288,9 @@ const struct unix_socket *unix_table_next(const struct unix_table *table, const 
     return NULL;
 }
 
-static void mnl_socket_closep(struct mnl_socket **netlink) {
-    if (*netlink)
-        (void) mnl.socket_close(*netlink);
-}
-
-/* One message from the kernel: whoever else writes to our port is not heard. */
-static ssize_t receive(int fd, void *buffer) {
-    for (;;) {
-        struct sockaddr_nl sender = {0};
-        socklen_t size = sizeof sender;
-        ssize_t n = recvfrom(fd, buffer, DUMP_BUFFER_BYTES, MSG_TRUNC, (struct sockaddr *) &sender, &size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (sender.nl_pid == 0)
-            return n <= DUMP_BUFFER_BYTES ? n : -EMSGSIZE;
-    }
-}
-
-static int read_once(void *buffer, struct unix_table *table) {
-    _cleanup_(mnl_socket_closep) struct mnl_socket *netlink = NULL;
-    struct {
+int unix_table_read(struct unix_table *ret) {
+    _cleanup_unix_table_ struct unix_table table = {0};
+    const struct {
         struct nlmsghdr header;
         struct unix_diag_req request;
     } query = {
@@ -395,36 +302,9 @@ static int read_once(void *buffer, struct unix_table *table) {
                     .udiag_states = UINT32_MAX,
                     .udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_VFS | UDIAG_SHOW_RQLEN},
     };
-    int r;
+    const struct sock_diag_sink sink = {.take = read_socket, .forget = forget, .userdata = &table};
+    int r = sock_diag_dump((const struct nlmsghdr *const[]){&query.header}, 1, &sink);
 
-    r = mnl_load();
-    if (r < 0)
-        return r;
-    netlink = mnl.socket_open2(NETLINK_SOCK_DIAG, SOCK_CLOEXEC);
-    if (!netlink || mnl.socket_bind(netlink, 0, MNL_SOCKET_AUTOPID) < 0 ||
-        mnl.socket_sendto(netlink, &query, sizeof query) < 0)
-        return -errno;
-    do {
-        ssize_t n = receive(mnl.socket_get_fd(netlink), buffer);
-
-        if (n < 0)
-            return (int) n;
-        r = unix_table_parse(buffer, (size_t) n, table);
-    } while (r > 0);
-    return r;
-}
-
-int unix_table_read(struct unix_table *ret) {
-    _cleanup_unix_table_ struct unix_table table = {0};
-    _cleanup_free_ char *buffer = malloc(DUMP_BUFFER_BYTES);
-    int r = -ENOMEM;
-
-    for (int i = 0; buffer && i < DUMP_TRIES; i++) {
-        free_sockets(&table);
-        r = read_once(buffer, &table);
-        if (r != -EINTR && r != -ENOBUFS)
-            break;
-    }
     if (r >= 0)
         r = unix_table_index(&table);
     if (r < 0)

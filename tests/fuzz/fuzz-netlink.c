@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/macro.h"
+#include "socket/inet-diag.h"
 #include "socket/unix-diag.h"
 
 static void need(bool true_always) {
@@ -42,10 +43,23 @@ static void find_again(const struct unix_table *table, const struct unix_socket 
     }
 }
 
+static void find_inet_again(const struct inet_table *table, const struct inet_socket *socket) {
+    const struct inet_socket *found = inet_table_find_inode(table, socket->inode);
+    size_t position = 0;
+
+    need(socket->inode == 0 ? !found : found && found->inode == socket->inode);
+    found = inet_table_next(table, socket->family, &socket->local, &position);
+    need(found && (found->listening || !socket->listening));
+    while (found && found != socket)
+        found = inet_table_next(table, socket->family, &socket->local, &position);
+    need(found);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     _cleanup_unix_table_ struct unix_table table = {0};
+    _cleanup_inet_table_ struct inet_table inet = {0};
     _cleanup_free_ char *buffer = malloc(size ? size : 1); /* aligned, and no byte longer */
 
     if (!buffer)
@@ -56,5 +70,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     need(unix_table_index(&table) >= 0);
     for (size_t i = 0; i < table.n && i < 64; i++)
         find_again(&table, &table.sockets[i]);
+    (void) inet_table_parse(buffer, size, &inet);
+    need(inet_table_index(&inet) >= 0);
+    for (size_t i = 0; i < inet.n && i < 64; i++)
+        find_inet_again(&inet, &inet.sockets[i]);
     return 0;
 }

@@ -18,7 +18,7 @@ probe
 config
 exec
 runtime
-recovery health notify
+recovery health notify doctor
 service
 control
 cli'
