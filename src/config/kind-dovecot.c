@@ -30,6 +30,7 @@
 #define OUTPUT_BYTES_MAX (8U * 1024 * 1024)
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *) NULL)->sun_path) - 1) /* 107, see unix(7) */
 #define EXCERPT_MAX 400
+#define MASTER_BACKLOG 16 /* of the socket of its own, whatever the settings are (2.3.19) */
 
 #define mistake(config, problems, ...) config_problems_add((problems), kind_place(config), 0, __VA_ARGS__)
 
@@ -242,7 +243,7 @@ static int guard_pidfile(struct reader *reader) {
 }
 
 /* What the administrator wrote of it stays as it is. */
-static int guard_socket(struct reader *reader, const char *stem, const char *listen) {
+static int guard_socket(struct reader *reader, const char *stem, const char *listen, uint64_t backlog) {
     struct service_config *config = reader->config;
     struct socket_config *socket = NULL;
     char name[32];
@@ -263,6 +264,7 @@ static int guard_socket(struct reader *reader, const char *stem, const char *lis
             return -ENOMEM;
         socket->owner = SOCKET_OWNER_DAEMON;
         socket->lock_none = true;
+        socket->backlog = (int) backlog; /* as Dovecot gives it to listen(2) */
         socket->listen = strdup(listen);
         if (!socket->listen)
             return -ENOMEM;
@@ -272,20 +274,20 @@ static int guard_socket(struct reader *reader, const char *stem, const char *lis
     return 0;
 }
 
-static int guard_path(struct reader *reader, const char *stem, const char *path) {
+static int guard_path(struct reader *reader, const char *stem, const char *path, uint64_t backlog) {
     if (strlen(path) > SOCKET_PATH_MAX)
         return mistake(
             reader->config, reader->problems,
             "Dovecot's socket %s cannot be bound: its path is %zu bytes long, and unix(7) has room for %zu",
             path, strlen(path), SOCKET_PATH_MAX);
-    return guard_socket(reader, stem, path);
+    return guard_socket(reader, stem, path, backlog);
 }
 
 static int guard_master(struct reader *reader) {
     _cleanup_free_ char *path = NULL;
     int r = kind_join(reader->conf.base_dir, "master", &path);
 
-    return r < 0 ? r : guard_path(reader, "master", path);
+    return r < 0 ? r : guard_path(reader, "master", path, MASTER_BACKLOG);
 }
 
 static bool is_below(const char *path, const char *directory) {
@@ -296,7 +298,7 @@ static bool is_below(const char *path, const char *directory) {
 
 /* Where the port is asked for an answer: the first of its addresses. Of "*, ::" the latter is missing on a
  * machine without IPv6, and Dovecot does not mind. */
-static int guard_port(struct reader *reader, const struct dovecot_listener *listener) {
+static int guard_port(struct reader *reader, const struct dovecot_listener *listener, uint64_t backlog) {
     const char *list = *listener->address ? listener->address : reader->conf.listen;
     const char *address = list + strspn(list, ", ");
     int length = (int) strcspn(address, ", ");
@@ -318,7 +320,7 @@ static int guard_port(struct reader *reader, const struct dovecot_listener *list
         listen = NULL;
         return -ENOMEM;
     }
-    return guard_socket(reader, listener->name, listen);
+    return guard_socket(reader, listener->name, listen, backlog);
 }
 
 static int guard_listeners(struct reader *reader) {
@@ -332,10 +334,10 @@ static int guard_listeners(struct reader *reader) {
 
             r = 0;
             if (listener->is_inet && listener->port > 0)
-                r = guard_port(reader, listener);
+                r = guard_port(reader, listener, dovecot_service_backlog(service));
             else if (!listener->is_inet && listener->mode != 0 &&
                      !is_below(listener->name, reader->conf.base_dir))
-                r = guard_path(reader, service->name, listener->name);
+                r = guard_path(reader, service->name, listener->name, dovecot_service_backlog(service));
             if (r < 0)
                 result = r;
         }

@@ -177,7 +177,8 @@ static int look_again(int proc_fd, const struct doctor_look *before, const struc
             return r;
         doctor_cgroups_since(facts, &subject->before);
     }
-    return doctor_gather_sockets(proc_fd, subject->request, before, look, facts);
+    r = doctor_gather_sockets(proc_fd, subject->request, before, look, facts);
+    return r < 0 ? r : doctor_gather_dovecot(proc_fd, subject->request, before, look, facts);
 }
 
 /* Until the interval is over, whatever signals come; counts children meanwhile. Returns how long it was. */

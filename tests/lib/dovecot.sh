@@ -9,6 +9,7 @@
 
 require_dovecot() {
     require dovecot doveconf jq
+    # shellcheck disable=SC2154 # harness.sh sets it
     [[ $(command -v latchd) == "$builddir/latchd" ]] || die "latchd is built in $builddir"
     DOVECOT=$(realpath "$(command -v dovecot)")
 }
@@ -72,7 +73,9 @@ start_plain_dovecot() { # DIR
 # Children of a master whose program is of that name, a PID a line.
 dovecot_children() { # PID NAME
     local child
-    for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+    local children
+    { read -r -a children <"/proc/$1/task/$1/children"; } 2>/dev/null
+    for child in "${children[@]}"; do
         [[ $(readlink "/proc/$child/exe" 2>/dev/null) == */dovecot/$2 ]] && echo "$child"
     done
     return 0
@@ -83,11 +86,14 @@ start_clients() { # DIR NUMBER
     rm -f "$1/clients"
     "$(tool imap-clients)" "$imap_port" "$2" "$1/clients" &
     clients_pid=$!
+    wait_until 5 test -e "$1/clients" # until it is another program it would clean up as we do when it is ended
 }
 
 stop_clients() {
+    [[ -n ${clients_pid-} ]] || return 0
     kill -TERM "$clients_pid"
     wait "$clients_pid" 2>/dev/null
+    clients_pid=""
     return 0
 }
 
