@@ -29,8 +29,8 @@
     X(CPU_THROTTLED, "cpu-throttled")                                                                        \
     X(CGROUP_MEMORY, "cgroup-memory")                                                                        \
     X(MEMORY_PRESSURE, "memory-pressure")                                                                    \
-    X(QUEUE_FULL, "queue-full")                                                                              \
     X(NOT_ACCEPTING, "not-accepting")                                                                        \
+    X(QUEUE_FULL, "queue-full")                                                                              \
     X(BACKLOG_CLAMPED, "backlog-clamped")
 
 enum doctor_cause {

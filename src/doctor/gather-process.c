@@ -64,9 +64,6 @@ static const struct {
 #ifdef SYS_pause
     {SYS_pause, "pause", false},
 #endif
-#ifdef SYS_vfork
-    {SYS_vfork, "vfork", false},
-#endif
 #ifdef SYS_open
     {SYS_open, "open", false},
 #endif

@@ -6,6 +6,7 @@
  * process's memory, which may be a file system that does not answer. What cannot be read is unknown, and said
  * to be. */
 
+#include "base/value.h"
 #include "config/config.h"
 #include "doctor/facts.h"
 

@@ -96,6 +96,8 @@ void doctor_judge_busy(const struct doctor_facts *facts, struct doctor_findings 
     bool is_forking = doctor_known(forks) && forks >= FORKS_PER_SECOND;
     struct doctor_finding *finding;
 
+    if (doctor_known(busiest) && busiest > 100) /* processor time is counted in ticks */
+        busiest = 100;
     if (!doctor_known(busiest) || (busiest < BUSY_PERCENT && !(is_forking && busiest >= FORKING_PERCENT)))
         return;
     finding = doctor_find(
@@ -110,8 +112,8 @@ void doctor_judge_busy(const struct doctor_facts *facts, struct doctor_findings 
     doctor_say(finding,
                "the main process, PID %" PRIu64 " (%s), kept %sa processor busy for %" PRIu64 " %% of %s ms",
                main->pid, comm_of(main),
-               doctor_known(main->threads) && main->threads > 1 ? "with one of its threads " : "",
-               busiest > 100 ? 100 : busiest, COUNT(facts->interval_usec / 1000));
+               doctor_known(main->threads) && main->threads > 1 ? "with one of its threads " : "", busiest,
+               COUNT(facts->interval_usec / 1000));
     if (doctor_known(forks) && forks > 0)
         doctor_say(finding, "it forked at least %s times a second", COUNT(forks));
     if (is_forking)
@@ -146,7 +148,27 @@ static enum block how_blocked(const struct doctor_process *process) {
     return is(process->state, "D") && is(process->state_before, "D") ? BLOCK_DISK : BLOCK_NONE;
 }
 
-static void tell_block(struct doctor_finding *finding, const struct doctor_process *process, enum block how) {
+/* Who has the other end of what it writes to, where that is known. */
+static void tell_reader(struct doctor_finding *finding, const struct doctor_facts *facts,
+                        const struct doctor_process *process) {
+    for (size_t i = 0; i < facts->n_connections; i++) {
+        const struct doctor_connection *connection = &facts->connections[i];
+
+        if (connection->pid != process->pid || connection->fd != process->waits_fd ||
+            !doctor_known(connection->peer_pid))
+            continue;
+        doctor_say(finding, "that is PID %" PRIu64 " (%s)", connection->peer_pid,
+                   connection->peer_comm ? connection->peer_comm : "?");
+        doctor_advise(finding, "have PID %" PRIu64 " read, or end it", connection->peer_pid);
+        doctor_advise(finding, "a server does better with O_NONBLOCK and poll(2)");
+        return;
+    }
+    doctor_advise(finding, "have who has the other end of it read, or close it");
+    doctor_advise(finding, "a server does better with O_NONBLOCK and poll(2)");
+}
+
+static void tell_block(const struct doctor_facts *facts, struct doctor_finding *finding,
+                       const struct doctor_process *process, enum block how) {
     const char *place = process->waits_in ? process->waits_in : "an unknown place";
     const char *file = process->waits_file ? process->waits_file : "a descriptor";
 
@@ -168,9 +190,7 @@ static void tell_block(struct doctor_finding *finding, const struct doctor_proce
         doctor_say(finding,
                    "PID %" PRIu64 " (%s) waits in %s on fd %" PRIu64 " (%s): who is to read that does not",
                    process->pid, comm_of(process), process->waits_call, process->waits_fd, file);
-        doctor_advise(finding,
-                      "have the other end of %s read, or close it; a server does better with O_NONBLOCK",
-                      file);
+        tell_reader(finding, facts, process);
         break;
     case BLOCK_CONNECT:
         doctor_say(finding,
@@ -214,7 +234,7 @@ static void judge_block(const struct doctor_facts *facts, enum block how, struct
         "PID %" PRIu64 " (%s)", first->pid, comm_of(first));
     if (n > 1)
         doctor_say(finding, "%zu of %s processes are blocked in the same way", n, COUNT(facts->family));
-    tell_block(finding, first, how);
+    tell_block(facts, finding, first, how);
 }
 
 void doctor_judge_blocked(const struct doctor_facts *facts, struct doctor_findings *findings) {

@@ -97,14 +97,15 @@ static void judge_waiting(const struct doctor_facts *facts, const struct doctor_
         doctor_findings_have(findings, DOCTOR_PROCESS_LIMIT) ||
         doctor_findings_have(findings, DOCTOR_CLIENT_LIMIT))
         return;
-    finding = doctor_find(findings, DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, evidence_of(facts, listener), "%s",
-                          address_of(listener));
-    doctor_say(
-        finding,
-        "%s connections wait on %s, %s did %s ms before, and the service's processes used %s ms of processor "
-        "time meanwhile: it does not accept",
-        COUNT(listener->queue), address_of(listener), COUNT(listener->queue_before),
-        COUNT(facts->interval_usec / 1000), COUNT(doctor_cpu_of_all(facts) / 1000));
+    finding = doctor_find(findings, DOCTOR_NOT_ACCEPTING,
+                          is_full(listener->queue, listener) ? DOCTOR_ERROR : DOCTOR_WARNING,
+                          evidence_of(facts, listener), "%s", address_of(listener));
+    doctor_say(finding,
+               "%s connections wait on %s, %s did %s ms before, and all its processes together used %s ms of "
+               "processor "
+               "time meanwhile: it does not accept",
+               COUNT(listener->queue), address_of(listener), COUNT(listener->queue_before),
+               COUNT(facts->interval_usec / 1000), COUNT(doctor_cpu_of_all(facts) / 1000));
     if (main->waits_in || main->waits_call)
         doctor_say(finding, "PID %" PRIu64 " waits in %s%s%s", main->pid,
                    main->waits_call ? main->waits_call : "",

@@ -35,7 +35,15 @@ static json_t *evidence_of(const struct doctor_connection *connection) {
         doctor_number_to_json(connection->waiting_bytes));
 }
 
-static void tell_peer(struct doctor_finding *finding, const struct doctor_connection *connection) {
+static bool is_of_service(const struct doctor_facts *facts, uint64_t pid) {
+    for (size_t i = 0; i < facts->n_processes; i++)
+        if (facts->processes[i].pid == pid)
+            return true;
+    return false;
+}
+
+static void tell_peer(const struct doctor_facts *facts, struct doctor_finding *finding,
+                      const struct doctor_connection *connection) {
     char buffer[64];
     const char *peer = person(connection->peer_pid, connection->peer_comm, buffer);
 
@@ -48,6 +56,9 @@ static void tell_peer(struct doctor_finding *finding, const struct doctor_connec
                    connection->peer_fd);
         if (stopped)
             doctor_advise(finding, "kill -CONT %" PRIu64, connection->peer_pid);
+        else if (is_of_service(facts, connection->peer_pid))
+            doctor_advise(finding, "see what %s does instead: strace -f -p %" PRIu64, peer,
+                          connection->peer_pid);
         else
             doctor_advise(finding,
                           "see what keeps %s from reading: latchctl doctor --pid %" PRIu64
@@ -71,7 +82,8 @@ static void tell_peer(struct doctor_finding *finding, const struct doctor_connec
     }
 }
 
-static void judge_connection(const struct doctor_connection *connection, struct doctor_findings *findings) {
+static void judge_connection(const struct doctor_facts *facts, const struct doctor_connection *connection,
+                             struct doctor_findings *findings) {
     char buffer[64];
     const char *writer = person(connection->pid, connection->comm, buffer),
                *where = connection->local    ? connection->local
@@ -90,7 +102,7 @@ static void judge_connection(const struct doctor_connection *connection, struct 
                                              " is non-blocking, so that a write gives EAGAIN"
                                            : "its fd %" PRIu64 " is blocking, so that a write hangs",
                    connection->fd);
-    tell_peer(finding, connection);
+    tell_peer(facts, finding, connection);
 }
 
 void doctor_judge_connections(const struct doctor_facts *facts, struct doctor_findings *findings) {
@@ -98,7 +110,7 @@ void doctor_judge_connections(const struct doctor_facts *facts, struct doctor_fi
 
     for (size_t i = 0; i < facts->n_connections; i++)
         if (is_stuck(&facts->connections[i]) && n++ < TELL_MAX)
-            judge_connection(&facts->connections[i], findings);
+            judge_connection(facts, &facts->connections[i], findings);
     if (n > TELL_MAX) {
         struct doctor_finding *finding =
             doctor_find(findings, DOCTOR_SEND_BUFFER_FULL, DOCTOR_ERROR,
