@@ -132,6 +132,7 @@
     N(processes)   /* that the master has for it */                                                          \
     N(connections) /* that those have accepted */                                                            \
     N(client_limit)                                                                                          \
+    N(client_limit_set) /* what is configured of it; 0: the default */                                       \
     N(process_limit)                                                                                         \
     N(process_min_avail)                                                                                     \
     N(service_count) /* 0: unlimited */                                                                      \

@@ -217,6 +217,7 @@ static int gather_settings(struct gathering *gathering) {
         value_make_printable(service->name);
         service->processes = service->connections = 0;
         service->client_limit = conf->client_limit;
+        service->client_limit_set = conf->written_client_limit;
         service->process_limit = conf->process_limit;
         service->process_min_avail = conf->process_min_avail;
         service->service_count = conf->service_count;

@@ -113,9 +113,10 @@ static void judge_sharing(const struct doctor_facts *facts, const struct doctor_
                           struct doctor_findings *findings) {
     struct doctor_finding *finding;
 
-    if (!service->protocol || !*service->protocol || !is(service->type, "") ||
-        !doctor_known(service->client_limit) || service->client_limit <= 1 || !waits(service) ||
-        !doctor_known(service->queue_before) || service->queue_before == 0)
+    if (!serves_clients(service) || !doctor_known(service->client_limit_set) ||
+        service->client_limit_set <= 1 || !doctor_known(service->client_limit) ||
+        service->client_limit <= 1 || !waits(service) || !doctor_known(service->queue_before) ||
+        service->queue_before == 0)
         return;
     finding = doctor_find(findings, DOCTOR_CLIENT_LIMIT, DOCTOR_WARNING, evidence_of(service),
                           "service %s { client_limit }", service->name);
@@ -189,8 +190,7 @@ static void advise_master(const struct doctor_facts *facts, struct doctor_findin
     for (size_t i = 0; i < facts->n_dovecot_services; i++) {
         const struct doctor_dovecot_service *service = &facts->dovecot_services[i];
 
-        if (service->service_count != 1 || !service->protocol || !*service->protocol ||
-            !doctor_known(service->processes) || service->processes == 0)
+        if (service->service_count != 1 || !service->protocol || !*service->protocol)
             continue;
         if (is(service->type, "login"))
             doctor_advise(
