@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         const struct dovecot_service *service = &conf.services[i];
 
         if (service->client_limit == 0 || service->process_limit == 0 || service->executable[0] != '/' ||
-            strchr(service->executable, ' ') || !service->arguments || !service->type || !service->protocol)
+            !service->arguments || !service->type || !service->protocol)
             abort();
         if (service->service_count > 0 && service->client_limit > service->service_count)
             abort();
