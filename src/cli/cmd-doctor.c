@@ -50,7 +50,7 @@ static int admit(const struct cli *cli, const char *service, struct patient *pat
     pid_t pid;
 
     quiet.quiet_problems = true;
-    if (supervisor_status(&quiet, service, false, &patient->status, &err) < 0) {
+    if (supervisor_status(&quiet, service, true, &patient->status, &err) < 0) {
         bool unknown = err.name && strcmp(err.name, "NoService") == 0;
         int code = cli_fail(&err);
 
@@ -58,7 +58,7 @@ static int admit(const struct cli *cli, const char *service, struct patient *pat
     }
     (void) supervisor_load_config(&quiet, service, &patient->config, &why);
     err_done(&why);
-    if (supervisor_probe(&quiet, service, &patient->reports, &why) < 0)
+    if (supervisor_look(&quiet, service, patient->status, &patient->reports, &why) < 0)
         patient->reports = NULL;
     pid = pid_of(patient->status, "mainPid");
     if (pid > 0 && pid_of(patient->status, "supervisorPid") > 0)

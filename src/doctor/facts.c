@@ -148,7 +148,7 @@ void *doctor_list_grow(struct doctor_facts *facts, void *list, size_t *n) {
     return NULL;
 }
 
-void doctor_unseen(struct doctor_facts *facts, const char *what, int error) {
+void doctor_unseen_because(struct doctor_facts *facts, const char *what, const char *why) {
     struct doctor_unseen *unseen;
 
     for (size_t i = 0; i < facts->n_unseen; i++)
@@ -158,8 +158,16 @@ void doctor_unseen(struct doctor_facts *facts, const char *what, int error) {
     if (!unseen)
         return;
     unseen->what = strdup(what);
-    unseen->why = strdup(strerror(error));
-    unseen->permission = error == EACCES || error == EPERM;
+    unseen->why = strdup(why);
+    unseen->permission = 0;
+}
+
+void doctor_unseen(struct doctor_facts *facts, const char *what, int error) {
+    size_t before = facts->n_unseen;
+
+    doctor_unseen_because(facts, what, strerror(error));
+    if (facts->n_unseen > before)
+        facts->unseen[before].permission = error == EACCES || error == EPERM;
 }
 
 /* "cpu_usec" is "cpuUSec" there. */

@@ -33,6 +33,7 @@
     N(threads)                                                                                               \
     N(cpu_usec)          /* used between, all threads together */                                            \
     N(busiest_usec)      /* used between by the busiest of its threads */                                    \
+    N(delayed_usec)      /* that thread could have run between, and got no processor */                      \
     N(children_cpu_usec) /* of children that ended between */                                                \
     N(new_children)      /* seen to begin between, at least */                                               \
     N(open_files)                                                                                            \
@@ -220,6 +221,9 @@ void *doctor_list_grow(struct doctor_facts *facts, void *list, size_t *n);
 
 /* Tells what could not be looked at, by the errno (positive) that was in the way; each `what` once. */
 void doctor_unseen(struct doctor_facts *facts, const char *what, int error);
+
+/* The same, in words: more rights would not help. */
+void doctor_unseen_because(struct doctor_facts *facts, const char *what, const char *why);
 
 /* New reference; NULL when memory runs out. */
 json_t *doctor_facts_to_json(const struct doctor_facts *facts);

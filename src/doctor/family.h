@@ -13,6 +13,7 @@ struct family_member {
     char state, comm[64];
     unsigned threads;
     uint64_t start_ticks, cpu_usec, children_cpu_usec;
+    uint64_t delayed_usec; /* it waited for a processor, all in all; read of threads only */
 };
 
 struct family_sweep {

@@ -176,7 +176,7 @@ int doctor_gather_cgroups(int proc_fd, pid_t pid, struct doctor_facts *facts) {
         any |= r >= 0;
     }
     if (!any)
-        doctor_unseen(facts, "cgroups: none is mounted that it is in", ENOENT);
+        doctor_unseen_because(facts, "its cgroups", "none is mounted here that it is in");
     return 0;
 }
 

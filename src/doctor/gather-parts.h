@@ -53,9 +53,9 @@ int doctor_gather_processes(int proc_fd, const struct doctor_look *look, pid_t p
                             struct doctor_facts *facts);
 void doctor_processes_since(struct doctor_facts *facts, const struct doctor_facts *before);
 
-/* What the busiest of its threads used between: begin and end, which releases it. */
+/* What the busiest of the main process's threads used between: begin and end, which releases it. */
 void doctor_threads_begin(int proc_fd, pid_t pid, struct family_sweep *ret);
-uint64_t doctor_threads_end(int proc_fd, pid_t pid, struct family_sweep *before);
+void doctor_threads_end(int proc_fd, struct family_sweep *before, struct doctor_process *process);
 
 /* The children of the main process while time passes: begin, look as often as is wanted, and tell. */
 struct doctor_births {

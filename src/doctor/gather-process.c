@@ -214,13 +214,8 @@ static int add_process(int proc_fd, const struct family_member *member, struct d
     process->children_cpu_usec = member->children_cpu_usec;
     process->frozen = freezer_has(proc_fd, member->pid);
     r = read_details(proc_fd, process);
-    if (r == -EACCES || r == -EPERM) {
-        char what[128];
-
-        snprintf(what, sizeof what, "the descriptors of PID %d, and where it waits", (int) member->pid);
-        if (facts->n_processes == 1) /* one is enough to tell */
-            doctor_unseen(facts, what, -r);
-    }
+    if ((r == -EACCES || r == -EPERM) && facts->n_processes == 1) /* one is enough to tell */
+        doctor_unseen(facts, "the descriptors of the main process, and where it waits", -r);
     return process->comm && process->state ? 0 : -ENOMEM;
 }
 
@@ -238,7 +233,7 @@ int doctor_gather_processes(int proc_fd, const struct doctor_look *look, pid_t p
         return r;
     facts->family = n;
     if (kept < n)
-        doctor_unseen(facts, "each of its processes: there are too many", E2BIG);
+        doctor_unseen_because(facts, "each of its processes", "there are too many, and the first 1,024 were");
     return find_lock_holders(proc_fd, look, facts);
 }
 
@@ -278,6 +273,16 @@ void doctor_processes_since(struct doctor_facts *facts, const struct doctor_fact
 
 /* ---- threads ---- */
 
+/* "RAN DELAYED TIMES", in nanoseconds (Documentation/scheduler/sched-stats.rst). */
+static uint64_t read_delay(int task_fd, pid_t tid) {
+    _cleanup_free_ char *text = NULL;
+    uint64_t delayed;
+
+    return read_entry(task_fd, tid, "schedstat", &text) >= 0 && sscanf(text, "%*u %" SCNu64, &delayed) == 1
+               ? delayed / NSEC_PER_USEC
+               : DOCTOR_UNKNOWN;
+}
+
 /* A thread's directory reads as a process's does. */
 void doctor_threads_begin(int proc_fd, pid_t pid, struct family_sweep *ret) {
     _cleanup_close_ int task_fd = -EBADF;
@@ -285,25 +290,27 @@ void doctor_threads_begin(int proc_fd, pid_t pid, struct family_sweep *ret) {
 
     snprintf(path, sizeof path, "%d/task", (int) pid);
     task_fd = openat(proc_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (task_fd >= 0)
-        (void) family_sweep_read(task_fd, ret);
+    if (task_fd < 0 || family_sweep_read(task_fd, ret) < 0)
+        return;
+    for (size_t i = 0; i < ret->n; i++)
+        ret->of[i].delayed_usec = read_delay(task_fd, ret->of[i].pid);
 }
 
-uint64_t doctor_threads_end(int proc_fd, pid_t pid, struct family_sweep *before) {
+void doctor_threads_end(int proc_fd, struct family_sweep *before, struct doctor_process *process) {
     _cleanup_family_sweep_ struct family_sweep after = {0};
-    uint64_t busiest = DOCTOR_UNKNOWN;
 
-    doctor_threads_begin(proc_fd, pid, &after);
+    doctor_threads_begin(proc_fd, (pid_t) process->pid, &after);
     for (size_t i = 0; i < after.n; i++) {
-        const struct family_member *then = family_sweep_find(before, after.of[i].pid);
-        uint64_t used = after.of[i].cpu_usec -
-                        (then && then->start_ticks == after.of[i].start_ticks ? then->cpu_usec : 0);
+        const struct family_member *now = &after.of[i], *then = family_sweep_find(before, now->pid);
+        bool same = then && then->start_ticks == now->start_ticks;
+        uint64_t used = now->cpu_usec - (same ? then->cpu_usec : 0);
 
-        if (!doctor_known(busiest) || used > busiest)
-            busiest = used;
+        if (doctor_known(process->busiest_usec) && used <= process->busiest_usec)
+            continue;
+        process->busiest_usec = used;
+        process->delayed_usec = same ? since(now->delayed_usec, then->delayed_usec) : now->delayed_usec;
     }
     family_sweep_done(before);
-    return busiest;
 }
 
 /* ---- children ---- */

@@ -343,20 +343,22 @@ int doctor_gather_sockets(int proc_fd, const struct doctor_request *request, con
 
     tell_unread_tables(look, facts);
     if (facts->pid > 0 && is_elsewhere(proc_fd, look, facts)) {
-        char what[160];
+        char why[160];
 
         snprintf(
-            what, sizeof what,
-            "its sockets, which are in another network namespace (nsenter --net=/proc/%d/ns/net latchctl "
-            "doctor sees them)",
+            why, sizeof why,
+            "they are in another network namespace: nsenter --net=/proc/%d/ns/net latchctl doctor sees them",
             (int) facts->pid);
-        doctor_unseen(facts, what, EXDEV);
+        doctor_unseen_because(facts, "its sockets", why);
         return 0;
     }
-    for (size_t i = 0; i < facts->n_processes && r != -ENOMEM; i++)
+    for (size_t i = 0; i < facts->n_processes; i++) {
         r = descriptors_read(proc_fd, (pid_t) facts->processes[i].pid, NULL, 0, &descriptors);
-    if (r == -ENOMEM)
-        return r;
+        if (r == -ENOMEM)
+            return r;
+        if (r == -EACCES || r == -EPERM)
+            doctor_unseen(facts, "which sockets its processes have: listeners and connections", -r);
+    }
     descriptors_sort(&descriptors);
     for (size_t i = 0; i < descriptors.n; i++) {
         const struct descriptor *one = &descriptors.of[i];

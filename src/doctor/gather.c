@@ -76,9 +76,11 @@ static void gather_machine(int proc_fd, struct doctor_facts *facts) {
     r = fd_read_file_at(proc_fd, "pressure/memory", TEXT_MAX, &pressure, NULL);
     if (r >= 0)
         facts->memory_stalled_percent = doctor_parse_pressure(pressure);
+    else if (r == -EOPNOTSUPP || r == -ENOENT)
+        doctor_unseen_because(facts, "memory pressure",
+                              "this kernel does not measure it (psi=1 on its command line)");
     else
-        doctor_unseen(facts,
-                      "memory pressure, which this kernel does not measure (psi=1 on its command line)", -r);
+        doctor_unseen(facts, "memory pressure", -r);
 }
 
 /* Of which user's processes RLIMIT_NPROC counts, and how many there are: counted only where it may be tight.
@@ -168,7 +170,7 @@ static int look_again(int proc_fd, const struct doctor_look *before, const struc
         if (facts->ended)
             return 0;
         doctor_processes_since(facts, &subject->before);
-        facts->processes[0].busiest_usec = doctor_threads_end(proc_fd, pid, &subject->threads);
+        doctor_threads_end(proc_fd, &subject->threads, &facts->processes[0]);
         facts->processes[0].new_children = doctor_births_end(&subject->births);
         gather_user(proc_fd, pid, facts);
         gather_unit(proc_fd, pid, facts);

@@ -39,8 +39,10 @@ void doctor_judge_files(const struct doctor_facts *facts, struct doctor_findings
         doctor_say(finding, "%zu processes of the service are as near to their limit", n);
     if (doctor_known(worst->nofile_hard) && worst->nofile_hard != DOCTOR_INFINITY &&
         doctor_more(worst->nofile_soft) > worst->nofile_hard)
-        doctor_say(finding, "its hard limit is %s", COUNT(worst->nofile_hard));
-    doctor_advise_limit(finding, facts, worst->pid, "NOFILE", doctor_more(worst->nofile_soft));
+        doctor_say(finding, "its hard limit is %s: only with CAP_SYS_RESOURCE can that be raised",
+                   COUNT(worst->nofile_hard));
+    doctor_advise_limit(finding, facts, worst->pid, "NOFILE", doctor_more(worst->nofile_soft),
+                        worst->nofile_hard);
 }
 
 /* ---- processes and threads ---- */
@@ -61,7 +63,8 @@ static void judge_user(const struct doctor_facts *facts, struct doctor_findings 
     doctor_say(finding, "user %s has %s processes and threads, of %s that RLIMIT_NPROC allows%s",
                facts->user ? facts->user : COUNT(facts->uid), COUNT(facts->user_tasks),
                COUNT(facts->nproc_soft), reached ? ": fork(2) fails with EAGAIN" : "");
-    doctor_advise_limit(finding, facts, facts->pid, "NPROC", doctor_more(facts->nproc_soft));
+    doctor_advise_limit(finding, facts, facts->pid, "NPROC", doctor_more(facts->nproc_soft),
+                        facts->nproc_hard);
     doctor_advise(finding, "or give the service a user of its own: all of a user's processes count together");
 }
 

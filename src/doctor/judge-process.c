@@ -87,36 +87,18 @@ static uint64_t per_second(const struct doctor_facts *facts, uint64_t number) {
                : DOCTOR_UNKNOWN;
 }
 
-void doctor_judge_busy(const struct doctor_facts *facts, struct doctor_findings *findings) {
-    const struct doctor_process *main = doctor_main(facts);
-    uint64_t busiest = main ? doctor_share(facts, doctor_known(main->busiest_usec) ? main->busiest_usec
-                                                                                   : main->cpu_usec)
-                            : DOCTOR_UNKNOWN,
-             forks = main ? per_second(facts, main->new_children) : DOCTOR_UNKNOWN;
-    bool is_forking = doctor_known(forks) && forks >= FORKS_PER_SECOND;
-    struct doctor_finding *finding;
+static uint64_t at_most_all(uint64_t percent) { /* processor time is counted in ticks */
+    return doctor_known(percent) && percent > 100 ? 100 : percent;
+}
 
-    if (doctor_known(busiest) && busiest > 100) /* processor time is counted in ticks */
-        busiest = 100;
-    if (!doctor_known(busiest) || (busiest < BUSY_PERCENT && !(is_forking && busiest >= FORKING_PERCENT)))
-        return;
-    finding = doctor_find(
-        findings, DOCTOR_MAIN_BUSY,
-        busiest >= BUSY_PERCENT && somebody_waits(facts) ? DOCTOR_ERROR : DOCTOR_WARNING,
-        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid", doctor_number_to_json(main->pid), "percent",
-                  doctor_number_to_json(busiest), "cpuUSec", doctor_number_to_json(main->cpu_usec),
-                  "busiestThreadUSec", doctor_number_to_json(main->busiest_usec), "childrenCpuUSec",
-                  doctor_number_to_json(main->children_cpu_usec), "forksPerSecond",
-                  doctor_number_to_json(forks), "intervalUSec", doctor_number_to_json(facts->interval_usec)),
-        "PID %" PRIu64 " (%s)", main->pid, comm_of(main));
-    doctor_say(finding,
-               "the main process, PID %" PRIu64 " (%s), kept %sa processor busy for %" PRIu64 " %% of %s ms",
-               main->pid, comm_of(main),
-               doctor_known(main->threads) && main->threads > 1 ? "with one of its threads " : "", busiest,
-               COUNT(facts->interval_usec / 1000));
-    if (doctor_known(forks) && forks > 0)
-        doctor_say(finding, "it forked at least %s times a second", COUNT(forks));
-    if (is_forking)
+static void advise_busy(struct doctor_finding *finding, const struct doctor_process *main, uint64_t busy,
+                        uint64_t delayed, bool is_forking) {
+    if (doctor_known(delayed) && delayed > busy)
+        doctor_advise(
+            finding,
+            "find who else uses the processors (top, systemd-cgtop): the machine has too few of them "
+            "for all that wants to run, or CPUWeight= of the service's unit is low");
+    else if (is_forking)
         doctor_advise(finding, "have it fork less: processes that serve more than one client, and some made "
                                "beforehand");
     else
@@ -124,6 +106,47 @@ void doctor_judge_busy(const struct doctor_facts *facts, struct doctor_findings 
                       "see at what: perf top -p %" PRIu64 ", or strace -c -f -p %" PRIu64
                       "; then spread its work on more processes, or give it less",
                       main->pid, main->pid);
+}
+
+/* A thread that could run all the time, whether or not it got a processor. */
+void doctor_judge_busy(const struct doctor_facts *facts, struct doctor_findings *findings) {
+    const struct doctor_process *main = doctor_main(facts);
+    struct doctor_finding *finding;
+    uint64_t busy, delayed, wanted, forks;
+    bool is_forking;
+
+    if (!main)
+        return;
+    busy = doctor_share(facts, doctor_known(main->busiest_usec) ? main->busiest_usec : main->cpu_usec);
+    delayed = doctor_share(facts, main->delayed_usec);
+    wanted = at_most_all(doctor_known(busy) && doctor_known(delayed) ? busy + delayed : busy);
+    forks = per_second(facts, main->new_children);
+    is_forking = doctor_known(forks) && forks >= FORKS_PER_SECOND;
+    busy = at_most_all(busy);
+    if (!doctor_known(wanted) || (wanted < BUSY_PERCENT && !(is_forking && wanted >= FORKING_PERCENT)))
+        return;
+    finding = doctor_find(
+        findings, DOCTOR_MAIN_BUSY,
+        wanted >= BUSY_PERCENT && somebody_waits(facts) ? DOCTOR_ERROR : DOCTOR_WARNING,
+        json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "pid", doctor_number_to_json(main->pid),
+                  "percent", doctor_number_to_json(busy), "delayedPercent", doctor_number_to_json(delayed),
+                  "cpuUSec", doctor_number_to_json(main->cpu_usec), "busiestThreadUSec",
+                  doctor_number_to_json(main->busiest_usec), "delayedUSec",
+                  doctor_number_to_json(main->delayed_usec), "childrenCpuUSec",
+                  doctor_number_to_json(main->children_cpu_usec), "forksPerSecond",
+                  doctor_number_to_json(forks), "intervalUSec", doctor_number_to_json(facts->interval_usec)),
+        "PID %" PRIu64 " (%s)", main->pid, comm_of(main));
+    doctor_say(finding,
+               "the main process, PID %" PRIu64 " (%s), kept %sa processor busy for %" PRIu64 " %% of %s ms",
+               main->pid, comm_of(main),
+               doctor_known(main->threads) && main->threads > 1 ? "with one of its threads " : "", busy,
+               COUNT(facts->interval_usec / 1000));
+    if (doctor_known(delayed) && delayed > 0)
+        doctor_say(finding, "for %" PRIu64 " %% it could have run and got no processor",
+                   at_most_all(delayed));
+    if (doctor_known(forks) && forks > 0)
+        doctor_say(finding, "it forked at least %s times a second", COUNT(forks));
+    advise_busy(finding, main, busy, delayed, is_forking);
 }
 
 /* ---- blocked ---- */

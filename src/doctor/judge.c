@@ -136,7 +136,7 @@ bool doctor_is_tight(uint64_t used, uint64_t limit, unsigned percent) {
 uint64_t doctor_share(const struct doctor_facts *facts, uint64_t usec) {
     if (!doctor_known(usec) || !doctor_known(facts->interval_usec) || facts->interval_usec == 0)
         return DOCTOR_UNKNOWN;
-    return usec / (facts->interval_usec / 100 + 1);
+    return usec * 100 / facts->interval_usec;
 }
 
 uint64_t doctor_cpu_of_all(const struct doctor_facts *facts) {
@@ -163,18 +163,20 @@ uint64_t doctor_more(uint64_t number) {
 }
 
 void doctor_advise_limit(struct doctor_finding *finding, const struct doctor_facts *facts, uint64_t pid,
-                         const char *name, uint64_t value) {
-    char option[16];
+                         const char *name, uint64_t value, uint64_t hard) {
+    bool endless = hard == DOCTOR_INFINITY;
+    char option[16], bound[24];
 
     snprintf(option, sizeof option, "%s", name);
     for (char *c = option; *c; c++)
         *c = (char) (*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
+    snprintf(bound, sizeof bound, "%" PRIu64, doctor_known(hard) && hard > value ? hard : value);
     if (facts->limits_command)
-        doctor_advise(finding, "at once: %s%s %s=%" PRIu64, facts->limits_command,
-                      pid == facts->pid ? "" : " --all", name, value);
+        doctor_advise(finding, "at once: %s%s %s=%" PRIu64 ":%s", facts->limits_command,
+                      pid == facts->pid ? "" : " --all", name, value, endless ? "infinity" : bound);
     else
-        doctor_advise(finding, "at once: prlimit --pid %" PRIu64 " --%s=%" PRIu64 ":%" PRIu64, pid, option,
-                      value, value);
+        doctor_advise(finding, "at once: prlimit --pid %" PRIu64 " --%s=%" PRIu64 ":%s", pid, option, value,
+                      endless ? "unlimited" : bound);
     if (facts->service)
         doctor_advise(finding, "from the next start on: Limit%s=%" PRIu64 " in %s", name, value,
                       facts->config_file ? facts->config_file : "its configuration");

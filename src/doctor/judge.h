@@ -51,10 +51,11 @@ uint64_t doctor_share(const struct doctor_facts *facts, uint64_t usec);
 /* The processor time of all processes of the service together; DOCTOR_UNKNOWN. */
 uint64_t doctor_cpu_of_all(const struct doctor_facts *facts);
 
-/* How a limit of the process is raised to `value`, now and from the next start on: by latchctl and the
- * service's key, or by prlimit(1) and its unit's. `name` as in "NOFILE". */
+/* How a soft limit of the process is raised to `value`, now and from the next start on: by latchctl and the
+ * service's key, or by prlimit(1) and its unit's. `name` as in "NOFILE"; a hard limit that is higher stays.
+ */
 void doctor_advise_limit(struct doctor_finding *finding, const struct doctor_facts *facts, uint64_t pid,
-                         const char *name, uint64_t value);
+                         const char *name, uint64_t value, uint64_t hard);
 
 /* "its unit kea.service", "the service's unit", where the setting of a unit goes. Borrowed from the facts or
  * static. */

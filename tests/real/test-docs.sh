@@ -68,6 +68,10 @@ for verb in "${verbs[@]}"; do
 done
 # shellcheck disable=SC2046
 is "$(missing_in "$T/latchctl.txt" $(options_of "$help"))" "" "latchctl(1) has the common options"
+mapfile -t causes < <(sed -n '/define DOCTOR_CAUSES/,/^$/s/.*X([A-Z_]*, "\(.*\)").*/\1/p' "$srcdir/src/doctor/finding.h")
+((${#causes[@]} >= 15)) || die "the causes are found in finding.h" "${causes[*]}"
+is "$(missing_in <(sed -n '/^\.It Cm doctor/,/^\.It Cm call/p' "$latchctl_page") "${causes[@]}")" "" \
+    "latchctl(1) has each of ${#causes[@]} causes of latchctl doctor"
 help=$(latchd --help)
 # shellcheck disable=SC2046
 is "$(missing_in "$T/latchd.txt" $(options_of "$help"))" "" "latchd(8) has the options of latchd --help"

@@ -288,7 +288,7 @@ START_TEST(descriptors_near_and_at_the_limit) {
     facts.processes[0].open_files = 819;
     expect_nothing();
     facts.processes[0].open_files = 820;
-    expect(DOCTOR_NOFILE, DOCTOR_WARNING, "820 of 1,024 descriptors", "latchctl limits d NOFILE=2048",
+    expect(DOCTOR_NOFILE, DOCTOR_WARNING, "820 of 1,024 descriptors", "latchctl limits d NOFILE=2048:4096",
            "LimitNOFILE=2048 in /etc/latchd/d.conf", NULL);
     facts.processes[0].open_files = 1024;
     expect(DOCTOR_NOFILE, DOCTOR_ERROR, "1,024 of 1,024 descriptors are open", "EMFILE", NULL);
@@ -299,7 +299,7 @@ START_TEST(descriptors_near_and_at_the_limit) {
     set(&facts.limits_command, NULL);
     set(&facts.service, NULL);
     set(&facts.unit, "d.service");
-    expect(DOCTOR_NOFILE, DOCTOR_ERROR, "prlimit --pid 813 --nofile=2048:2048",
+    expect(DOCTOR_NOFILE, DOCTOR_ERROR, "prlimit --pid 813 --nofile=2048:4096",
            "LimitNOFILE=2048 of d.service", NULL);
 }
 END_TEST
@@ -374,6 +374,14 @@ START_TEST(a_busy_main) {
     expect_nothing();
     main->cpu_usec = main->busiest_usec = 1000000;
     expect(DOCTOR_MAIN_BUSY, DOCTOR_WARNING, "100 % of 1,000 ms", "perf top -p 812", NULL);
+    main->cpu_usec = main->busiest_usec = 300000; /* others have the processors */
+    main->delayed_usec = 590000;
+    expect_nothing();
+    main->delayed_usec = 650000;
+    expect(DOCTOR_MAIN_BUSY, DOCTOR_WARNING, "for 30 % of", "for 65 % it could have run", "who else uses",
+           NULL);
+    main->delayed_usec = 0;
+    main->cpu_usec = main->busiest_usec = 1000000;
     add_listener(3, 3, 511);
     expect(DOCTOR_MAIN_BUSY, DOCTOR_ERROR, NULL);
     expect_only(1); /* that it does not accept is no finding of its own while it works */
