@@ -108,7 +108,7 @@ check_example() { # FILE NAME
     latchd check --config-dir "$1" "$2" 2>&1 |
         grep -vE 'User=[_a-z]+: there is no such user$|: No such file or directory$|: configuration is good$' || true
 }
-for name in kea generic; do
+for name in kea generic dovecot; do
     cp "$examples/$name.conf" "$T/etc/"
     is "$(check_example "$T/etc" "$name")" "" "doc/examples/$name.conf has no mistake"
 done
@@ -118,6 +118,8 @@ is "$(sed -n '/^    \[Service\]$/,/^$/p' "$readme" | settings)" "$(settings <"$e
     "README has the same kea.conf"
 is "$(sed -n '/^Debian.s Kea:/,/^\.Ed/p' "$conf_page" | settings)" "$(settings <"$examples/kea.conf" | grep -v '^Description=')" \
     "latchd.conf(5) has it, too"
+is "$(sed -n '/^Debian.s Dovecot:/,/^\.Ed/p' "$conf_page" | settings)" "$(settings <"$examples/dovecot.conf" | grep -v '^Description=')" \
+    "and the same dovecot.conf"
 if command -v systemd-analyze >/dev/null; then
     mkdir -p "$T/units/latchd@kea.service.d"
     sed 's|@sbindir@|/bin|; s|@bindir@|/bin|; s|^ExecStart=.*|ExecStart=/bin/true|; s|^ExecReload=.*||' \
