@@ -238,7 +238,7 @@ int doctor_gather_dovecot(int proc_fd, const struct doctor_request *request, con
     r = kind_dovecot_ask(request->config, capture_run, &gathering.conf, &err);
     if (r < 0) {
         if (r != -ENOMEM)
-            doctor_unseen(facts, "the services of Dovecot, whose configuration it does not tell", -r);
+            doctor_unseen_because(facts, "Dovecot's services", err_text(&err));
         return r == -ENOMEM ? r : 0;
     }
     r = gather_settings(&gathering);

@@ -133,6 +133,8 @@ static int describe(const struct doctor_request *request, struct doctor_facts *f
         copy_text(config ? service_kind_to_string(config->kind) : NULL, &facts->kind) < 0 ||
         copy_text(config ? config->file : NULL, &facts->config_file) < 0)
         return -ENOMEM;
+    if (!config && request->config_why)
+        doctor_unseen_because(facts, "what its configuration tells", request->config_why);
     return doctor_gather_locks(request->reports, facts);
 }
 

@@ -108,10 +108,13 @@ check_example() { # FILE NAME
     latchd check --config-dir "$1" "$2" 2>&1 |
         grep -vE 'User=[_a-z]+: there is no such user$|: No such file or directory$|: configuration is good$' || true
 }
-for name in kea generic dovecot; do
+for name in kea generic; do
     cp "$examples/$name.conf" "$T/etc/"
     is "$(check_example "$T/etc" "$name")" "" "doc/examples/$name.conf has no mistake"
 done
+mkdir "$T/mail"
+cp "$examples/dovecot.conf" "$T/mail/"
+is "$(check_example "$T/mail" dovecot)" "" "nor has doc/examples/dovecot.conf"
 # The README's and the page's are the example's.
 settings() { sed -nE 's/^ *([A-Za-z]+=.*)$/\1/p'; }
 is "$(sed -n '/^    \[Service\]$/,/^$/p' "$readme" | settings)" "$(settings <"$examples/kea.conf" | grep -v '^Description=')" \

@@ -80,6 +80,10 @@ matches "$(first .remedy)" "LimitNOFILE=1064, .* in $D/etc/mail.conf" "the remed
 succeeds "which latchctl can give it at once" ctl "$D" limits --all mail NOFILE=1064
 ask_doctor
 is "$doctor_rc $(causes)" "0 " "then nothing is found any more"
+echo "nonsense = yes" >>"$D/dovecot.conf"
+ask_doctor
+contains "$report" "Not looked at: what its configuration tells: the configuration of service mail has mistakes" \
+    "a mistake in Dovecot's configuration does not pass for health"
 end
 
 limit=auto begin counted "default_client_limit = 3000" "service auth {" "  client_limit = 5000" "}"
