@@ -27,7 +27,7 @@ struct patient {
     struct doctor_request request;
     struct service_config *config;
     json_t *status, *reports;
-    char *limits_command;
+    char *limits_command, *config_why;
 };
 
 static void patient_done(struct patient *patient) {
@@ -35,6 +35,7 @@ static void patient_done(struct patient *patient) {
     json_decref(patient->status);
     json_decref(patient->reports);
     free(patient->limits_command);
+    free(patient->config_why);
 }
 
 /* ---- what is known beforehand ---- */
@@ -56,7 +57,9 @@ static int admit(const struct cli *cli, const char *service, struct patient *pat
 
         return unknown ? EXIT_LSB_NO_SERVICE : code;
     }
-    (void) supervisor_load_config(&quiet, service, &patient->config, &why);
+    if (supervisor_load_config(&quiet, service, &patient->config, &why) < 0 &&
+        !(why.name && strcmp(why.name, "NoService") == 0)) /* described on latchd's command line */
+        patient->config_why = strdup(err_text(&why));
     err_done(&why);
     if (supervisor_look(&quiet, service, patient->status, &patient->reports, &why) < 0)
         patient->reports = NULL;
@@ -66,6 +69,7 @@ static int admit(const struct cli *cli, const char *service, struct patient *pat
     patient->request = (struct doctor_request){
         .service = json_string_value(json_object_get(patient->status, "service")),
         .config = patient->config,
+        .config_why = patient->config_why,
         .state = json_string_value(json_object_get(patient->status, "state")),
         .status_text = json_string_value(json_object_get(patient->status, "statusText")),
         .supervised = pid_of(patient->status, "supervisorPid") > 0,

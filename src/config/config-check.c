@@ -368,7 +368,7 @@ int config_builder_finish(struct config_builder *builder) {
     if (r < 0)
         return r;
     touch(builder, "", "what the daemon reads for its own configuration");
-    r = kind_read(config, builder->problems);
+    r = kind_read(config, builder->run, builder->problems);
     if (r < 0 && r != -EINVAL) /* its mistakes are among the problems */
         return r;
     return check_sockets(builder);

@@ -53,6 +53,12 @@ static const struct field fields_connection[] = {DOCTOR_CONNECTION_FIELDS(NUMBER
 #define THIS doctor_cgroup
 static const struct field fields_cgroup[] = {DOCTOR_CGROUP_FIELDS(NUMBER_FIELD, TEXT_FIELD, LIST_FIELD)};
 #undef THIS
+#define THIS doctor_dovecot
+static const struct field fields_dovecot[] = {DOCTOR_DOVECOT_FIELDS(NUMBER_FIELD, TEXT_FIELD, LIST_FIELD)};
+#undef THIS
+#define THIS doctor_dovecot_service
+static const struct field fields_dovecot_service[] = {DOCTOR_DOVECOT_SERVICE_FIELDS(NUMBER_FIELD, TEXT_FIELD, LIST_FIELD)};
+#undef THIS
 #define THIS doctor_unseen
 static const struct field fields_unseen[] = {DOCTOR_UNSEEN_FIELDS(NUMBER_FIELD, TEXT_FIELD, LIST_FIELD)};
 #undef THIS

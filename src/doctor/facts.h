@@ -118,6 +118,31 @@
     N(throttled_usec) /* for so long */                                                                      \
     N(memory_stalled_percent)
 
+/* Kind=dovecot: as Dovecot tells of its configuration, as far as it can be asked. */
+#define DOCTOR_DOVECOT_FIELDS(N, T, L)                                                                       \
+    T(version)                                                                                               \
+    T(base_dir)                                                                                              \
+    N(needed_files) /* the largest client_limit that is configured */                                        \
+    T(needed_by)    /* whose that is; NULL: default_client_limit */
+
+/* And each of the services that it runs; the numbers are effective. */
+#define DOCTOR_DOVECOT_SERVICE_FIELDS(N, T, L)                                                               \
+    T(name)                                                                                                  \
+    T(type)                                                                                                  \
+    T(protocol)                                                                                              \
+    N(processes)   /* that the master has for it */                                                          \
+    N(connections) /* that those have accepted */                                                            \
+    N(client_limit)                                                                                          \
+    N(client_limit_set) /* what is configured of it; 0: the default */                                       \
+    N(process_limit)                                                                                         \
+    N(process_min_avail)                                                                                     \
+    N(service_count) /* 0: unlimited */                                                                      \
+    N(asked)         /* the backlog that Dovecot gives to listen(2) */                                       \
+    T(socket)        /* the fullest of its listeners: a path, "port 143" */                                  \
+    N(queue_before)                                                                                          \
+    N(queue)                                                                                                 \
+    N(backlog)
+
 /* What could not be looked at. */
 #define DOCTOR_UNSEEN_FIELDS(N, T, L)                                                                        \
     T(what)                                                                                                  \
@@ -155,6 +180,8 @@
     L(listeners, listener)                                                                                   \
     L(connections, connection)                                                                               \
     L(cgroups, cgroup)                                                                                       \
+    L(dovecot, dovecot)                                                                                      \
+    L(dovecot_services, dovecot_service)                                                                     \
     L(unseen, unseen)
 
 /* The sorts of structs, the outermost last. */
@@ -164,6 +191,8 @@
     X(listener, DOCTOR_LISTENER_FIELDS)                                                                      \
     X(connection, DOCTOR_CONNECTION_FIELDS)                                                                  \
     X(cgroup, DOCTOR_CGROUP_FIELDS)                                                                          \
+    X(dovecot, DOCTOR_DOVECOT_FIELDS)                                                                        \
+    X(dovecot_service, DOCTOR_DOVECOT_SERVICE_FIELDS)                                                        \
     X(unseen, DOCTOR_UNSEEN_FIELDS)                                                                          \
     X(facts, DOCTOR_FACTS_FIELDS)
 

@@ -78,5 +78,9 @@ int doctor_gather_sockets(int proc_fd, const struct doctor_request *request, con
 /* Who has the other ends of connections that are full: one sweep for all. */
 int doctor_gather_peers(int proc_fd, const struct doctor_look *look, struct doctor_facts *facts, size_t n);
 
+/* dovecot, dovecot_services: of Kind=dovecot */
+int doctor_gather_dovecot(int proc_fd, const struct doctor_request *request, const struct doctor_look *before,
+                          const struct doctor_look *look, struct doctor_facts *facts);
+
 /* locks */
 int doctor_gather_locks(const json_t *reports, struct doctor_facts *facts);

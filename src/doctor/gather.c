@@ -133,6 +133,8 @@ static int describe(const struct doctor_request *request, struct doctor_facts *f
         copy_text(config ? service_kind_to_string(config->kind) : NULL, &facts->kind) < 0 ||
         copy_text(config ? config->file : NULL, &facts->config_file) < 0)
         return -ENOMEM;
+    if (!config && request->config_why)
+        doctor_unseen_because(facts, "what its configuration tells", request->config_why);
     return doctor_gather_locks(request->reports, facts);
 }
 
@@ -179,7 +181,8 @@ static int look_again(int proc_fd, const struct doctor_look *before, const struc
             return r;
         doctor_cgroups_since(facts, &subject->before);
     }
-    return doctor_gather_sockets(proc_fd, subject->request, before, look, facts);
+    r = doctor_gather_sockets(proc_fd, subject->request, before, look, facts);
+    return r < 0 ? r : doctor_gather_dovecot(proc_fd, subject->request, before, look, facts);
 }
 
 /* Until the interval is over, whatever signals come; counts children meanwhile. Returns how long it was. */

@@ -16,6 +16,7 @@
 struct doctor_request {
     const char *service;                 /* NULL: a bare process. Borrowed, as all here */
     const struct service_config *config; /* NULL: not known */
+    const char *config_why;              /* why not; NULL: there is none to know */
     const char *state, *status_text;     /* as the supervisor tells; NULL: not known */
     bool supervised;
     pid_t supervisor_pid;       /* 0: not known */

@@ -44,6 +44,8 @@ static void advise_backlog(struct doctor_finding *finding, const struct doctor_f
                            const struct doctor_listener *listener) {
     uint64_t more = doctor_more(listener->backlog);
 
+    if (doctor_dovecot_advise_backlog(facts, listener, finding))
+        return;
     if (listener->backlog >= facts->somaxconn)
         doctor_advise(finding,
                       "sysctl net.core.somaxconn=%" PRIu64 ", which cuts every backlog, and start it again",
@@ -91,7 +93,9 @@ static void judge_waiting(const struct doctor_facts *facts, const struct doctor_
 
     if (!main || !doctor_known(listener->queue) || !doctor_known(listener->queue_before) ||
         listener->queue == 0 || listener->queue_before == 0 || listener->queue < listener->queue_before ||
-        !doctor_known(share) || share >= IDLE_PERCENT || doctor_findings_have(findings, DOCTOR_STOPPED))
+        !doctor_known(share) || share >= IDLE_PERCENT || doctor_findings_have(findings, DOCTOR_STOPPED) ||
+        doctor_findings_have(findings, DOCTOR_PROCESS_LIMIT) ||
+        doctor_findings_have(findings, DOCTOR_CLIENT_LIMIT))
         return;
     finding = doctor_find(findings, DOCTOR_NOT_ACCEPTING,
                           is_full(listener->queue, listener) ? DOCTOR_ERROR : DOCTOR_WARNING,

@@ -9,9 +9,9 @@
 #include "base/value.h"
 
 static const doctor_judge_fn judges[] = {
-    doctor_judge_locks,       doctor_judge_state,  doctor_judge_busy,    doctor_judge_blocked,
-    doctor_judge_files,       doctor_judge_tasks,  doctor_judge_cgroups, doctor_judge_pressure,
-    doctor_judge_connections, doctor_judge_queues,
+    doctor_judge_locks,       doctor_judge_state,   doctor_judge_busy,    doctor_judge_blocked,
+    doctor_judge_files,       doctor_judge_tasks,   doctor_judge_cgroups, doctor_judge_pressure,
+    doctor_judge_connections, doctor_judge_dovecot, doctor_judge_queues,
 };
 
 int doctor_judge(const struct doctor_facts *facts, struct doctor_findings *ret) {
@@ -73,15 +73,26 @@ char *doctor_verdict(const struct doctor_facts *facts, const struct doctor_findi
     return line;
 }
 
+/* Of a daemon with very many only those that somebody named or waits at. */
+#define LISTENERS_TOLD 8
+
 static void add_listeners(const struct doctor_facts *facts, struct text *text) {
+    size_t more = 0;
+
     for (size_t i = 0; i < facts->n_listeners; i++) {
         const struct doctor_listener *listener = &facts->listeners[i];
 
         if (!doctor_yes(listener->listening) || !doctor_known(listener->queue))
             continue;
+        if (facts->n_listeners > LISTENERS_TOLD && !listener->name && listener->queue == 0) {
+            more++;
+            continue;
+        }
         text_add_format(text, ", queue of %s: %s of %s", listener->address ? listener->address : "a listener",
                         COUNT(listener->queue), COUNT(listener->backlog + 1));
     }
+    if (more > 0)
+        text_add_format(text, ", %zu more queue%s, empty", more, more == 1 ? "" : "s");
 }
 
 char *doctor_describe_seen(const struct doctor_facts *facts) {

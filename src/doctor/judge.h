@@ -31,6 +31,8 @@ void doctor_judge_tasks(const struct doctor_facts *facts, struct doctor_findings
 void doctor_judge_cgroups(const struct doctor_facts *facts, struct doctor_findings *findings);
 void doctor_judge_pressure(const struct doctor_facts *facts, struct doctor_findings *findings);
 void doctor_judge_connections(const struct doctor_facts *facts, struct doctor_findings *findings);
+void doctor_judge_dovecot(const struct doctor_facts *facts,
+                          struct doctor_findings *findings); /* adds to what was found of the master */
 void doctor_judge_queues(const struct doctor_facts *facts,
                          struct doctor_findings *findings); /* knows the others' */
 
@@ -58,6 +60,10 @@ void doctor_advise_limit(struct doctor_finding *finding, const struct doctor_fac
 /* "its unit kea.service", "the service's unit", where the setting of a unit goes. Borrowed from the facts or
  * static. */
 const char *doctor_unit(const struct doctor_facts *facts);
+
+/* How Dovecot's backlog of a listener is raised. False: it is no listener of Dovecot's. */
+bool doctor_dovecot_advise_backlog(const struct doctor_facts *facts, const struct doctor_listener *listener,
+                                   struct doctor_finding *finding);
 
 /* The next power of two from twice the number on. */
 uint64_t doctor_more(uint64_t number);

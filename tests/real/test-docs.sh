@@ -112,12 +112,17 @@ for name in kea generic; do
     cp "$examples/$name.conf" "$T/etc/"
     is "$(check_example "$T/etc" "$name")" "" "doc/examples/$name.conf has no mistake"
 done
+mkdir "$T/mail"
+cp "$examples/dovecot.conf" "$T/mail/"
+is "$(check_example "$T/mail" dovecot)" "" "nor has doc/examples/dovecot.conf"
 # The README's and the page's are the example's.
 settings() { sed -nE 's/^ *([A-Za-z]+=.*)$/\1/p'; }
 is "$(sed -n '/^    \[Service\]$/,/^$/p' "$readme" | settings)" "$(settings <"$examples/kea.conf" | grep -v '^Description=')" \
     "README has the same kea.conf"
 is "$(sed -n '/^Debian.s Kea:/,/^\.Ed/p' "$conf_page" | settings)" "$(settings <"$examples/kea.conf" | grep -v '^Description=')" \
     "latchd.conf(5) has it, too"
+is "$(sed -n '/^Debian.s Dovecot:/,/^\.Ed/p' "$conf_page" | settings)" "$(settings <"$examples/dovecot.conf" | grep -v '^Description=')" \
+    "and the same dovecot.conf"
 if command -v systemd-analyze >/dev/null; then
     mkdir -p "$T/units/latchd@kea.service.d"
     sed 's|@sbindir@|/bin|; s|@bindir@|/bin|; s|^ExecStart=.*|ExecStart=/bin/true|; s|^ExecReload=.*||' \
