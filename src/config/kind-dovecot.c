@@ -251,12 +251,14 @@ static int guard_socket(struct reader *reader, const char *stem, const char *lis
     for (size_t i = 0; i < config->n_sockets && !socket; i++)
         if (config->sockets[i]->listen && kind_same_place(config->sockets[i]->listen, listen))
             socket = config->sockets[i];
+    if (socket && socket->owner == SOCKET_OWNER_LATCHD && *listen != '/')
+        return 0; /* sd_listen_fds(3): Dovecot finds the ports that it was handed by their addresses */
     if (socket && socket->owner == SOCKET_OWNER_LATCHD)
-        return mistake(
-            config, reader->problems,
-            "[Socket %s]: Owner=latchd cannot work for %s: Dovecot binds its sockets by itself; write "
-            "Owner=daemon",
-            socket->name, socket->listen);
+        return mistake(config, reader->problems,
+                       "[Socket %s]: Owner=latchd cannot work for %s: Dovecot takes ports from others, and "
+                       "binds its sockets with a "
+                       "path by itself; write Owner=daemon",
+                       socket->name, socket->listen);
     if (!socket) {
         kind_choose_name(config, config_name_is_valid(stem) ? stem : "listener", sizeof name, name);
         socket = service_config_add_socket(config, name);
