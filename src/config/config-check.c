@@ -233,6 +233,20 @@ static bool is_listened_twice(const struct service_config *config, const struct 
     return false;
 }
 
+/* Whether something else of the service names the lock file that latchd is to take: it could not have it. */
+static bool is_locked_twice(const struct service_config *config, const struct socket_config *socket) {
+    const char *path = socket->lock.path;
+
+    for (size_t i = 0; i < config->n_sockets; i++)
+        if (config->sockets[i] != socket && config->sockets[i]->lock.path &&
+            strcmp(config->sockets[i]->lock.path, path) == 0)
+            return true;
+    for (size_t i = 0; i < config->n_locks; i++)
+        if (config->locks[i]->path && strcmp(config->locks[i]->path, path) == 0)
+            return true;
+    return false;
+}
+
 static int check_own_address(struct config_builder *builder, const struct socket_config *socket) {
     struct peer_address address;
     const char *slash;
@@ -290,6 +304,12 @@ static int check_own_socket(struct config_builder *builder, struct socket_config
             "LockStyle=%s: what latchd takes itself is flock, ofd or none (a posix lock is "
             "lost with any descriptor of the file, and the others lock nothing)",
             lock_style_to_string(style));
+    if (r >= 0 && style != LOCK_STYLE_NONE && is_locked_twice(builder->config, socket))
+        r = config_builder_problem_at(
+            builder, socket, "LockFile",
+            "LockFile=%s: with Owner=latchd it is latchd's alone, and another section names it, "
+            "too; LockFile=none, or another file",
+            socket->lock.path);
     if (r >= 0 && socket->probe == SOCKET_PROBE_CONNECT)
         r = config_builder_problem_at(
             builder, socket, "Probe",

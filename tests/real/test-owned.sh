@@ -121,6 +121,15 @@ ctl "$D" restart own >/dev/null || fail "a restart"
 storm_ends "what it got back from the daemon it keeps over a restart"
 lacks "$(cat "$D/latchd.log")" "has no copy of the listener" "each got every listener back"
 
+echo "# latchd and the daemon are killed at once"
+kill -KILL "$latchd_pid" "$(main_pid "$D" own)"
+wait_until 10 gone "$latchd_pid"
+fails "nobody listens" asked "$S"
+detach_latchd "$D" own
+wait_for 20 "what they left is cleared, and both come again" running
+is "$(asked "$S")" "$(main_pid "$D" own)" "the daemon serves"
+is "$(find "$D/s" -name '.*' | wc -l)" 1 "no other name is left beside the path"
+
 echo "# the path is removed, moved away, replaced"
 inode=$(stat -c %i "$S")
 rm "$S"
