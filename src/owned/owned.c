@@ -193,14 +193,16 @@ int owned_open(struct owned *owned, const struct owned_host *host, struct err *e
         if (config->sockets[i]->owner != SOCKET_OWNER_LATCHD)
             continue;
         r = open_socket(host, config->sockets[i], &owned->sockets[i], err);
+        owned->sockets[i].fresh = r == 1;
         any_opened |= r == 1;
-        if (r == 1)
-            tell_opened(host, config->sockets[i]);
     }
     for (i = 0; r < 0 && i < owned->n; i++) /* those that were open before have their clients */
         if (!owned->held[i].socket)
             close_socket(&owned->sockets[i], config->sockets[i]);
     owned_note(owned);
+    for (i = 0; r >= 0 && i < owned->n; i++)
+        if (owned->sockets[i].fresh)
+            tell_opened(host, config->sockets[i]);
     if (any_opened)
         owned_check(owned, host);
     return r < 0 ? r : 0;

@@ -22,6 +22,7 @@ struct owned_socket {
     bool passed; /* somebody above us made it (a .socket unit) and keeps it: it and its lock stay when the
                     service is down */
     bool stored; /* systemd has a copy of both */
+    bool fresh;  /* owned_open() has opened it just now */
 
     sd_event_source *socket_watch, *lock_watch; /* owned: of the two inodes; NULL: not watched */
     sd_event_source *directory_watch;           /* owned: while something else stands there */
@@ -35,6 +36,7 @@ struct owned {
     struct lock_held *held;       /* likewise: what is open of it; owned */
     size_t n;
     char *told;      /* owned: why it could not be opened, as the journal was told last; NULL: it could */
+    unsigned tries;  /* how often it could not, in a row */
     sd_event *event; /* borrowed; NULL: nothing is watched */
     void (*on_change)(void *userdata); /* from the loop: owned_check() is to be called */
     void *userdata;

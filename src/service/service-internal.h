@@ -161,6 +161,9 @@ void service_leave_down(struct service *service, enum service_event event, bool 
 /* Before each start, when the way is clear: takes what is not taken yet. "Held": somebody came in between. */
 int service_sockets_open(struct service *service, struct err *err);
 
+/* After a failure: how long until it is tried again. */
+uint64_t service_sockets_retry_usec(const struct service *service);
+
 /* Whether that is another reason for a failure of it than the last one; it is the last one from here on. */
 bool service_sockets_is_news(struct service *service, const char *reason);
 

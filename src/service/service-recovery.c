@@ -5,9 +5,6 @@
 #include "base/value.h"
 #include "service/service-internal.h"
 
-/* Whoever came in between may be on his way out, such as a copy in systemd's store. */
-#define OPEN_AGAIN_USEC (300 * USEC_PER_MSEC)
-
 void service_stop_recovery(struct service *service) {
     service->recovery_source = sd_event_source_disable_unref(service->recovery_source);
     recovery_reset(&service->recovery);
@@ -140,7 +137,7 @@ void service_recover(struct service *service) {
     if (r >= 0 && outcome == RECOVERY_CLEAR && service_sockets_open(service, &err) < 0) {
         report_unopened(service, &err);
         outcome = RECOVERY_BLOCKED;
-        next_usec = now_usec(CLOCK_BOOTTIME) + OPEN_AGAIN_USEC;
+        next_usec = now_usec(CLOCK_BOOTTIME) + service_sockets_retry_usec(service);
     }
     if (outcome == RECOVERY_CLEAR) {
         service_stop_recovery(service);

@@ -8,6 +8,7 @@
 #include "base/closer.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "base/value.h"
 #include "notify/message.h"
 #include "notify/upstream.h"
 #include "owned/owned.h"
@@ -18,6 +19,11 @@
  * are called SERVICE/NAME there. */
 #define STORED_LISTENER "/listener/"
 #define STORED_LOCK "/lock/"
+
+/* Whoever came in between may be on his way out, such as a copy in systemd's store; or he stays. */
+#define OPEN_AGAIN_USEC (100 * USEC_PER_MSEC)
+#define OPEN_AGAIN_MOST_USEC (5 * USEC_PER_SEC)
+#define TRIES_UNTIL_SLOW 6
 
 static struct owned_host host_of(const struct service *service) {
     return (struct owned_host){.config = service->config,
@@ -114,11 +120,18 @@ int service_sockets_open(struct service *service, struct err *err) {
         return err_set(err, ENOMEM, "Failed", "out of memory");
     r = owned_open(service->owned, &host, err);
     store_all(service);
+    service->owned->tries = r < 0 ? service->owned->tries + 1 : 0;
     if (r >= 0) {
         free(service->owned->told);
         service->owned->told = NULL;
     }
     return r;
+}
+
+uint64_t service_sockets_retry_usec(const struct service *service) {
+    unsigned tries = service->owned ? service->owned->tries : TRIES_UNTIL_SLOW;
+
+    return tries >= TRIES_UNTIL_SLOW ? OPEN_AGAIN_MOST_USEC : OPEN_AGAIN_USEC << tries;
 }
 
 bool service_sockets_is_news(struct service *service, const char *reason) {

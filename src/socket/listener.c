@@ -255,7 +255,10 @@ static int open_inet(const struct listener_wish *wish, struct err *err) {
         return fail(wish->listen, errno, "SO_REUSEADDR", err);
     if (bind(fd, (const struct sockaddr *) &address.name, address.size) < 0)
         return errno == EADDRINUSE ? held(wish->listen, "somebody uses this port (ss -tlnp shows who)", err)
-                                   : fail(wish->listen, errno, "bind(2)", err);
+               : errno == EACCES
+                   ? fail(wish->listen, errno,
+                          "ports below net.ipv4.ip_unprivileged_port_start are for CAP_NET_BIND_SERVICE", err)
+                   : fail(wish->listen, errno, "bind(2)", err);
     r = begin_to_listen(fd, wish, err);
     return r < 0 ? r : TAKE_FD(fd);
 }
