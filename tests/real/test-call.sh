@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # latchctl call: a real Kea that answers, a thousand times at once, is stopped, is dead, and whose listener a leftover
 # has; and daemons of all manners: that answer with megabytes, too early, only after the end, in part, never.
+# heavy: thousands of calls; unit tests take the same code through the same manners
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require jq python3

@@ -3,6 +3,7 @@
 #
 # Locks, PID files and sockets in every state that a crash, a fork or an administrator can bring them into, made for
 # real by tests/tools/lock-maker; and what `latchctl probe` and `latchctl clear` say of them.
+# heavy: hundreds of probes; unit tests take the same code through the same cases
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
