@@ -63,7 +63,8 @@ static void print_locks(const struct cli *cli, json_t *status) {
         json_t *socket = json_array_get(sockets, i);
         char took[VALUE_FORMAT_MAX];
 
-        printf("     Socket: %s (%s)", report_text(socket, "listen"), report_text(socket, "name"));
+        printf("     Socket: %s (%s)%s", report_text(socket, "listen"), report_text(socket, "name"),
+               strcmp(report_text(socket, "owner"), "latchd") == 0 ? ", kept by latchd" : "");
         if (json_is_integer(json_object_get(socket, "queue")))
             printf(", %lld of %lld connections wait", (long long) integer(socket, "queue"),
                    (long long) integer(socket, "backlog") + 1); /* one more than the backlog may */
