@@ -90,10 +90,14 @@ wait_until 5 redis-cli -s "$D/redis.sock" ping
 doctor 0 "going on again" redis
 stop_latchd
 
-note "a daemon that lives without its supervisor"
+note "a supervisor that does not answer, and a daemon that lives without one"
 start_latchd "$D" redis
 wait_for 20 "redis is running" in_state "$D" running redis
 redis=$(main_pid "$D" redis)
+kill -STOP "$latchd_pid"
+doctor 8 "stopped latchd" redis
+is "$(causes)" supervisor-silent "that is found"
+is "$(jq '.[0].pid' <<<"$out")" "$redis" "and the daemon all the same"
 disown "$latchd_pid"
 kill -KILL "$latchd_pid"
 wait_until 5 gone "$latchd_pid"
