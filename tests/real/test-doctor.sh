@@ -6,9 +6,10 @@
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
-require latchd latchctl jq redis-server redis-cli setpriv strace
+require latchd latchctl jq redis-server redis-cli setpriv strace ss python3
 sick=$(tool sick-daemon)
 
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 D=$T/d
 mkdir -p "$D/etc" "$D/run"
 service() { # NAME COMMAND LINES...
@@ -146,13 +147,13 @@ doctor 8 "full" --pid "$listener"
 is "$(causes)" "not-accepting queue-full" "both are found"
 is "$(of_cause queue-full '.evidence | "\(.queue) \(.room) \(.backlog)"')" "3 3 2" "the figures"
 cure
-patient listen 34671 2
+patient listen "$port" 2
 listener=$pid
-"$sick" crowd 34671 10 >/dev/null &
+"$sick" crowd "$port" 10 >/dev/null &
 pids+=("$!")
-wait_until 5 sh -c "ss -Hltn 'sport = :34671' | grep -q 'LISTEN 3 '"
+wait_until 5 sh -c "ss -Hltn 'sport = :$port' | grep -q 'LISTEN 3 '"
 doctor 8 "TCP" --pid "$listener"
-is "$(of_cause queue-full '.evidence | "\(.address) \(.queue) \(.room)"')" "127.0.0.1:34671 3 3" "the same of TCP"
+is "$(of_cause queue-full '.evidence | "\(.address) \(.queue) \(.room)"')" "127.0.0.1:$port 3 3" "the same of TCP"
 cure
 
 note "descriptors"
@@ -186,7 +187,7 @@ stop_latchd
 gone "$busy" || die "the busy daemon ended"
 
 note "a reader that does not read"
-for address in "$T/s.sock" 34672; do
+for address in "$T/s.sock" "$port"; do
     for mode in nonblock block; do
         patient send "$address" "$mode"
         sender=$pid
