@@ -39,11 +39,35 @@ patient() { # ARGUMENT... of sick-daemon
     pids+=("$pid")
     wait_until 10 grep -q ready "$T/patient.out" || die "sick-daemon $* is ready"
 }
+doctor_cleanup() {
+    local rc=$? dir
+    (exit "$rc")
+    harness_cleanup
+    for dir in /sys/fs/cgroup{,/*}/latchd-doctor-$$; do
+        [[ ! -d $dir ]] || wait_until 5 rmdir "$dir"
+    done
+    return "$rc"
+}
+trap doctor_cleanup EXIT
 cure() {
     kill -KILL "${pids[@]}" 2>/dev/null
     pids=()
 }
 pids=()
+cgroup_with() { # FILE: makes a cgroup that has it, where one can be made: sets G
+    local mount
+    G=""
+    while read -r mount; do
+        mkdir "$mount/latchd-doctor-$$" 2>/dev/null || continue
+        if [[ -w $mount/latchd-doctor-$$/$1 ]]; then
+            G=$mount/latchd-doctor-$$
+            return
+        fi
+        rmdir "$mount/latchd-doctor-$$"
+    done < <(awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/self/mounts)
+    note "no cgroup with $1 can be made here"
+    return 1
+}
 
 service redis "$(command -v redis-server) --port 0 --unixsocket $D/redis.sock --save '' --tcp-backlog 8" Type=socket \
     '[Socket control]' "ListenStream=$D/redis.sock" LockFile=none ProbeIntervalSec=1h
@@ -227,13 +251,7 @@ doctor 0 "who holds it" --pid "$holder"
 cure
 
 note "a cgroup's pids.max"
-G=""
-while read -r mount; do
-    [[ -z $G ]] || continue
-    mkdir "$mount/latchd-doctor-$$" 2>/dev/null || continue
-    if [[ -w $mount/latchd-doctor-$$/pids.max ]]; then G=$mount/latchd-doctor-$$; else rmdir "$mount/latchd-doctor-$$"; fi
-done < <(awk '($3 == "cgroup" && $4 ~ /(^|,)pids(,|$)/) || $3 == "cgroup2" { print $2 }' /proc/self/mounts)
-if [[ -n $G ]]; then
+if cgroup_with pids.max; then
     echo 1 >"$G/pids.max"
     (
         echo "$BASHPID" >"$G/cgroup.procs"
@@ -247,8 +265,68 @@ if [[ -n $G ]]; then
     is "$(first '.evidence | "\(.pids) \(.max) \(.refused > 5)"')" "1 1 true" "the figures"
     kill -KILL "$forker"
     wait_until 5 rmdir "$G" || fail "the cgroup is gone"
-else
-    note "no cgroup with pids.max can be made here"
+fi
+
+note "a cgroup that is frozen, and one whose processor time is used up"
+if cgroup_with cgroup.freeze; then
+    patient listen "$T/q.sock" 2
+    echo "$pid" >"$G/cgroup.procs"
+    echo 1 >"$G/cgroup.freeze"
+    wait_until 5 grep -qx "frozen 1" "$G/cgroup.events"
+    doctor 8 "frozen" --pid "$pid"
+    is "$(first '"\(.cause) \(.severity) \(.evidence.frozen)"')" "stopped error true" "that is found"
+    echo 0 >"$G/cgroup.freeze"
+    cure
+    wait_until 5 rmdir "$G" || fail "the cgroup is gone"
+fi
+if cgroup_with cpu.cfs_quota_us || cgroup_with cpu.max; then
+    if [[ -w $G/cpu.max ]]; then echo "10000 100000" >"$G/cpu.max"; else echo 10000 >"$G/cpu.cfs_quota_us"; fi
+    patient busy "$T/b.sock"
+    echo "$pid" >"$G/cgroup.procs"
+    sleep 0.3
+    doctor 8 "out of its quota" --pid "$pid"
+    is "$(of_cause cpu-throttled '"\(.severity) \(.evidence.periods > 3)"')" "error true" "that is found, with how often"
+    cure
+    wait_until 5 rmdir "$G" || fail "the cgroup is gone"
+fi
+
+note "processes of a user"
+setpriv --reuid 64999 --regid 64999 --clear-groups prlimit --nproc=3:9 \
+    sh -c 'sleep 100 & sleep 100 & echo ready; wait' >"$T/patient.out" 2>/dev/null &
+forker=$!
+disown "$forker"
+pids+=("$forker")
+wait_until 5 grep -q ready "$T/patient.out"
+doctor 8 "as many as it may have" --pid "$forker"
+is "$(first '"\(.cause) \(.severity)"')" "process-limit error" "that is found"
+is "$(first '.evidence | "\(.uid) \(.tasks) \(.soft) \(.hard)"')" "64999 3 3 9" "the figures"
+contains "$(first .remedy)" "prlimit --pid $forker --nproc=16:16" "the remedy"
+read -r -a children <"/proc/$forker/task/$forker/children"
+pids+=("${children[@]}")
+cure
+
+note "an uninterruptible sleep"
+"$(tool bad-daemon)" "$T/bad" vfork >/dev/null 2>&1 &
+bad=$!
+disown "$bad"
+wait_until 5 sh -c "grep -q ') D ' /proc/$bad/stat"
+doctor 8 "in vfork(2)" --pid "$bad"
+is "$(first '"\(.cause) \(.severity) \(.evidence.state)"')" "workers-blocked error D" "that is found"
+read -r -a children <"/proc/$bad/task/$bad/children"
+pids+=("$bad" "${children[@]}")
+cure
+
+note "another network namespace"
+if unshare --net true 2>/dev/null; then
+    unshare --net "$sick" listen "$T/n.sock" 2 >"$T/patient.out" 2>/dev/null &
+    pid=$!
+    disown "$pid"
+    pids+=("$pid")
+    wait_until 5 grep -q ready "$T/patient.out"
+    doctor 0 "its sockets are elsewhere" --pid "$pid"
+    contains "$(jq -r '.[0].unseen[] | select(.what == "its sockets").why' <<<"$out")" "nsenter --net=/proc/$pid/ns/net" \
+        "and how to see them is told"
+    cure
 fi
 
 note "forks"
