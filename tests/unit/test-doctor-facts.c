@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The doctor's facts go to JSON and back, its findings to JSON and into words. */
+/* The doctor's facts go to JSON and back, its findings to JSON and into words; recorded facts are judged
+ * again: tests/doctor/CASE.json holds what `latchctl doctor --facts` told, and which causes follow. */
 #include <check.h>
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "doctor/facts.h"
-#include "doctor/finding.h"
+#include "doctor/judge.h"
 
 #include "suite.h"
 
@@ -100,11 +103,60 @@ START_TEST(numbers_for_people) {
 }
 END_TEST
 
+/* The causes in order, as an array. */
+static json_t *judge_recorded(json_t *json) {
+    _cleanup_doctor_findings_ struct doctor_findings findings = {0};
+    json_t *causes = json_array();
+    struct doctor_facts facts;
+    const char *where = "";
+
+    ck_assert_msg(doctor_facts_from_json(json, &facts, &where) == 0, "%s", where);
+    ck_assert_int_eq(doctor_judge(&facts, &findings), 0);
+    for (size_t i = 0; i < findings.n; i++)
+        json_array_append_new(causes, json_string(doctor_cause_to_string(findings.of[i].cause)));
+    doctor_facts_done(&facts);
+    return causes;
+}
+
+START_TEST(recorded_facts) {
+    const char *srcdir = getenv("srcdir");
+    char path[4096];
+    struct dirent *entry;
+    unsigned n = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof path, "%s/tests/doctor", srcdir ? srcdir : ".");
+    dir = opendir(path);
+    ck_assert_msg(dir != NULL, "%s", path);
+    while ((entry = readdir(dir))) {
+        json_t *recorded, *causes;
+        char *found;
+
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "%s/tests/doctor/%s", srcdir ? srcdir : ".", entry->d_name);
+        recorded = json_load_file(path, 0, NULL);
+        ck_assert_msg(recorded != NULL, "%s", path);
+        causes = judge_recorded(json_object_get(recorded, "facts"));
+        found = json_dumps(causes, 0);
+        ck_assert_msg(json_equal(causes, json_object_get(recorded, "expect")), "%s: found %s", entry->d_name,
+                      found);
+        free(found);
+        json_decref(causes);
+        json_decref(recorded);
+        n++;
+    }
+    (void) closedir(dir);
+    ck_assert_uint_ge(n, 6);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("doctor-facts");
     TCase *tcase = tcase_create("facts");
 
     tcase_add_test(tcase, facts_go_to_json_and_back);
+    tcase_add_test(tcase, recorded_facts);
     tcase_add_test(tcase, findings_go_to_json);
     tcase_add_test(tcase, every_cause_has_a_name);
     tcase_add_test(tcase, numbers_for_people);
