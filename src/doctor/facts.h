@@ -105,8 +105,8 @@
     T(controller) /* of version 1; NULL: version 2 */                                                        \
     N(pids)                                                                                                  \
     N(pids_max)                                                                                              \
-    N(pids_refused)         /* forks that failed between */                                                  \
-    N(pids_refused_in_all)  /* since the cgroup was made */                                                  \
+    N(pids_refused)        /* forks that failed between */                                                   \
+    N(pids_refused_in_all) /* since the cgroup was made */                                                   \
     N(memory_bytes)                                                                                          \
     N(memory_high_bytes)                                                                                     \
     N(memory_max_bytes)                                                                                      \
@@ -156,6 +156,7 @@
     T(state)                                                                                                 \
     T(status_text)                                                                                           \
     N(supervised)                                                                                            \
+    T(supervisor_silence) /* how it failed to answer; NULL: it did, or there is none */                      \
     N(supervisor_pid)                                                                                        \
     T(limits_command) /* "latchctl limits NAME", to which NAME=VALUE is appended; NULL: nobody would obey */ \
     N(pid)            /* of the main process; 0: there is none */                                            \

@@ -83,6 +83,13 @@ static void gather_machine(int proc_fd, struct doctor_facts *facts) {
         doctor_unseen(facts, "memory pressure", -r);
 }
 
+static int copy_text(const char *text, char **ret) {
+    *ret = text ? strdup(text) : NULL;
+    if (*ret)
+        value_make_printable(*ret); /* what is no UTF-8 is no JSON either */
+    return text && !*ret ? -ENOMEM : 0;
+}
+
 /* Of which user's processes RLIMIT_NPROC counts, and how many there are: counted only where it may be tight.
  */
 static void gather_user(int proc_fd, pid_t pid, struct doctor_facts *facts) {
@@ -99,7 +106,7 @@ static void gather_user(int proc_fd, pid_t pid, struct doctor_facts *facts) {
     facts->nproc_soft = limits[RLIMIT_NPROC].soft == UINT64_MAX ? DOCTOR_INFINITY : limits[RLIMIT_NPROC].soft;
     facts->nproc_hard = limits[RLIMIT_NPROC].hard == UINT64_MAX ? DOCTOR_INFINITY : limits[RLIMIT_NPROC].hard;
     if (getpwuid_r(owner.uid, &entry, buffer, sizeof buffer, &found) == 0 && found)
-        facts->user = strdup(found->pw_name);
+        (void) copy_text(found->pw_name, &facts->user);
     if (!owner.exempt &&
         limits_count_tasks_if_tight(proc_fd, owner.uid, limits[RLIMIT_NPROC].soft, &tasks) >= 0 && tasks > 0)
         facts->user_tasks = tasks;
@@ -115,11 +122,6 @@ static void gather_unit(int proc_fd, pid_t pid, struct doctor_facts *facts) {
         facts->unit = strdup(unit);
 }
 
-static int copy_text(const char *text, char **ret) {
-    *ret = text ? strdup(text) : NULL;
-    return text && !*ret ? -ENOMEM : 0;
-}
-
 static int describe(const struct doctor_request *request, struct doctor_facts *facts) {
     const struct service_config *config = request->config;
 
@@ -130,6 +132,7 @@ static int describe(const struct doctor_request *request, struct doctor_facts *f
     if (copy_text(request->service, &facts->service) < 0 || copy_text(request->state, &facts->state) < 0 ||
         copy_text(request->status_text, &facts->status_text) < 0 ||
         copy_text(request->limits_command, &facts->limits_command) < 0 ||
+        copy_text(request->supervisor_silence, &facts->supervisor_silence) < 0 ||
         copy_text(config ? service_kind_to_string(config->kind) : NULL, &facts->kind) < 0 ||
         copy_text(config ? config->file : NULL, &facts->config_file) < 0)
         return -ENOMEM;
