@@ -229,10 +229,10 @@ is "$(ctl "$F" sockets --json far | jq -c '.[0].listening')" false "nobody liste
 disown $!
 if wait_until 10 grep -q ready "$T/hanging.out"; then
     sleep 0.5
-    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.listening, .queue]')" "[null,null]" "latchd does not wait for it"
+    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.name, .listening, .queue]')" '["s",null,null]' "latchd does not wait for it"
     kill -TERM "$latchd_pid"
     wait_until 20 gone "$latchd_pid"
-    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.listening, .queue]')" "[null,null]" "nor does latchctl"
+    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.name, .listening, .queue]')" '["s",null,null]' "nor does latchctl"
 else
     note "no FUSE here"
     stop_latchd
