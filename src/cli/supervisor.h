@@ -44,3 +44,7 @@ int supervisor_status(const struct cli *cli, const char *service, bool locks, js
 /* Reports on the service's locks: from its supervisor, else looked at by ourselves. The caller owns the
  * array. */
 int supervisor_probe(const struct cli *cli, const char *service, json_t **ret, struct err *err);
+
+/* How many connections wait at the service's sockets: from its supervisor, else looked at by ourselves. The
+ * caller owns the array. */
+int supervisor_sockets(const struct cli *cli, const char *service, json_t **ret, struct err *err);
