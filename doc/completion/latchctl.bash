@@ -19,7 +19,7 @@ __latchctl_services() {
 
 _latchctl() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' i
-    local verbs='list status start stop restart reload reexec kill probe locks sockets metrics clear limits call logs'
+    local verbs='list status start stop restart reload reexec kill probe locks sockets metrics clear limits doctor call logs'
     local options='--json --config-dir --runtime-dir --help --version'
     COMPREPLY=()
 
@@ -50,7 +50,7 @@ _latchctl() {
         return
         ;;
     --style) mapfile -t COMPREPLY < <(compgen -W 'flock posix ofd pidfile symlink' -- "$word"); return ;;
-    --timeout | --socket) return ;;
+    --timeout | --time | --socket | --pid) return ;;
     --kill-whom) mapfile -t COMPREPLY < <(compgen -W 'main all' -- "$word"); return ;;
     --signal)
         mapfile -t COMPREPLY < <(compgen -W 'SIGTERM SIGKILL SIGHUP SIGINT SIGQUIT SIGABRT SIGUSR1 SIGUSR2 SIGSTOP SIGCONT' -- "$word")
@@ -82,6 +82,7 @@ _latchctl() {
     limits) options+=' --all' ;;
     sockets) options+=' --watch' ;;
     metrics) options+=' --output' ;;
+    doctor) options+=' --pid --time --facts' ;;
     call) options+=' --socket --raw --keep-open --timeout' ;;
     logs) options+=' --follow --lines --since --until --priority --output --boot' ;;
     esac

@@ -44,6 +44,7 @@ _latchctl() {
         'metrics:states, restarts and queues as OpenMetrics text'
         'clear:clear what a dead owner left'
         'limits:limits configured, in force and used'
+        'doctor:which cause of EAGAIN is at work, and the remedy'
         'call:send a command to its control socket'
         'logs:entries from the journal'
     )
@@ -84,6 +85,11 @@ _latchctl() {
             _arguments $common '(-a --all)'{-a,--all}'[its descendants, too]' '1:service:_latchctl_services' \
                 '*:limit:_values -S = limit CPU FSIZE DATA STACK CORE RSS NOFILE AS NPROC MEMLOCK LOCKS SIGPENDING \
                     MSGQUEUE NICE RTPRIO RTTIME' && ret=0
+            ;;
+        doctor)
+            _arguments $common '*--pid=[this process and its descendants]:process:_pids' \
+                '--time=[between the two looks]:time such as 5s:' '--facts[what was seen, as JSON]' \
+                '*:service:_latchctl_services' && ret=0
             ;;
         call)
             _arguments $common '--socket=[which of its sockets]:name:' '--raw[the text as it is, and any answer]' \

@@ -68,7 +68,7 @@ _latchd() {
     --log-target) mapfile -t COMPREPLY < <(compgen -W 'auto journal stderr' -- "$word"); return ;;
     --user) mapfile -t COMPREPLY < <(compgen -u -- "$word"); return ;;
     --group) mapfile -t COMPREPLY < <(compgen -g -- "$word"); return ;;
-    --kind) mapfile -t COMPREPLY < <(compgen -W 'generic kea' -- "$word"); return ;;
+    --kind) mapfile -t COMPREPLY < <(compgen -W 'generic kea dovecot' -- "$word"); return ;;
     --type) mapfile -t COMPREPLY < <(compgen -W 'simple socket' -- "$word"); return ;;
     --restart) mapfile -t COMPREPLY < <(compgen -W 'no on-failure on-abnormal always' -- "$word"); return ;;
     --limit)

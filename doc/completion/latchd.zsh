@@ -34,7 +34,7 @@ _latchd() {
         '*--limit=[a resource limit]:NAME=SOFT[\:HARD]:'
         '--user=[user to run as]:user:_users'
         '--group=[group to run as]:group:_groups'
-        '--kind=[which daemon it is]:kind:(generic kea)'
+        '--kind=[which daemon it is]:kind:(generic kea dovecot)'
         '--config-file=[its own configuration]:file:_files'
         '*--environment=[a variable]:NAME=VALUE:'
         '--type=[when it is ready]:type:(simple socket)'

@@ -2,6 +2,7 @@
 #include "base/fd.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -116,6 +117,22 @@ int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *da
     if (r < 0)
         (void) unlinkat(dir_fd, temporary, 0);
     return r;
+}
+
+int fd_make_parents(const char *path) {
+    char part[PATH_MAX];
+
+    for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t length = (size_t) (slash - path);
+
+        if (length >= sizeof part)
+            return -ENAMETOOLONG;
+        memcpy(part, path, length);
+        part[length] = '\0';
+        if (mkdir(part, 0755) < 0 && errno != EEXIST)
+            return -errno;
+    }
+    return 0;
 }
 
 int fd_open_dir_at(int dir_fd, const char *path, DIR **ret) {

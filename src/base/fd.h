@@ -40,6 +40,9 @@ int fd_write_all(int fd, const void *data, size_t size);
  * writer at a time (who has a lock). A directory in its place is moved aside, to ".NAME.aside". */
 int fd_replace_file_at(int dir_fd, const char *name, mode_t mode, const void *data, size_t size);
 
+/* Makes the missing directories on the way to an absolute path, mode 0755 less the umask. */
+int fd_make_parents(const char *path);
+
 /* Opens the directory dir_fd/path for reading. Owned by the caller (_cleanup_closedir_). */
 int fd_open_dir_at(int dir_fd, const char *path, DIR **ret);
 

@@ -42,7 +42,7 @@ int latchd_load(const struct invocation *invocation, const char *name, struct se
         r = service_config_load(name, &paths, &problems, ret, &err);
     else
         r = service_config_from_options(invocation->options, invocation->n_options, invocation->command,
-                                        &problems, ret);
+                                        paths.run, &problems, ret);
     options_print_problems(&problems);
     if (r < 0 && problems.n == 0)
         fprintf(stderr, "latchd: %s\n", err.message ? err.message : strerror(-r));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* latchd exec: makes the way free and becomes the daemon. */
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -10,6 +11,7 @@
 #include "base/text.h"
 #include "base/value.h"
 #include "cli/latchd.h"
+#include "owned/owned.h"
 #include "recovery/recover.h"
 #include "runtime/main-note.h"
 #include "runtime/runtime-dir.h"
@@ -119,6 +121,14 @@ int latchd_exec(struct invocation *invocation) {
     code = latchd_load(invocation, invocation->n_words ? invocation->words[0] : NULL, &config);
     if (code)
         return code;
+    if (owned_wants(config)) {
+        fprintf(stderr,
+                "latchd: service %s has sockets of Owner=latchd, which latchd keeps for the daemon: exec "
+                "leaves no latchd "
+                "behind; use latchd run\n",
+                config->name);
+        return EXIT_BAD_CONFIG;
+    }
     if (invocation->n_words == 1 && invocation->command &&
         service_config_append_arguments(config, invocation->command) < 0)
         return EXIT_FAILURE;

@@ -77,7 +77,7 @@ static int run_services(struct invocation *invocation, struct service_config **c
         return latchd_exit_code(&err);
     }
     manager->config_paths = options_config_paths(invocation->config_dir);
-    if (manager_reserve_files(manager, n, &err) < 0)
+    if (manager_reserve_files(manager, configs, n, &err) < 0)
         return latchd_exit_code(&err);
     manager->program = invocation->program;
     manager->program_argv = invocation->program_argv;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/value.h"
+#include "exec/capture.h"
 
 char *options_runtime_dir(void) {
     const char *dir = getenv("LATCHD_RUNTIME_DIR");
@@ -23,8 +24,9 @@ char *options_runtime_dir(void) {
 
 struct config_paths options_config_paths(const char *config_dir) {
     if (config_dir)
-        return (struct config_paths){.admin_dir = config_dir};
-    return (struct config_paths){.admin_dir = SYSCONFDIR "/latchd", .vendor_dir = VENDORDIR};
+        return (struct config_paths){.admin_dir = config_dir, .run = capture_run};
+    return (struct config_paths){
+        .admin_dir = SYSCONFDIR "/latchd", .vendor_dir = VENDORDIR, .run = capture_run};
 }
 
 int options_fail(const char *program, const struct err *err) {

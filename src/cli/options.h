@@ -10,6 +10,7 @@
 enum {
     EXIT_LSB_NOT_RUNNING = 3, /* latchctl status */
     EXIT_LSB_NO_SERVICE = 4,
+    EXIT_FOUND = 8, /* latchctl doctor */
     EXIT_BAD_USAGE = 64,
     EXIT_NOBODY_LISTENS = 69, /* latchctl call */
     EXIT_BUSY = 75,

@@ -315,7 +315,8 @@ int supervisor_status(const struct cli *cli, const char *service, bool locks, js
 }
 
 /* What nobody supervises is looked at from here. */
-static int probe_ourselves(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
+static int probe_ourselves(const struct cli *cli, const char *service, enum inspect_purpose purpose,
+                           json_t **ret, struct err *err) {
     _cleanup_config_ struct service_config *config = NULL;
     _cleanup_inspection_ struct inspection inspection = {0};
     _cleanup_close_ int dir_fd = -EBADF, proc_fd = procfs_open(), main_fd = -EBADF;
@@ -335,7 +336,7 @@ static int probe_ourselves(const struct cli *cli, const char *service, json_t **
         if (main_fd != -EBADMSG && record.main.pid > 0)
             known = (struct known_main){.id = record.main, .life = process_look(proc_fd, &record.main)};
     }
-    r = service_inspect(config, &known, INSPECT_EXPLAIN, &inspection, err);
+    r = service_inspect(config, &known, purpose, &inspection, err);
     if (r < 0)
         return r;
     *ret = inspection_to_json(&inspection, config->name);
@@ -349,7 +350,7 @@ int supervisor_probe(const struct cli *cli, const char *service, json_t **ret, s
     if (r < 0) {
         if (!err->name || (strcmp(err->name, "NotRunning") != 0 && strcmp(err->name, "BadName") != 0))
             return r;
-        return probe_ourselves(cli, service, ret, err);
+        return probe_ourselves(cli, service, INSPECT_EXPLAIN, ret, err);
     }
     *ret = json_incref(json_object_get(reply, "locks"));
     json_decref(reply);
@@ -402,4 +403,12 @@ int supervisor_sockets(const struct cli *cli, const char *service, json_t **ret,
     json_decref(reply);
     return *ret ? 0
                 : err_set(err, EPROTO, "Failed", "the supervisor of %s answered without sockets", service);
+}
+
+int supervisor_look(const struct cli *cli, const char *service, json_t *status, json_t **ret,
+                    struct err *err) {
+    if (!json_is_integer(json_object_get(status, "supervisorPid")))
+        return probe_ourselves(cli, service, INSPECT_STATUS, ret, err);
+    *ret = json_incref(json_object_get(status, "locks"));
+    return 0;
 }

@@ -18,6 +18,7 @@ struct config_builder {
     struct service_config *config;
     struct config_problems *problems;
     void (*touching)(const char *key, const char *path); /* as in config_paths */
+    config_run_t run;                                    /* alike */
     bool literal;     /* the value is a shell's word: no specifiers, no quoting */
     const char *file; /* where the present assignment stands; lives as long as the builder */
     unsigned line;

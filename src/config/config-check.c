@@ -13,8 +13,12 @@
 #include "config/config-build.h"
 #include "base/executable.h"
 #include "config/kind.h"
+#include "socket/peer.h"
 
 #define PROBE_INTERVAL_LEAST_USEC (100 * USEC_PER_MSEC)
+#define OWN_NAME_MAX 247 /* NAME_MAX without what is around it, see socket/listener.h */
+#define FD_NAME_MAX                                                                                          \
+    200 /* of 255 (sd_listen_fds_with_names(3)); the service's stands before it in systemd's store */
 #define QUEUE_INTERVAL_LEAST_USEC (10 * USEC_PER_MSEC)
 #define FIRST_BAD_ID UINT32_MAX /* (uid_t) -1: "unchanged" to chown(2) and its like */
 
@@ -220,6 +224,110 @@ static int complete_output(struct service_config *config) {
     return config->standard_error.path ? 0 : -ENOMEM;
 }
 
+/* Some two of them cannot both be bound. */
+static bool is_listened_twice(const struct service_config *config, const struct socket_config *socket) {
+    for (size_t i = 0; config->sockets[i] != socket; i++)
+        if (config->sockets[i]->owner == SOCKET_OWNER_LATCHD && config->sockets[i]->listen &&
+            strcmp(config->sockets[i]->listen, socket->listen) == 0)
+            return true;
+    return false;
+}
+
+/* Whether something else of the service names the lock file that latchd is to take: it could not have it. */
+static bool is_locked_twice(const struct service_config *config, const struct socket_config *socket) {
+    const char *path = socket->lock.path;
+
+    for (size_t i = 0; i < config->n_sockets; i++)
+        if (config->sockets[i] != socket && config->sockets[i]->lock.path &&
+            strcmp(config->sockets[i]->lock.path, path) == 0)
+            return true;
+    for (size_t i = 0; i < config->n_locks; i++)
+        if (config->locks[i]->path && strcmp(config->locks[i]->path, path) == 0)
+            return true;
+    return false;
+}
+
+static int check_own_address(struct config_builder *builder, const struct socket_config *socket) {
+    struct peer_address address;
+    const char *slash;
+
+    if (!socket->listen)
+        return 0; /* has its complaint */
+    if (is_listened_twice(builder->config, socket))
+        return config_builder_problem_at(builder, socket, "ListenStream",
+                                         "ListenStream=%s: another [Socket] of Owner=latchd listens there",
+                                         socket->listen);
+    slash = strrchr(socket->listen, '/');
+    if (*socket->listen == '/' && strlen(slash + 1) > OWN_NAME_MAX)
+        return config_builder_problem_at(
+            builder, socket, "ListenStream",
+            "ListenStream=%s: its last component is too long for latchd's own name beside "
+            "it (at most %d bytes)",
+            socket->listen, OWN_NAME_MAX);
+    if (*socket->listen != '/' && *socket->listen != '@' &&
+        peer_parse_bind_address(socket->listen, &address) < 0)
+        return config_builder_problem_at(
+            builder, socket, "ListenStream",
+            "ListenStream=%s: with Owner=latchd it is an address and a port, such as "
+            "127.0.0.1:80, [::1]:80 or *:80; no name is looked up",
+            socket->listen);
+    return 0;
+}
+
+/* The daemon gets its name in LISTEN_FDNAMES, colons between names. */
+static bool is_fd_name(const char *name) {
+    for (const char *p = name; *p; p++)
+        if (*p == ':' || *p < ' ' || *p > '~')
+            return false;
+    return *name && strlen(name) <= FD_NAME_MAX;
+}
+
+/* Owner=latchd: what cannot be kept for a daemon, or handed to one. */
+static int check_own_socket(struct config_builder *builder, struct socket_config *socket) {
+    enum lock_style style = socket->lock.path ? socket->lock.style : LOCK_STYLE_NONE;
+    int r = 0;
+
+    if (builder->config->kind == SERVICE_KIND_KEA)
+        r = config_builder_problem_at(
+            builder, socket, "Owner",
+            "Owner=latchd: Kea takes no listener, it binds its control sockets by itself; "
+            "leave Owner= out");
+    if (r >= 0 && !is_fd_name(socket->name))
+        r = config_builder_problem_at(
+            builder, socket, "Owner",
+            "[Socket %s]: with Owner=latchd the name goes to the daemon in LISTEN_FDNAMES: at "
+            "most %d printable ASCII characters, and no colon",
+            socket->name, FD_NAME_MAX);
+    if (r >= 0 && style != LOCK_STYLE_NONE && style != LOCK_STYLE_FLOCK && style != LOCK_STYLE_OFD)
+        r = config_builder_problem_at(
+            builder, socket, "LockStyle",
+            "LockStyle=%s: what latchd takes itself is flock, ofd or none (a posix lock is "
+            "lost with any descriptor of the file, and the others lock nothing)",
+            lock_style_to_string(style));
+    if (r >= 0 && style != LOCK_STYLE_NONE && is_locked_twice(builder->config, socket))
+        r = config_builder_problem_at(
+            builder, socket, "LockFile",
+            "LockFile=%s: with Owner=latchd it is latchd's alone, and another section names it, "
+            "too; LockFile=none, or another file",
+            socket->lock.path);
+    if (r >= 0 && socket->probe == SOCKET_PROBE_CONNECT)
+        r = config_builder_problem_at(
+            builder, socket, "Probe",
+            "Probe=connect: latchd itself listens there, so that a connection says nothing "
+            "of the daemon; leave Probe= out");
+    if ((int) socket->probe < 0)
+        socket->probe = SOCKET_PROBE_NONE;
+    return r < 0 ? r : check_own_address(builder, socket);
+}
+
+static bool any_answers(const struct service_config *config) {
+    for (size_t i = 0; i < config->n_sockets; i++)
+        if (config->sockets[i]->probe != SOCKET_PROBE_NONE ||
+            config->sockets[i]->owner == SOCKET_OWNER_DAEMON)
+            return true;
+    return false;
+}
+
 static int check_sockets(struct config_builder *builder) {
     const struct service_config *config = builder->config;
     int r = 0;
@@ -227,9 +335,11 @@ static int check_sockets(struct config_builder *builder) {
     for (size_t i = 0; i < config->n_sockets && r >= 0; i++) {
         struct socket_config *socket = config->sockets[i];
 
+        if (socket->owner == SOCKET_OWNER_LATCHD)
+            r = check_own_socket(builder, socket);
         if ((int) socket->probe < 0) /* the kind knew no better one */
             socket->probe = SOCKET_PROBE_CONNECT;
-        if (!socket->listen && !was_rejected(builder, socket, "ListenStream"))
+        if (r >= 0 && !socket->listen && !was_rejected(builder, socket, "ListenStream"))
             r = config_builder_problem_at(builder, socket, "ListenStream",
                                           "ListenStream= is missing in [Socket %s]", socket->name);
         if (r >= 0 && socket->probe_timeout_usec == 0)
@@ -242,17 +352,18 @@ static int check_sockets(struct config_builder *builder) {
         if (r >= 0 && socket->queue_interval_usec < QUEUE_INTERVAL_LEAST_USEC)
             r = config_builder_problem_at(builder, socket, "QueueIntervalSec",
                                           "QueueIntervalSec= is below 10ms: latchd would do little else");
-        if (r >= 0 && socket->owner == SOCKET_OWNER_LATCHD)
-            r = config_builder_problem_at(builder, socket, "Owner",
-                                          "Owner=latchd is not supported by this version");
     }
     for (size_t i = 0; i < config->n_locks && r >= 0; i++)
         if (!config->locks[i]->path && !was_rejected(builder, config->locks[i], "LockFile"))
             r = config_builder_problem_at(builder, config->locks[i], "LockFile",
                                           "LockFile= is missing in [Lock %s]", config->locks[i]->name);
-    if (r >= 0 && config->type == SERVICE_TYPE_SOCKET && config->n_sockets == 0)
-        r = config_builder_problem_at(builder, config, "Type",
-                                      "Type=socket, but there is no [Socket NAME] that could answer");
+    if (r >= 0 && config->type == SERVICE_TYPE_SOCKET && !any_answers(config))
+        r = config_builder_problem_at(
+            builder, config, "Type",
+            config->n_sockets == 0
+                ? "Type=socket, but there is no [Socket NAME] that could answer"
+                : "Type=socket, but every [Socket NAME] has Probe=none (Owner=latchd means "
+                  "that); use Type=notify or Type=simple");
     return r;
 }
 
@@ -277,7 +388,7 @@ int config_builder_finish(struct config_builder *builder) {
     if (r < 0)
         return r;
     touch(builder, "", "what the daemon reads for its own configuration");
-    r = kind_read(config, builder->problems);
+    r = kind_read(config, builder->run, builder->problems);
     if (r < 0 && r != -EINVAL) /* its mistakes are among the problems */
         return r;
     return check_sockets(builder);

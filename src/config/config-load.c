@@ -334,8 +334,8 @@ static int load(const char *service, const struct config_paths *paths, struct co
 int service_config_load(const char *service, const struct config_paths *paths,
                         struct config_problems *problems, struct service_config **ret, struct err *err) {
     _cleanup_(config_problems_done) struct config_problems own = {0};
-    _cleanup_(config_builder_done) struct config_builder builder = {.problems = problems ? problems : &own,
-                                                                    .touching = paths->touching};
+    _cleanup_(config_builder_done) struct config_builder builder = {
+        .problems = problems ? problems : &own, .touching = paths->touching, .run = paths->run};
     size_t before = builder.problems->n, found;
     int r = load(service, paths, &builder, err);
 

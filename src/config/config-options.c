@@ -202,9 +202,11 @@ static int take_command(struct config_builder *builder, char *const argv[]) {
 }
 
 int service_config_from_options(const struct config_option *options, size_t n_options, char *const argv[],
-                                struct config_problems *problems, struct service_config **ret) {
+                                config_run_t run, struct config_problems *problems,
+                                struct service_config **ret) {
     _cleanup_(config_problems_done) struct config_problems own = {0};
-    _cleanup_(config_builder_done) struct config_builder builder = {.problems = problems ? problems : &own};
+    _cleanup_(config_builder_done) struct config_builder builder = {.problems = problems ? problems : &own,
+                                                                    .run = run};
     size_t before = builder.problems->n;
     bool misread;
     int r = start(&builder, options, n_options, argv);

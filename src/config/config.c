@@ -56,6 +56,12 @@ static const char *const socket_probe_names[] = {
 static_assert(ELEMENTSOF(socket_probe_names) == SOCKET_PROBE_MAX, "a probe without a name");
 STRTAB_DEFINE(socket_probe, enum socket_probe, socket_probe_names, SOCKET_PROBE_INVALID)
 
+void config_answer_done(struct config_answer *answer) {
+    free(answer->text);
+    free(answer->said);
+    *answer = (struct config_answer){0};
+}
+
 void config_problems_done(struct config_problems *problems) {
     problems->lines = strlist_free(problems->lines);
     problems->n = 0;

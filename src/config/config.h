@@ -191,6 +191,31 @@ void config_problems_done(struct config_problems *problems);
 int config_problems_add(struct config_problems *problems, const char *file, unsigned line, const char *fmt,
                         ...) _printf_(4, 5); /* returns -EINVAL, or -ENOMEM */
 
+/* A program that tells the daemon's own configuration. All of it is borrowed. */
+struct config_question {
+    char *const *argv;             /* NULL-terminated; argv[0] is a path */
+    char *const *envp;             /* NULL-terminated: the whole environment */
+    const char *working_directory; /* NULL: ours */
+    uint64_t timeout_usec;
+    size_t max_bytes; /* of its output */
+};
+
+struct config_answer {
+    char *text; /* its standard output, NUL-terminated; owned by the caller */
+    size_t size;
+    char *said; /* its standard error, as far as it is kept, NUL-terminated; owned by the caller */
+    int status; /* its exit status, or 128 and the signal that ended it */
+};
+
+/* Executes it and waits for its end, whatever that is. This floor executes nothing by itself: whoever has
+ * something read gives the means (exec/capture.h). 0 with *ret; -ETIMEDOUT: it did not end in time, -E2BIG:
+ * it wrote more than that (it is ended in both cases); or -errno, and *err says why it could not be executed.
+ */
+typedef int (*config_run_t)(const struct config_question *question, struct config_answer *ret,
+                            struct err *err);
+
+void config_answer_done(struct config_answer *answer);
+
 struct config_paths {
     const char *admin_dir;  /* SYSCONFDIR/latchd, or --config-dir */
     const char *vendor_dir; /* PREFIX/lib/latchd; NULL when --config-dir was given */
@@ -198,6 +223,9 @@ struct config_paths {
     /* Told before a file is touched that may lie on a file system that does not answer: `key` names it (""
      * for the configuration itself). NULL: nobody wants to know. */
     void (*touching)(const char *key, const char *path);
+
+    config_run_t
+        run; /* for kinds whose daemon has to be asked; NULL: nothing is executed, they cannot be read */
 };
 
 /* Loads service NAME, or the file SERVICE when it contains a slash, with its drop-ins; then lets the kind
@@ -214,7 +242,8 @@ struct config_option {
     const char *value; /* as typed */
 };
 int service_config_from_options(const struct config_option *options, size_t n_options, char *const argv[],
-                                struct config_problems *problems, struct service_config **ret);
+                                config_run_t run, struct config_problems *problems,
+                                struct service_config **ret);
 
 /* Names of all services configured in both directories: sorted, unique, NULL-terminated, owned by the caller.
  */

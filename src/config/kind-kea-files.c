@@ -14,7 +14,7 @@
 /* The administrator's own section for that file, if there is one. */
 static struct lock_config *find_lock(const struct service_config *config, const char *path) {
     for (size_t i = 0; i < config->n_locks; i++)
-        if (config->locks[i]->path && kea_reader_same_place(config->locks[i]->path, path))
+        if (config->locks[i]->path && kind_same_place(config->locks[i]->path, path))
             return config->locks[i];
     return NULL;
 }
@@ -33,7 +33,7 @@ static int default_pid_directory(const struct kea_reader *reader, char **ret) {
         !is_directory("/run/kea") && is_directory("/var/run/kea") ? "/var/run/kea" : "/run/kea";
 
     if (reader->executable && reader->executable[0] == '/') {
-        const char *end = kea_reader_base_name(reader->executable);
+        const char *end = kind_base_name(reader->executable);
         size_t length = (size_t) (end - reader->executable);
         if (length > strlen("/sbin/") && memcmp(end - strlen("/sbin/"), "/sbin/", strlen("/sbin/")) == 0) {
             _cleanup_free_ char *path = NULL;
@@ -74,7 +74,7 @@ static int pid_directory(struct kea_reader *reader, char **ret) {
 int kea_reader_read_pidfile(struct kea_reader *reader) {
     struct service_config *config = reader->config;
     const char *base =
-        kea_reader_base_name(reader->config_argument ? reader->config_argument : config->config_file);
+        kind_base_name(reader->config_argument ? reader->config_argument : config->config_file);
     const char *dot = strrchr(base, '.');
     _cleanup_free_ char *directory = NULL, *path = NULL;
     struct lock_config *lock;
@@ -96,13 +96,13 @@ int kea_reader_read_pidfile(struct kea_reader *reader) {
         file = NULL;
         return -ENOMEM;
     }
-    r = kea_reader_join(directory, file, &path);
+    r = kind_join(directory, file, &path);
     if (r < 0)
         return r;
 
     if (find_lock(config, path))
         return 0;
-    kea_reader_choose_name(config, "pidfile", sizeof(name), name);
+    kind_choose_name(config, "pidfile", sizeof(name), name);
     lock = service_config_add_lock(config, name);
     if (!lock)
         return -ENOMEM;
@@ -170,7 +170,7 @@ static int guard_lease_file(struct kea_reader *reader, const char *helper, const
         return r == -ENOENT ? 0 : r; /* relative to a directory that is not known */
     lock = find_lock(reader->config, path);
     if (!lock) {
-        kea_reader_choose_name(reader->config, "lfc", sizeof(name), name);
+        kind_choose_name(reader->config, "lfc", sizeof(name), name);
         lock = service_config_add_lock(reader->config, name);
         if (!lock)
             return -ENOMEM;
@@ -210,7 +210,7 @@ int kea_reader_read_helper(struct kea_reader *reader) {
         return allow_executable(reader, "/usr/sbin/kea-lfc", lease_file);
     resolved = realpath(reader->executable, NULL);
     const char *daemon = resolved ? resolved : reader->executable;
-    if (asprintf(&beside, "%.*skea-lfc", (int) (kea_reader_base_name(daemon) - daemon), daemon) < 0) {
+    if (asprintf(&beside, "%.*skea-lfc", (int) (kind_base_name(daemon) - daemon), daemon) < 0) {
         beside = NULL;
         return -ENOMEM;
     }

@@ -39,14 +39,8 @@ struct kea_reader {
         config_problems_add((reader)->problems, file_, line_, __VA_ARGS__);                                  \
     })
 
-const char *kea_reader_base_name(const char *path);
-int kea_reader_join(const char *directory, const char *name, char **ret);
-
 /* Makes a path of the daemon's absolute. -ENOENT: it is relative and the working directory is not known. */
 int kea_reader_resolve(const struct kea_reader *reader, const char *path, char **ret);
-
-/* Two names of one place: the same text, or the same last name in the same directory (/run and /var/run). */
-bool kea_reader_same_place(const char *a, const char *b);
 
 /* A string below the map at `path`; absent or not a string is a mistake. */
 int kea_reader_read_string(struct kea_reader *reader, const char *path, json_t *map, const char *key,
@@ -54,10 +48,6 @@ int kea_reader_read_string(struct kea_reader *reader, const char *path, json_t *
 
 /* Bytes that are no UTF-8, and NUL: see KEA_JSON_BYTE_BASE. U+EF00 to U+EFFF are ee bc 80 to ee bf bf. */
 bool kea_reader_has_odd_bytes(const char *text);
-
-/* STEM, or STEM2, STEM3, ... */
-void kea_reader_choose_name(const struct service_config *config, const char *stem, size_t size,
-                            char ret[static size]);
 
 int kea_reader_read_pidfile(struct kea_reader *reader);
 int kea_reader_read_helper(struct kea_reader *reader);

@@ -48,7 +48,7 @@ static const struct kea_daemon *find_process(const char *name) {
 
 static int read_command(struct kea_reader *reader) {
     for (char **word = reader->config->exec_start; word && *word; word++) {
-        reader->daemon = find_process(kea_reader_base_name(*word));
+        reader->daemon = find_process(kind_base_name(*word));
         if (!reader->daemon)
             continue;
         reader->executable = *word;
@@ -177,10 +177,10 @@ static int guard_socket(struct kea_reader *reader, const char *path) {
 
     reader->n_sockets++;
     for (size_t i = 0; i < config->n_sockets; i++)
-        if (config->sockets[i]->listen && kea_reader_same_place(config->sockets[i]->listen, path))
+        if (config->sockets[i]->listen && kind_same_place(config->sockets[i]->listen, path))
             return complete_socket(reader, config->sockets[i]);
 
-    kea_reader_choose_name(config, "control", sizeof(name), name);
+    kind_choose_name(config, "control", sizeof(name), name);
     socket = service_config_add_socket(config, name);
     if (!socket)
         return -ENOMEM;
@@ -204,11 +204,10 @@ static int resolve_socket(const struct kea_reader *reader, const char *name, cha
     }
     directory = service_config_getenv(config, "KEA_CONTROL_SOCKET_DIR");
     if (directory && directory[0] == '/')
-        return kea_reader_join(directory, name, ret);
+        return kind_join(directory, name, ret);
     for (size_t i = 0; i < config->n_sockets; i++) {
         const char *listen = config->sockets[i]->listen;
-        if (!listen || listen[0] != '/' ||
-            strcmp(kea_reader_base_name(listen), kea_reader_base_name(name)) != 0)
+        if (!listen || listen[0] != '/' || strcmp(kind_base_name(listen), kind_base_name(name)) != 0)
             continue;
         if (found)
             return -ENOENT;
@@ -255,7 +254,7 @@ static int read_socket(struct kea_reader *reader, const char *path, json_t *map)
             "%s is '%.200s', a relative path: Kea up to 2.6 looks for it in its working directory, Kea "
             "3 in a directory of its own; make it absolute, or say where it is by a [Socket] section "
             "with ListenStream=/.../%.120s",
-            where, name, kea_reader_base_name(name));
+            where, name, kind_base_name(name));
     if (r < 0)
         return r;
     if (strlen(socket) > SOCKET_PATH_MAX)
@@ -294,12 +293,13 @@ static int read_sockets(struct kea_reader *reader) {
 
 /* ---- */
 
-int kind_kea_read(struct service_config *config, struct config_problems *problems) {
+int kind_kea_read(struct service_config *config, config_run_t run, struct config_problems *problems) {
     static int (*const steps[])(struct kea_reader *) = {read_sockets, kea_reader_read_pidfile,
                                                         kea_reader_read_helper};
     _cleanup_(reader_done) struct kea_reader reader = {.config = config, .problems = problems};
     int result = 0;
 
+    (void) run; /* Kea's configuration is a file that can be read */
     int r = read_command(&reader);
     if (r >= 0)
         r = find_config_file(&reader);

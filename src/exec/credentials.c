@@ -165,6 +165,34 @@ static int resolve_user(const char *name, const char *group, struct credentials 
     return c->user && c->home && c->shell ? 0 : out_of_memory(err);
 }
 
+int credentials_resolve_owner(const char *user, const char *group, uid_t *ret_uid, gid_t *ret_gid,
+                              struct err *err) {
+    _cleanup_free_ char *buffer = NULL;
+    struct passwd passwd;
+    uid_t uid = (uid_t) -1;
+    gid_t gid = (gid_t) -1;
+    int r = 0;
+
+    if (user && !parse_id(user, &uid)) {
+        r = lookup_user(user, 0, &buffer, &passwd);
+        if (r == -ESRCH)
+            return err_set(
+                err, ESRCH, "BadUser",
+                "SocketUser=%s: there is no such user; create it, or correct the name (getent passwd %s)",
+                user, user);
+        if (r < 0)
+            return err_set(err, -r, "BadUser", "SocketUser=%s: the user cannot be looked up: %m", user);
+        uid = passwd.pw_uid;
+    }
+    if (group)
+        r = resolve_group("SocketGroup", group, &gid, err);
+    if (r < 0)
+        return r;
+    *ret_uid = uid;
+    *ret_gid = gid;
+    return 0;
+}
+
 /* The groups of the user, or ours where there is no user to ask for. */
 static int base_groups(struct credentials *c, gid_t gid, bool have_user) {
     if (have_user) {

@@ -48,3 +48,8 @@ void credentials_done(struct credentials *credentials);
  * "BadUser", "BadGroup" (-ESRCH: there is none; -EINVAL), "BadCapabilities" (-EINVAL), "NotPermitted"
  * (-EPERM: we may not become that). */
 int credentials_resolve(const struct service_config *config, struct credentials *ret, struct err *err);
+
+/* Whom a file is to belong to, by SocketUser= and SocketGroup=; of NULL -1 comes, which means unchanged.
+ * Errors as above. */
+int credentials_resolve_owner(const char *user, const char *group, uid_t *ret_uid, gid_t *ret_gid,
+                              struct err *err);

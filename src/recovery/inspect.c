@@ -39,6 +39,26 @@ static bool replaces_sockets(const struct service_config *config) {
     return config->kind == SERVICE_KIND_KEA;
 }
 
+/* A socket that latchd itself is to take: its lock and its path have to be free each by itself. What it has
+ * already is in nobody's way, and is looked at for people only. */
+static void list_own(const struct socket_config *socket, const struct lock_held *held,
+                     enum inspect_purpose purpose, struct inspection *inspection) {
+    bool act = is_to_act(purpose), has_lock = socket->lock.path && socket->lock.style != LOCK_STYLE_NONE;
+
+    if (has_lock && !(act && held && held->lock))
+        inspection->paths[inspection->n++] = (struct inspected){.name = socket->name,
+                                                                .path = socket->lock.path,
+                                                                .style = socket->lock.style,
+                                                                .role = INSPECTED_LOCK,
+                                                                .own = true};
+    if (socket->listen && socket->listen[0] == '/' && (act ? !(held && held->socket) : !has_lock))
+        inspection->paths[inspection->n++] = (struct inspected){.name = socket->name,
+                                                                .path = socket->listen,
+                                                                .style = LOCK_STYLE_INVALID,
+                                                                .role = INSPECTED_SOCKET,
+                                                                .own = true};
+}
+
 /* Behind its lock, which is the last of the list. */
 static void add_guarded_socket(struct inspection *inspection, const struct socket_config *socket) {
     size_t guard = inspection->n++;
@@ -52,8 +72,8 @@ static void add_guarded_socket(struct inspection *inspection, const struct socke
 
 /* Lists what there is to look at. A socket behind a lock file is the lock's business: who has the lock may
  * replace it. */
-static int list_paths(const struct service_config *config, enum inspect_purpose purpose,
-                      struct inspection *inspection) {
+static int list_paths(const struct service_config *config, const struct lock_held *held,
+                      enum inspect_purpose purpose, struct inspection *inspection) {
     inspection->paths = calloc(2 * config->n_sockets + config->n_locks + 1, sizeof *inspection->paths);
     if (!inspection->paths)
         return -ENOMEM;
@@ -61,6 +81,10 @@ static int list_paths(const struct service_config *config, enum inspect_purpose 
         const struct socket_config *socket = config->sockets[i];
         struct inspected *inspected = &inspection->paths[inspection->n];
 
+        if (socket->owner == SOCKET_OWNER_LATCHD) {
+            list_own(socket, held ? &held[i] : NULL, purpose, inspection);
+            continue;
+        }
         inspected->name = socket->name;
         if (socket->lock.path && socket->lock.style != LOCK_STYLE_NONE) {
             inspected->path = socket->lock.path;
@@ -157,7 +181,7 @@ int service_inspect_cached(const struct service_config *config, const struct kno
     _cleanup_free_ struct probe_request *requests = NULL;
     int r;
 
-    r = list_paths(config, purpose, &inspection);
+    r = list_paths(config, known->held, purpose, &inspection);
     if (r < 0)
         return err_set(err, -r, "Failed", "out of memory");
     if (inspection.n == 0) { /* nothing to look at, and so nobody to tell from the daemon */

@@ -5,6 +5,7 @@
  * service: its executable, its main process as recorded, what its PID file proves. */
 
 #include "base/err.h"
+#include "probe/hold.h"
 #include "probe/probe.h"
 #include "lock/verdict.h"
 #include "config/config.h"
@@ -14,8 +15,8 @@ enum inspected_role {
     INSPECTED_PIDFILE,        /* names the daemon by its content: a PID file, a symbolic link */
     INSPECTED_HELPER_PIDFILE, /* names a helper of the daemon that must not run while it starts (kea-lfc) */
     INSPECTED_SOCKET,         /* a socket that no lock file guards */
-    INSPECTED_GUARDED_SOCKET, /* one that a lock file guards, and speaks for: looked at before a start only,
-                                 for a daemon that does not remove its own leftover fails at bind(2) */
+    INSPECTED_GUARDED_SOCKET, /* one that a lock file guards, and speaks for if it is there: looked at before a
+                                 start only, for a daemon that does not remove its own leftover fails at bind(2) */
     INSPECTED_ROLE_MAX,
 };
 
@@ -24,6 +25,7 @@ struct inspected {
     const char *path; /* likewise */
     enum lock_style style;
     enum inspected_role role;
+    bool own;                    /* latchd itself takes it, and not the daemon */
     size_t guard;                /* INSPECTED_GUARDED_SOCKET: the place of its lock */
     struct lock_context context; /* what it was judged with; its strings live as long as the inspection */
     struct lock_judgement judgement;
@@ -35,6 +37,8 @@ struct known_main {
     enum process_life life; /* as found just now, by identity */
     uint64_t since_usec,
         until_usec; /* CLOCK_REALTIME: when it lived, of one that we saw end; 0: we did not */
+    const struct lock_held
+        *held; /* what latchd itself has, one a configured socket, borrowed; NULL: nothing */
 };
 
 /* pid 0, unless it is gone and we saw it end. */

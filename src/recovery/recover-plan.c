@@ -315,12 +315,16 @@ static int plan_helper(struct planner *planner, size_t path) {
 }
 
 /* Its lock decides; once that is in nobody's way, what a dead daemon left at the socket's own path is
- * removed. */
+ * removed. A lock file that is not there guards nothing: then the socket speaks for itself. */
 static bool is_for_its_guard(const struct planner *planner, const struct inspected *inspected) {
+    enum verdict guard;
+
     if (inspected->role != INSPECTED_GUARDED_SOCKET)
         return false;
-    return inspected->judgement.verdict != VERDICT_STALE ||
-           planner->inspection->paths[inspected->guard].judgement.verdict > VERDICT_STALE;
+    guard = planner->inspection->paths[inspected->guard].judgement.verdict;
+    if (guard == VERDICT_ABSENT)
+        return false;
+    return inspected->judgement.verdict != VERDICT_STALE || guard > VERDICT_STALE;
 }
 
 static int plan_path(struct planner *planner, size_t path) {

@@ -17,6 +17,7 @@
 #include "exec/rlimits.h"
 #include "base/closer.h"
 #include "notify/upstream.h"
+#include "owned/owned.h"
 #include "recovery/members.h"
 #include "recovery/own-cgroup.h"
 #include "runtime/runtime-dir.h"
@@ -391,21 +392,29 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
 #define OWN_FILES 48
 #define OWN_FILES_AND_CLIENTS 384
 
-int manager_reserve_files(struct manager *manager, size_t n_services, struct err *err) {
-    uint64_t n = n_services, least = n * FILES_AT_REST + OWN_FILES;
-    int r = rlimits_raise_own_files(n * FILES_AT_MOST + OWN_FILES_AND_CLIENTS, least, &manager->files_before);
+int manager_reserve_files(struct manager *manager, struct service_config *const configs[], size_t n_services,
+                          struct err *err) {
+    uint64_t n = n_services, sockets = 0, least;
+    int r;
+
+    for (size_t i = 0; i < n_services; i++)
+        sockets += owned_count_files(configs[i]);
+    least = n * FILES_AT_REST + OWN_FILES + sockets;
+    r = rlimits_raise_own_files(n * FILES_AT_MOST + OWN_FILES_AND_CLIENTS + sockets, least,
+                                &manager->files_before);
 
     manager->files_raised = r > 0;
     birth_reserve();
     if (r >= 0 || n == 1) /* one does with what there is for as long as it can */
         return 0;
-    return err_set(
-        err, -r, "Failed",
-        "cannot serve %zu services: that takes %zu x %d + %d = %llu open files at least, and latchd "
-        "may have %llu and not more: raise LimitNOFILE= of the unit that starts it (in a shell: ulimit "
-        "-Hn), or serve fewer services by each latchd",
-        n_services, n_services, FILES_AT_REST, OWN_FILES, (unsigned long long) least,
-        (unsigned long long) manager->files_before.rlim_max);
+    return err_set(err, -r, "Failed",
+                   "cannot serve %zu services: that takes %zu x %d + %d + %llu (listeners and locks of "
+                   "Owner=latchd) = %llu open "
+                   "files at least, and latchd may have %llu and not more: raise LimitNOFILE= of the unit "
+                   "that starts it (in a shell: ulimit "
+                   "-Hn), or serve fewer services by each latchd",
+                   n_services, n_services, FILES_AT_REST, OWN_FILES, (unsigned long long) sockets,
+                   (unsigned long long) least, (unsigned long long) manager->files_before.rlim_max);
 }
 
 const struct rlimit *manager_own_files(const struct manager *manager) {
@@ -495,6 +504,9 @@ int manager_run(struct manager *manager, struct err *err) {
     drop_inherited(manager, true);
     manager->handover = handover_drop(manager->handover, &manager->closer);
     service_order_start_all(manager);
+    for (size_t i = 0; i < manager->n_services; i++) /* what was kept for a service that stays down */
+        if (service_is_down(manager->services[i]))
+            service_sockets_close(manager->services[i]);
     manager->beginning = false;
     manager_reap_soon(manager); /* what ended before SIGCHLD was ours to hear, or in between two programs */
     manager->marks = marks_table_free(manager->marks);

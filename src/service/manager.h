@@ -94,9 +94,10 @@ static inline void manager_freep(struct manager **manager) {
     *manager = manager_free(*manager);
 }
 
-/* Sees to it that that many services can be served with the descriptors we may have open. "Failed": they
- * cannot, with the arithmetic. */
-int manager_reserve_files(struct manager *manager, size_t n_services, struct err *err);
+/* Sees to it that these services can be served with the descriptors we may have open. "Failed": they cannot,
+ * with the arithmetic. */
+int manager_reserve_files(struct manager *manager, struct service_config *const configs[], size_t n_services,
+                          struct err *err);
 
 /* The limit of descriptors that is the daemons'; NULL: ours. */
 const struct rlimit *manager_own_files(const struct manager *manager);

@@ -132,6 +132,7 @@ static int adopt_daemon(struct service *service, enum service_state state, int p
 
     if (r < 0)
         return r;
+    service_sockets_regain(service, service->main_pidfd);
     service_leftovers_begun(service, service->main_is_child, service_main_is_in_cgroup(service));
     if (service_notify_open(service, &err) < 0) /* it has its old address, where nobody listens any more */
         reject_state(service, err_text(&err));
@@ -323,11 +324,17 @@ static int adopt_noted(struct service *service, const char *record) {
 
 int service_adopt(struct service *service) {
     _cleanup_err_ struct err err = {0};
-    enum service_state state;
+    enum service_state state = SERVICE_STATE_INVALID;
     bool noted = false;
     int r, pidfd;
 
     r = state_file_read(service->manager->runtime_dir_fd, service->config->name, &service->record, &err);
+    if (r >= 0) {
+        service_restore(service);
+        state = service_state_from_string(service->record.state); /* none, or an unknown one: below zero */
+        service_restore_config(service);
+    }
+    service_sockets_inherit(service);
     if (r == -ENOENT)
         return adopt_noted(service, "missing");
     if (r == -EPROTONOSUPPORT) {
@@ -338,9 +345,6 @@ int service_adopt(struct service *service) {
         reject_state(service, err_text(&err));
         return r == -EBADMSG ? adopt_noted(service, "damaged") : r;
     }
-    service_restore(service);
-    state = service_state_from_string(service->record.state); /* none, or an unknown one: below zero */
-    service_restore_config(service);
     pidfd = find_main(service, &noted);
     if (noted) /* all that is known may be that it runs */
         state = service->record.state[0] ? service_state_from_string(service->record.state) : SERVICE_RUNNING;

@@ -193,6 +193,7 @@ void service_switch_config(struct service *service) {
     if (!next || resize(service, next) < 0)
         return; /* the old one does for one more start */
     service_config_swap_live(service->config, next);
+    service_sockets_switch(service, next);
     service->next_config = NULL;
     service_config_free(service->config);
     service->config = next;

@@ -155,3 +155,35 @@ void service_exit_decided(struct service *service, enum service_event event);
  * already stays the cause), what leaves it down, and what to do. event: SERVICE_ON_EXIT_CLEAN or _FAILED;
  * given_up: by Restart= it would be started again, but never is. */
 void service_leave_down(struct service *service, enum service_event event, bool given_up);
+
+/* -- service-sockets.c: sockets of Owner=latchd -- */
+
+/* Before each start, when the way is clear: takes what is not taken yet. "Held": somebody came in between. */
+int service_sockets_open(struct service *service, struct err *err);
+
+/* After a failure: how long until it is tried again. */
+uint64_t service_sockets_retry_usec(const struct service *service);
+
+/* Whether that is another reason for a failure of it than the last one; it is the last one from here on. */
+bool service_sockets_is_news(struct service *service, const char *reason);
+
+/* Before the way is looked at. */
+void service_sockets_prepare(struct service *service);
+
+/* Before service->config becomes `next`. */
+void service_sockets_switch(struct service *service, const struct service_config *next);
+void service_sockets_free(struct service *service);
+
+/* What is ours at the moment, one a configured socket; NULL: nothing. */
+const struct lock_held *service_sockets_held(const struct service *service);
+
+/* For LISTEN_FDS; arrays of config->n_sockets. */
+size_t service_sockets_list(const struct service *service, int fds[], const char *names[]);
+
+int service_sockets_hand_over(const struct service *service, struct handover *handover);
+
+/* Takes what a latchd before us in this process, systemd's store or a .socket unit has for us. */
+void service_sockets_inherit(struct service *service);
+
+/* The daemon is taken over: what is missing still, it has. */
+void service_sockets_regain(struct service *service, int pidfd);

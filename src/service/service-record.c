@@ -85,6 +85,8 @@ int service_hand_over(struct service *service, struct handover *handover) {
     r = handover_put_fd(handover, name, service->lock_fd);
     if (r >= 0)
         r = service_notify_hand_over(service, handover);
+    if (r >= 0)
+        r = service_sockets_hand_over(service, handover);
     return r < 0 ? r : service_store_hand_over(service, handover);
 }
 

@@ -103,10 +103,16 @@ static bool recover_old_config(struct service *service) {
 static __attribute__((noinline)) void report_unseen(struct service *service, const struct err *err) {
     struct event_fields fields = {.n = 0};
 
-    event_field_set(&fields, "LATCHD_PATH", "(not looked at)");
+    event_field_set(&fields, "LATCHD_PATH", "(no verdict)");
     event_field_set(&fields, "LATCHD_VERDICT", verdict_to_string(VERDICT_UNKNOWN));
     event_field_set(&fields, "LATCHD_REASON", err_text(err));
     service_emit(service, EVENT_BLOCKED, &fields, err_text(err));
+}
+
+/* The way was clear, and a socket of our own cannot be had: told once for each reason. */
+static void report_unopened(struct service *service, const struct err *err) {
+    if (service_sockets_is_news(service, err_text(err)))
+        report_unseen(service, err);
 }
 
 /* One round of recovery, and what follows from it. */
@@ -117,6 +123,7 @@ void service_recover(struct service *service) {
     uint64_t next_usec;
     int r;
 
+    service_sockets_prepare(service);
     if (service->next_config && !recover_old_config(service))
         return;
     host = service_recovery_host(service);
@@ -127,6 +134,11 @@ void service_recover(struct service *service) {
         next_usec = now_usec(CLOCK_BOOTTIME) + USEC_PER_SEC;
     }
     keep_last_recovery(service);
+    if (r >= 0 && outcome == RECOVERY_CLEAR && service_sockets_open(service, &err) < 0) {
+        report_unopened(service, &err);
+        outcome = RECOVERY_BLOCKED;
+        next_usec = now_usec(CLOCK_BOOTTIME) + service_sockets_retry_usec(service);
+    }
     if (outcome == RECOVERY_CLEAR) {
         service_stop_recovery(service);
         service_handle(service, SERVICE_ON_WAY_CLEAR);

@@ -23,7 +23,7 @@ static __attribute__((noinline)) void verify_locks(struct service *service) {
         struct event_fields fields = {.n = 0};
         bool has_it = false;
 
-        if (inspected->role != INSPECTED_LOCK)
+        if (inspected->role != INSPECTED_LOCK || inspected->own)
             continue;
         for (size_t j = 0; j < inspection.facts[i].n_holders; j++)
             if (inspection.facts[i].holders[j].process.pid == service->record.main.pid)

@@ -99,24 +99,34 @@ void service_store_free(struct service *service) {
 }
 
 int service_store_pass(const struct service *service, struct service_launch *launch) {
-    const struct notify_store *store = service->store;
-    _cleanup_text_ struct text names = {0};
+    size_t most =
+               (service->store ? service->store->n : 0) + (service->owned ? service->config->n_sockets : 0),
+           n;
+    _cleanup_free_ const char **names = NULL;
+    _cleanup_text_ struct text text = {0};
     _cleanup_free_ char *joined = NULL;
     _cleanup_free_ int *fds = NULL;
 
-    if (!store || store->n == 0)
+    if (most == 0)
         return 0;
-    fds = calloc(store->n, sizeof *fds);
-    if (!fds)
+    fds = calloc(most, sizeof *fds);
+    names = calloc(most, sizeof *names);
+    if (!fds || !names)
         return -ENOMEM;
-    for (size_t i = 0; i < store->n; i++) {
-        fds[i] = store->entries[i]->fd;
-        text_add(&names, i > 0 ? ":" : "");
-        text_add(&names, store->entries[i]->name);
+    n = service_sockets_list(service, fds, names); /* first, as systemd has it */
+    for (size_t i = 0; service->store && i < service->store->n; i++) {
+        fds[n] = service->store->entries[i]->fd;
+        names[n++] = service->store->entries[i]->name;
     }
-    if (text_take(&names, &joined) < 0)
+    for (size_t i = 0; i < n; i++) {
+        text_add(&text, i > 0 ? ":" : "");
+        text_add(&text, names[i]);
+    }
+    if (n == 0)
+        return 0;
+    if (text_take(&text, &joined) < 0)
         return -ENOMEM;
-    return service_launch_pass(launch, fds, store->n, joined);
+    return service_launch_pass(launch, fds, n, joined);
 }
 
 int service_store_hand_over(struct service *service, struct handover *handover) {

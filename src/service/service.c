@@ -26,7 +26,8 @@ static enum process_life look_at_main(const struct manager *manager, struct proc
 }
 
 struct known_main service_known_main(const struct service *service) {
-    struct known_main known = {.id = service->record.main, .life = PROCESS_UNKNOWN};
+    struct known_main known = {
+        .id = service->record.main, .life = PROCESS_UNKNOWN, .held = service_sockets_held(service)};
 
     if (known.id.pid > 0 && service->main_reaped) {
         known.life = PROCESS_GONE;
@@ -136,8 +137,10 @@ static void set_state(struct service *service, enum service_state state) {
         err_done(&service->blocked);
     if (!changed)
         return;
-    if (service_is_down(service))
+    if (service_is_down(service)) {
         service_store_clear(service);
+        service_sockets_close(service);
+    }
     if (!still_up) /* a reload does not make it run anew */
         service->state_since_usec = now_usec(CLOCK_REALTIME);
     service_note_change(service);
@@ -343,6 +346,7 @@ struct service *service_free(struct service *service) {
     service_notify_free(service);
     manager_forget_main(service);
     service_store_free(service);
+    service_sockets_free(service);
     disarm_timer(service);
     sd_event_source_disable_unref(service->timer_source);
     sd_event_source_disable_unref(service->reap_timer);

@@ -89,6 +89,7 @@ struct service {
     struct service_notify_tell *notify_tell; /* NULL: it has made us say nothing so far */
     struct service_notify *notify; /* NULL: the daemon is given no NOTIFY_SOCKET */
     struct notify_store *store;    /* descriptors that it handed over; NULL: none */
+    struct owned *owned;           /* sockets that latchd owns, and their locks; NULL: none so far */
 
     sd_event_source *reap_timer; /* an adopted daemon has ended, and its parent is to reap it */
     char *config_text;           /* what record.config points to; NULL: not needed yet */
@@ -263,6 +264,9 @@ int service_launch_pass(struct service_launch *launch, const int fds[], size_t n
 
 /* A fresh invocation id: 32 hexadecimal digits. */
 int service_new_invocation_id(char ret[static 33]);
+
+/* -- service-sockets.c: the service is down: the sockets of Owner=latchd that were made for it go -- */
+void service_sockets_close(struct service *service);
 
 /* -- service-start.c: from exec to being ready -- */
 void service_executed(struct service *service); /* exec succeeded (or an adopted daemon was found running) */

@@ -27,7 +27,7 @@ void inet_table_done(struct inet_table *table) {
 }
 
 static void read_attribute(unsigned type, const void *payload, size_t size, struct inet_socket *socket) {
-    uint32_t memory[SK_MEMINFO_SNDBUF + 1];
+    uint32_t memory[SK_MEMINFO_WMEM_QUEUED + 1];
 
     switch (type) {
     case INET_DIAG_SKV6ONLY:
@@ -42,6 +42,7 @@ static void read_attribute(unsigned type, const void *payload, size_t size, stru
         socket->receive_buffer_bytes = memory[SK_MEMINFO_RCVBUF];
         socket->send_bytes = memory[SK_MEMINFO_WMEM_ALLOC];
         socket->send_buffer_bytes = memory[SK_MEMINFO_SNDBUF];
+        socket->send_queued_bytes = memory[SK_MEMINFO_WMEM_QUEUED];
         break;
     }
 }

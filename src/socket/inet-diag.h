@@ -27,8 +27,10 @@ struct inet_socket {
     uint32_t queue;     /* a listener's connections that wait for accept(2); of others bytes to be read */
     uint32_t backlog;   /* a listener's limit: the queue takes backlog + 1; of others bytes not acknowledged */
 
-    bool has_memory; /* the four below were asked for, and told: bytes (INET_DIAG_SKMEMINFO) */
+    bool has_memory; /* the five below were asked for, and told: bytes (INET_DIAG_SKMEMINFO) */
     uint32_t receive_bytes, receive_buffer_bytes, send_bytes, send_buffer_bytes;
+    uint32_t send_queued_bytes; /* written and not acknowledged, with the kernel's overhead: what is held
+                                   against the send buffer (sk_stream_wspace(), include/net/sock.h) */
 };
 
 struct inet_table {

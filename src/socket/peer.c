@@ -266,42 +266,92 @@ int peer_connect_abstract(const char *name) {
     return r < 0 ? r : connect_address(&address, SOCK_STREAM);
 }
 
-int peer_parse_address(const char *text, struct peer_address *ret) {
-    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    char host[INET6_ADDRSTRLEN + 2];
+/* HOST, without what is around it, and the port. */
+struct host_port {
+    char host[INET6_ADDRSTRLEN];
+    bool bracketed;
+    in_port_t port; /* as in an address */
+};
+
+static int split_address(const char *text, struct host_port *ret) {
     const char *colon = strrchr(text, ':');
     size_t length = colon ? (size_t) (colon - text) : 0;
     int port;
 
-    if (!colon || length == 0 || length >= sizeof host || value_parse_int(colon + 1, 1, 65535, &port) < 0)
+    if (length == 0 || value_parse_int(colon + 1, 1, 65535, &port) < 0)
         return -EINVAL;
-    memcpy(host, text, length);
-    host[length] = '\0';
-    *ret = (struct peer_address){.size = 0};
-    if (host[0] == '[' && host[length - 1] == ']') {
-        struct in6_addr address;
-
-        host[length - 1] = '\0';
-        if (inet_pton(AF_INET6, host + 1, &address) != 1)
-            return -EINVAL;
-        if (!IN6_IS_ADDR_UNSPECIFIED(&address))
-            six.sin6_addr = address;
-        six.sin6_port = htons((uint16_t) port);
-        memcpy(&ret->name, &six, ret->size = sizeof six);
-        return 0;
+    ret->bracketed = length > 2 && text[0] == '[' && text[length - 1] == ']';
+    if (ret->bracketed) {
+        text++;
+        length -= 2;
     }
-    if (strcmp(host, "*") != 0 && strcmp(host, "localhost") != 0) {
-        struct in_addr address;
-
-        if (inet_pton(AF_INET, host, &address) != 1)
-            return -EINVAL;
-        if (address.s_addr != htonl(INADDR_ANY))
-            four.sin_addr = address;
-    }
-    four.sin_port = htons((uint16_t) port);
-    memcpy(&ret->name, &four, ret->size = sizeof four);
+    if (length >= sizeof ret->host)
+        return -EINVAL;
+    memcpy(ret->host, text, length);
+    ret->host[length] = '\0';
+    ret->port = htons((uint16_t) port);
     return 0;
+}
+
+static int set_six(const struct in6_addr *address, in_port_t port, struct peer_address *ret) {
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_addr = *address, .sin6_port = port};
+
+    *ret = (struct peer_address){.size = sizeof six};
+    memcpy(&ret->name, &six, sizeof six);
+    return 0;
+}
+
+static int set_four(in_addr_t address, in_port_t port, struct peer_address *ret) {
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_addr.s_addr = address, .sin_port = port};
+
+    *ret = (struct peer_address){.size = sizeof four};
+    memcpy(&ret->name, &four, sizeof four);
+    return 0;
+}
+
+/* any_four, any_six: what stands for all addresses of the machine. */
+static int parse_address(const char *text, in_addr_t any_four, const struct in6_addr *any_six,
+                         struct peer_address *ret) {
+    struct host_port parts;
+    struct in6_addr six;
+    struct in_addr four;
+
+    if (split_address(text, &parts) < 0)
+        return -EINVAL;
+    if (parts.bracketed) {
+        if (inet_pton(AF_INET6, parts.host, &six) != 1)
+            return -EINVAL;
+        return set_six(IN6_IS_ADDR_UNSPECIFIED(&six) ? any_six : &six, parts.port, ret);
+    }
+    if (strcmp(parts.host, "*") == 0)
+        return set_four(any_four, parts.port, ret);
+    if (strcmp(parts.host, "localhost") == 0)
+        return set_four(htonl(INADDR_LOOPBACK), parts.port, ret);
+    if (inet_pton(AF_INET, parts.host, &four) != 1)
+        return -EINVAL;
+    return set_four(four.s_addr == htonl(INADDR_ANY) ? any_four : four.s_addr, parts.port, ret);
+}
+
+int peer_parse_address(const char *text, struct peer_address *ret) {
+    static const struct in6_addr loopback = IN6ADDR_LOOPBACK_INIT;
+
+    return parse_address(text, htonl(INADDR_LOOPBACK), &loopback, ret);
+}
+
+static bool has_six(void) {
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+
+    fd_close(fd);
+    return fd >= 0;
+}
+
+int peer_parse_bind_address(const char *text, struct peer_address *ret) {
+    static const struct in6_addr any = IN6ADDR_ANY_INIT;
+    int r = parse_address(text, htonl(INADDR_ANY), &any, ret);
+
+    if (r >= 0 && strncmp(text, "*:", 2) == 0 && has_six())
+        return set_six(&any, ((const struct sockaddr_in *) &ret->name)->sin_port, ret);
+    return r;
 }
 
 int peer_connect_address(const struct peer_address *address, bool *ret_connecting) {

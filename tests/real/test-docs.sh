@@ -68,6 +68,10 @@ for verb in "${verbs[@]}"; do
 done
 # shellcheck disable=SC2046
 is "$(missing_in "$T/latchctl.txt" $(options_of "$help"))" "" "latchctl(1) has the common options"
+mapfile -t causes < <(sed -n '/define DOCTOR_CAUSES/,/^$/s/.*X([A-Z_]*, "\(.*\)").*/\1/p' "$srcdir/src/doctor/finding.h")
+((${#causes[@]} >= 15)) || die "the causes are found in finding.h" "${causes[*]}"
+is "$(missing_in <(sed -n '/^\.It Cm doctor/,/^\.It Cm call/p' "$latchctl_page") "${causes[@]}")" "" \
+    "latchctl(1) has each of ${#causes[@]} causes of latchctl doctor"
 help=$(latchd --help)
 # shellcheck disable=SC2046
 is "$(missing_in "$T/latchd.txt" $(options_of "$help"))" "" "latchd(8) has the options of latchd --help"
@@ -108,12 +112,17 @@ for name in kea generic; do
     cp "$examples/$name.conf" "$T/etc/"
     is "$(check_example "$T/etc" "$name")" "" "doc/examples/$name.conf has no mistake"
 done
+mkdir "$T/mail"
+cp "$examples/dovecot.conf" "$T/mail/"
+is "$(check_example "$T/mail" dovecot)" "" "nor has doc/examples/dovecot.conf"
 # The README's and the page's are the example's.
 settings() { sed -nE 's/^ *([A-Za-z]+=.*)$/\1/p'; }
 is "$(sed -n '/^    \[Service\]$/,/^$/p' "$readme" | settings)" "$(settings <"$examples/kea.conf" | grep -v '^Description=')" \
     "README has the same kea.conf"
 is "$(sed -n '/^Debian.s Kea:/,/^\.Ed/p' "$conf_page" | settings)" "$(settings <"$examples/kea.conf" | grep -v '^Description=')" \
     "latchd.conf(5) has it, too"
+is "$(sed -n '/^Debian.s Dovecot:/,/^\.Ed/p' "$conf_page" | settings)" "$(settings <"$examples/dovecot.conf" | grep -v '^Description=')" \
+    "and the same dovecot.conf"
 if command -v systemd-analyze >/dev/null; then
     mkdir -p "$T/units/latchd@kea.service.d"
     sed 's|@sbindir@|/bin|; s|@bindir@|/bin|; s|^ExecStart=.*|ExecStart=/bin/true|; s|^ExecReload=.*||' \

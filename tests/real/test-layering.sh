@@ -18,7 +18,7 @@ probe
 config
 exec
 runtime
-recovery health notify
+recovery health notify owned doctor
 service
 control
 cli'
@@ -38,6 +38,7 @@ signal probe/remote.c: its own child, which waits for a file system
 remove probe/clear.c: the one place that removes the lock of another
 remove recovery/own-cgroup.c: the cgroups that it made itself, once they are empty
 remove base/fd.c: its own temporary file, which it renames into place
+remove socket/listener.c: the sockets that it made itself, each compared before it goes
 remove control/server.c: its own control socket, under its own lock
 remove notify/socket.c: its own notification socket, under its own lock
 execute exec/exec-child.c: the one place that becomes another program

@@ -74,6 +74,26 @@ wait_for 20 "when the stranger is gone, the daemon comes up" is_running
 end
 rm -f "$S"
 
+# The same without any lock file: what is not there guards nothing.
+rm -f "$S" "$S.lock" "$T/stranger.out"
+python3 -c '
+import socket, sys, time
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(5); print("ready", flush=True); time.sleep(1000)' "$S" >"$T/stranger.out" &
+stranger=$!
+wait_until 10 test -s "$T/stranger.out"
+inode=$(stat -c %i "$S")
+: >"$T/latchd.log"
+begin
+wait_for 20 "without a lock file, too, it blocks the start" grep --quiet "PID $stranger" "$T/latchd.log"
+is "$(status state)" blocked "it is blocked"
+lacks "$(cat "$T/latchd.log")" "Starting " "nothing was started beside him"
+is "$(stat -c %i "$S")" "$inode" "the socket stands"
+kill "$stranger"
+wait "$stranger"
+wait_for 20 "when he is gone, the daemon comes up" is_running
+end
+rm -f "$S"
+
 # What is no socket is not removed.
 for kind in directory file link; do
     rm -rf "$S"

@@ -32,7 +32,7 @@ static inline void setup(void) {
     snprintf(vendor, sizeof vendor, "%s/vendor", directory);
     make_directory(admin);
     make_directory(vendor);
-    paths = (struct config_paths){admin, vendor, NULL};
+    paths = (struct config_paths){.admin_dir = admin, .vendor_dir = vendor};
 }
 
 static inline int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
@@ -120,5 +120,5 @@ static inline const char *words(char *const *list) {
 
 static inline int from_options(const struct config_option *options, size_t n, char **argv) {
     forget();
-    return service_config_from_options(options, n, argv, &problems, &config);
+    return service_config_from_options(options, n, argv, NULL, &problems, &config);
 }

@@ -122,7 +122,7 @@ static inline void make_directory(const char *name) {
 }
 
 static inline void assert_read(void) {
-    int r = kind_read(config, &problems);
+    int r = kind_read(config, NULL, &problems);
 
     ck_assert_msg(r == 0 && problems.n == 0, "%d: %s", r, problems.n > 0 ? problems.lines[0] : "");
 }
@@ -139,7 +139,7 @@ static inline void assert_problem(const char *place, const char *part) {
 }
 
 static inline void assert_refused(const char *place, const char *part) {
-    ck_assert_int_eq(kind_read(config, &problems), -EINVAL);
+    ck_assert_int_eq(kind_read(config, NULL, &problems), -EINVAL);
     assert_problem(place, part);
     ck_assert_uint_eq(problems.n, 1);
 }

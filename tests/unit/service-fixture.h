@@ -133,7 +133,7 @@ _sentinel_ static inline struct service *add_service(const char *name, const cha
         text = va_arg(ap, const char *);
     }
     va_end(ap);
-    if (service_config_from_options(options, n_options, argv, &problems, &config) < 0)
+    if (service_config_from_options(options, n_options, argv, NULL, &problems, &config) < 0)
         ck_abort_msg("%s", problems.n ? problems.lines[0] : "?");
     config_problems_done(&problems);
     if (argv[2][0] ==

@@ -103,7 +103,29 @@ static const struct {
     {"[Socket s]\nListenStream=[::g]:80",
      "4: ListenStream=[::g]:80: expected an absolute path, @NAME or HOST:PORT"},
     {"[Socket s]\nListenStream=@", "4: ListenStream=@: expected an absolute path, @NAME or HOST:PORT"},
-    {"[Socket s]\nListenStream=@s\nOwner=latchd", "5: Owner=latchd is not supported by this version"},
+    {"[Socket s]\nListenStream=host:80\nOwner=latchd",
+     "4: ListenStream=host:80: with Owner=latchd it is an address and a port, such as 127.0.0.1:80, [::1]:80 "
+     "or *:80; no "
+     "name is looked up"},
+    {"[Socket s]\nListenStream=/s\nOwner=latchd\nLockStyle=posix",
+     "6: LockStyle=posix: what latchd takes itself is flock, ofd or none (a posix lock is lost with any "
+     "descriptor of the "
+     "file, and the others lock nothing)"},
+    {"[Socket s]\nListenStream=@s\nOwner=latchd\nProbe=connect",
+     "6: Probe=connect: latchd itself listens there, so that a connection says nothing of the daemon; leave "
+     "Probe= out"},
+    {"[Socket a:b]\nListenStream=@s\nOwner=latchd", "5: [Socket a:b]: with Owner=latchd the name goes to the "
+                                                    "daemon in LISTEN_FDNAMES: at most 200 printable ASCII "
+                                                    "characters, and no colon"},
+    {"[Socket a]\nListenStream=@s\nOwner=latchd\n[Socket b]\nListenStream=@s\nOwner=latchd",
+     "7: ListenStream=@s: another [Socket] of Owner=latchd listens there"},
+    {"[Socket a]\nListenStream=/s\nOwner=latchd\nLockFile=/l\n[Lock b]\nLockFile=/l",
+     "6: LockFile=/l: with Owner=latchd it is latchd's alone, and another section names it, too; "
+     "LockFile=none, or another "
+     "file"},
+    {"Type=socket\n[Socket s]\nListenStream=@s\nOwner=latchd",
+     "3: Type=socket, but every [Socket NAME] has Probe=none (Owner=latchd means that); use Type=notify or "
+     "Type=simple"},
     {"[Socket s]\nListenStream=@s\nSocketUser=nobody-at-all",
      "5: SocketUser=nobody-at-all: there is no such user"},
     {"[Socket s]\nListenStream=@s\nLockFile=x", "5: LockFile=x: expected an absolute path"},

@@ -344,7 +344,7 @@ START_TEST(test_files) {
     ck_assert_str_eq(words(names), "<a><b><t@own>");
     ck_assert_int_eq(load("masked"), -ENOENT);
     ck_assert_ptr_nonnull(strstr(err.message, "masked"));
-    paths = (struct config_paths){"/nowhere/at/all", NULL, NULL};
+    paths = (struct config_paths){.admin_dir = "/nowhere/at/all"};
     ck_assert_int_eq(service_config_list(&paths, &none), 0);
     ck_assert_ptr_null(none[0]);
 }

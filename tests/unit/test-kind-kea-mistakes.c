@@ -75,7 +75,7 @@ START_TEST(test_all_mistakes_are_found) {
     write_file("@/.kea", "{ \"Dhcp4\": {\n\"control-socket\": {},\n\"control-sockets\": [ 1,\n2 ],\n"
                          "\"lease-database\": [] } }");
     set_command("kea-dhcp4", "-c", "@/.kea", NULL);
-    ck_assert_int_eq(kind_read(config, &problems), -EINVAL);
+    ck_assert_int_eq(kind_read(config, NULL, &problems), -EINVAL);
     ck_assert_uint_eq(problems.n, 5);
     assert_problem("@/.kea:2: ", "'socket-type'");
     assert_problem("@/.kea:3: ", "[0]");

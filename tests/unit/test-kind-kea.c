@@ -495,16 +495,16 @@ END_TEST
 /* ---- other kinds ---- */
 
 START_TEST(test_other_kinds) {
-    static const enum service_kind unsupported[] = {SERVICE_KIND_DOVECOT, SERVICE_KIND_POSTGRESQL,
-                                                    SERVICE_KIND_MYSQL, SERVICE_KIND_X11};
-    static const char *const names[] = {"Kind=dovecot", "Kind=postgresql", "Kind=mysql", "Kind=x11"};
+    static const enum service_kind unsupported[] = {SERVICE_KIND_POSTGRESQL, SERVICE_KIND_MYSQL,
+                                                    SERVICE_KIND_X11};
+    static const char *const names[] = {"Kind=postgresql", "Kind=mysql", "Kind=x11"};
 
     config->kind = SERVICE_KIND_GENERIC;
     assert_read();
     ck_assert_uint_eq(config->n_sockets + config->n_locks, 0);
     for (size_t i = 0; i < ELEMENTSOF(unsupported); i++) {
         config->kind = unsupported[i];
-        ck_assert_int_eq(kind_read(config, &problems), -EINVAL);
+        ck_assert_int_eq(kind_read(config, NULL, &problems), -EINVAL);
         ck_assert_uint_eq(problems.n, i + 1);
         assert_problem("/etc/latchd/kea4.conf: ", names[i]);
     }

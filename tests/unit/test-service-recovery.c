@@ -532,9 +532,9 @@ START_TEST(served_already) {
     _cleanup_err_ struct err err = {0};
     char pid[32];
 
-    ck_assert_int_eq(
-        service_config_from_options(&option, 1, (char *[]){(char *) "/bin/true", NULL}, &problems, &config),
-        0);
+    ck_assert_int_eq(service_config_from_options(&option, 1, (char *[]){(char *) "/bin/true", NULL}, NULL,
+                                                 &problems, &config),
+                     0);
     ck_assert_int_eq(manager_add(t.manager, t.run, config, &other, &err), -EBUSY);
     ck_assert_str_eq(err.name, "Held");
     snprintf(pid, sizeof pid, "PID %d", (int) getpid());

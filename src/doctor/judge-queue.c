@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Listeners and their queues. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "doctor/judge.h"
+
+#define IDLE_PERCENT 2 /* who uses less of a processor does not accept one connection after another */
+
+static const char *address_of(const struct doctor_listener *listener) {
+    return listener->address ? listener->address : "a listener";
+}
+
+/* sk_acceptq_is_full() in include/net/sock.h, of unix sockets and of TCP: a queue is full when it is longer
+ * than the backlog. */
+static uint64_t room_of(const struct doctor_listener *listener) {
+    return doctor_known(listener->backlog) ? listener->backlog + 1 : DOCTOR_UNKNOWN;
+}
+
+static bool is_full(uint64_t queue, const struct doctor_listener *listener) {
+    return doctor_known(queue) && doctor_known(listener->backlog) && queue > listener->backlog;
+}
+
+static json_t *evidence_of(const struct doctor_facts *facts, const struct doctor_listener *listener) {
+    return json_pack(
+        "{s:s?, s:s?, s:s?, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "socket", listener->name, "address",
+        listener->address, "family", listener->family, "queue", doctor_number_to_json(listener->queue),
+        "queueBefore", doctor_number_to_json(listener->queue_before), "backlog",
+        doctor_number_to_json(listener->backlog), "room", doctor_number_to_json(room_of(listener)), "asked",
+        doctor_number_to_json(listener->asked), "somaxconn", doctor_number_to_json(facts->somaxconn), "pid",
+        doctor_number_to_json(listener->pid));
+}
+
+/* Some cause was found already that keeps the queue from being emptied: a longer queue would not help. */
+static bool is_explained(const struct doctor_findings *findings) {
+    for (size_t i = 0; i < findings->n; i++)
+        if (findings->of[i].severity == DOCTOR_ERROR)
+            return true;
+    return false;
+}
+
+static void advise_backlog(struct doctor_finding *finding, const struct doctor_facts *facts,
+                           const struct doctor_listener *listener) {
+    uint64_t more = doctor_more(listener->backlog);
+
+    if (doctor_dovecot_advise_backlog(facts, listener, finding))
+        return;
+    if (listener->backlog >= facts->somaxconn)
+        doctor_advise(finding,
+                      "sysctl net.core.somaxconn=%" PRIu64 ", which cuts every backlog, and start it again",
+                      more);
+    if (doctor_known(listener->asked))
+        doctor_advise(finding, "Backlog=%" PRIu64 " in [Socket %s] of %s", more,
+                      listener->name ? listener->name : "",
+                      facts->config_file ? facts->config_file : "its configuration");
+    else
+        doctor_advise(
+            finding, "raise the backlog that the daemon gives to listen(2), by its own settings, to %" PRIu64,
+            more);
+}
+
+static void judge_full(const struct doctor_facts *facts, const struct doctor_listener *listener,
+                       struct doctor_findings *findings) {
+    bool now = is_full(listener->queue, listener), before = is_full(listener->queue_before, listener),
+         explained = is_explained(findings);
+    uint64_t room = room_of(listener);
+    bool is_unix = listener->family && strcmp(listener->family, "unix") == 0;
+    struct doctor_finding *finding;
+
+    if (!now && !before && !doctor_is_tight(listener->queue, room, DOCTOR_TIGHT_PERCENT))
+        return;
+    finding = doctor_find(findings, DOCTOR_QUEUE_FULL, now ? DOCTOR_ERROR : DOCTOR_WARNING,
+                          evidence_of(facts, listener), "%s", address_of(listener));
+    doctor_say(finding, "%s connections wait on %s, where %s can (backlog %s, and one more)%s",
+               COUNT(listener->queue), address_of(listener), COUNT(room), COUNT(listener->backlog),
+               !now      ? ""
+               : is_unix ? ": whoever connects without waiting gets EAGAIN"
+                         : ": the next ones are dropped, and try again until they time out");
+    if (before && !now)
+        doctor_say(finding, "the queue was full at the first look");
+    if (explained)
+        doctor_advise(finding, "first what keeps the daemon from accepting, see the others");
+    advise_backlog(finding, facts, listener);
+}
+
+/* What waited at the first look waits at the second, and nobody did anything meanwhile. */
+static void judge_waiting(const struct doctor_facts *facts, const struct doctor_listener *listener,
+                          struct doctor_findings *findings) {
+    uint64_t share = doctor_share(facts, doctor_cpu_of_all(facts));
+    const struct doctor_process *main = doctor_main(facts);
+    struct doctor_finding *finding;
+
+    if (!main || !doctor_known(listener->queue) || !doctor_known(listener->queue_before) ||
+        listener->queue == 0 || listener->queue_before == 0 || listener->queue < listener->queue_before ||
+        !doctor_known(share) || share >= IDLE_PERCENT || doctor_findings_have(findings, DOCTOR_STOPPED) ||
+        doctor_findings_have(findings, DOCTOR_PROCESS_LIMIT) ||
+        doctor_findings_have(findings, DOCTOR_CLIENT_LIMIT))
+        return;
+    finding = doctor_find(findings, DOCTOR_NOT_ACCEPTING,
+                          is_full(listener->queue, listener) ? DOCTOR_ERROR : DOCTOR_WARNING,
+                          evidence_of(facts, listener), "%s", address_of(listener));
+    doctor_say(finding,
+               "%s connections wait on %s, %s did %s ms before, and all its processes together used %s ms of "
+               "processor "
+               "time meanwhile: it does not accept",
+               COUNT(listener->queue), address_of(listener), COUNT(listener->queue_before),
+               COUNT(facts->interval_usec / 1000), COUNT(doctor_cpu_of_all(facts) / 1000));
+    if (main->waits_in || main->waits_call)
+        doctor_say(finding, "PID %" PRIu64 " waits in %s%s%s", main->pid,
+                   main->waits_call ? main->waits_call : "",
+                   main->waits_call && main->waits_in ? ", the kernel's " : "",
+                   main->waits_in ? main->waits_in : "");
+    doctor_advise(finding, "see what it waits for: strace -f -p %" PRIu64 ", gdb -p %" PRIu64, main->pid,
+                  main->pid);
+}
+
+static void judge_clamped(const struct doctor_facts *facts, const struct doctor_listener *listener,
+                          struct doctor_findings *findings) {
+    bool asked_more = doctor_known(listener->asked) && doctor_known(facts->somaxconn) &&
+                      listener->asked > facts->somaxconn,
+         at_bound = is_full(listener->queue, listener) && doctor_known(facts->somaxconn) &&
+                    listener->backlog == facts->somaxconn;
+    struct doctor_finding *finding;
+
+    if (!asked_more && !at_bound)
+        return;
+    finding = doctor_find(findings, DOCTOR_BACKLOG_CLAMPED, at_bound ? DOCTOR_WARNING : DOCTOR_HINT,
+                          evidence_of(facts, listener), "%s", address_of(listener));
+    if (asked_more)
+        doctor_say(
+            finding,
+            "Backlog=%s was asked for, and net.core.somaxconn=%s cuts it: %s connections can wait, not %s",
+            COUNT(listener->asked), COUNT(facts->somaxconn), COUNT(room_of(listener)),
+            COUNT(listener->asked + 1));
+    else
+        doctor_say(finding,
+                   "the backlog in force, %s, is exactly net.core.somaxconn: more was asked for, perhaps",
+                   COUNT(listener->backlog));
+    doctor_advise(finding, "sysctl net.core.somaxconn=%" PRIu64 " and start it again",
+                  asked_more ? listener->asked : doctor_more(facts->somaxconn));
+}
+
+static void judge_missing(const struct doctor_facts *facts, const struct doctor_listener *listener,
+                          struct doctor_findings *findings) {
+    struct doctor_finding *finding;
+
+    if (listener->listening != 0 || !doctor_main(facts))
+        return;
+    finding = doctor_find(findings, DOCTOR_NO_LISTENER, DOCTOR_ERROR, evidence_of(facts, listener), "%s",
+                          address_of(listener));
+    doctor_say(finding, "nobody listens on %s, though the service runs", address_of(listener));
+    doctor_advise(finding, "see in the daemon's log why it does not%s%s",
+                  facts->service ? ": latchctl logs " : "", facts->service ? facts->service : "");
+}
+
+void doctor_judge_queues(const struct doctor_facts *facts, struct doctor_findings *findings) {
+    for (size_t i = 0; i < facts->n_listeners; i++) {
+        const struct doctor_listener *listener = &facts->listeners[i];
+
+        judge_missing(facts, listener, findings);
+        judge_waiting(facts, listener, findings);
+        judge_clamped(facts, listener, findings);
+        judge_full(facts, listener, findings);
+    }
+}

@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "socket/listener.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "socket/peer.h"
+
+#define SUN_PATH_MAX (sizeof((struct sockaddr_un *) NULL)->sun_path - 1)
+
+/* A path, taken apart. */
+struct place_name {
+    int dir_fd;                /* owned; the directory, O_PATH */
+    const char *name;          /* in it */
+    char beside[NAME_MAX + 1]; /* ".NAME.latchd" */
+};
+
+static void place_name_done(struct place_name *place) {
+    place->dir_fd = fd_close(place->dir_fd);
+}
+#define _cleanup_place_name_ _cleanup_(place_name_done)
+
+static int take_apart(const char *path, struct place_name *ret) {
+    const char *slash = strrchr(path, '/');
+    char directory[PATH_MAX];
+    int n;
+
+    *ret = (struct place_name){.dir_fd = -EBADF, .name = slash + 1};
+    n = snprintf(ret->beside, sizeof ret->beside, ".%s.latchd", ret->name);
+    if (n >= (int) sizeof ret->beside || (size_t) (slash - path) >= sizeof directory)
+        return -ENAMETOOLONG;
+    snprintf(directory, sizeof directory, "%.*s", slash == path ? 1 : (int) (slash - path), path);
+    ret->dir_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (ret->dir_fd >= 0)
+        return 0;
+    ret->dir_fd = -EBADF;
+    return -errno;
+}
+
+static bool is_place(const struct listener_place *place, const struct stat *st) {
+    return S_ISSOCK(st->st_mode) && st->st_dev == place->device && st->st_ino == place->inode;
+}
+
+static bool stands_at(int dir_fd, const char *name, const struct listener_place *place) {
+    struct stat st;
+
+    return fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_place(place, &st);
+}
+
+static int fail(const char *listen, int number, const char *what, struct err *err) {
+    bool denied = number == EPERM || number == EACCES;
+
+    return err_set(err, number, denied ? "NotPermitted" : "Failed", "cannot listen on %s: %s: %s", listen,
+                   what, strerror(number));
+}
+
+static int held(const char *listen, const char *who, struct err *err) {
+    return err_set(err, EADDRINUSE, "Held", "cannot listen on %s: %s", listen, who);
+}
+
+/* SO_SNDBUFFORCE goes beyond net.core.wmem_max, for who may (socket(7)). */
+static int set_buffer(int fd, int forced, int option, uint64_t bytes) {
+    int value = bytes > INT_MAX ? INT_MAX : (int) bytes;
+
+    if (bytes == 0 || setsockopt(fd, SOL_SOCKET, forced, &value, sizeof value) == 0)
+        return 0;
+    return setsockopt(fd, SOL_SOCKET, option, &value, sizeof value) < 0 ? -errno : 0;
+}
+
+static int begin_to_listen(int fd, const struct listener_wish *wish, struct err *err) {
+    int r = set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, wish->send_buffer_bytes);
+
+    if (r < 0)
+        return fail(wish->listen, -r, "SendBuffer=", err);
+    r = set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, wish->receive_buffer_bytes);
+    if (r < 0)
+        return fail(wish->listen, -r, "ReceiveBuffer=", err);
+    if (listen(fd, wish->backlog) < 0)
+        return errno == EADDRINUSE ? held(wish->listen, "somebody else listens at this address", err)
+                                   : fail(wish->listen, errno, "listen(2)", err);
+    return 0;
+}
+
+/* ---- a path ---- */
+
+/* A leftover of a latchd that was killed, beside the path. Whoever may make files there could have put it:
+ * what is no socket, or has somebody behind it, is left alone. */
+static int remove_leftover(const struct place_name *place, const char *path, struct err *err) {
+    _cleanup_close_ int fd = -EBADF;
+    struct stat st;
+
+    if (fstatat(place->dir_fd, place->beside, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : fail(path, errno, place->beside, err);
+    if (!S_ISSOCK(st.st_mode))
+        return err_set(err, EADDRINUSE, "Held",
+                       "cannot listen on %s: %s beside it is no socket, and in the way: remove it", path,
+                       place->beside);
+    fd = peer_connect(place->dir_fd, place->beside);
+    if (fd != -ECONNREFUSED)
+        return err_set(
+            err, EADDRINUSE, "Held",
+            "cannot listen on %s: somebody is bound to %s beside it, which is the name that latchd binds "
+            "to",
+            path, place->beside);
+    if (unlinkat(place->dir_fd, place->beside, 0) < 0 && errno != ENOENT)
+        return fail(path, errno, place->beside, err);
+    return 0;
+}
+
+/* The directory is one in which nobody but its owner, root and the socket's own user can put another thing in
+ * the socket's place. */
+static int check_directory(int dir_fd, const char *path, struct err *err) {
+    struct stat st;
+
+    if (fstat(dir_fd, &st) < 0)
+        return fail(path, errno, "its directory", err);
+    if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+        return err_set(
+            err, EPERM, "NotPermitted",
+            "cannot listen on %s: everybody may replace what stands in its directory (mode %04o): take that "
+            "right away (chmod o-w), or set the sticky bit",
+            path, (unsigned) (st.st_mode & 07777));
+    return 0;
+}
+
+static int bind_beside(int fd, const struct place_name *place, const char *path, struct err *err) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int directory = (int) (place->name - path), n;
+
+    n = snprintf(address.sun_path, sizeof address.sun_path, "%.*s%s", directory, path, place->beside);
+    if (n > (int) SUN_PATH_MAX) /* by the directory's descriptor a path may be longer than unix(7) allows */
+        n = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", place->dir_fd,
+                     place->beside);
+    if (n > (int) SUN_PATH_MAX)
+        return fail(path, ENAMETOOLONG, "its last component", err);
+    if (fchmod(fd, 0600) < 0) /* the file's mode comes from there (unix_bind_bsd() in net/unix/af_unix.c) */
+        return fail(path, errno, "chmod of a new socket", err);
+    if (bind(fd, (const struct sockaddr *) &address, sizeof address) == 0)
+        return 0;
+    return errno == EADDRINUSE ? held(path, "somebody has made the name beside it just now", err)
+                               : fail(path, errno, "bind(2)", err);
+}
+
+/* While it is ours: whoever it is given to could put another file in its place. */
+static int give_rights(const struct place_name *place, const struct listener_wish *wish, struct err *err) {
+    if (fchmodat(place->dir_fd, place->beside, wish->mode, 0) < 0)
+        return fail(wish->listen, errno, "SocketMode=", err);
+    if ((wish->uid != (uid_t) -1 || wish->gid != (gid_t) -1) &&
+        fchownat(place->dir_fd, place->beside, wish->uid, wish->gid, AT_SYMLINK_NOFOLLOW) < 0)
+        return fail(wish->listen, errno, "SocketUser=, SocketGroup=", err);
+    return 0;
+}
+
+/* Never over anything that stands there. */
+static int link_path(const struct place_name *place) {
+    return linkat(place->dir_fd, place->beside, place->dir_fd, place->name, 0) < 0 ? -errno : 0;
+}
+
+static int put_in_place(int fd, const struct place_name *place, const struct listener_wish *wish,
+                        struct listener_place *ret, struct err *err) {
+    struct listener_place at = {0};
+    struct stat st;
+    int r;
+
+    if (fstatat(place->dir_fd, place->beside, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode) ||
+        st.st_uid != geteuid())
+        return fail(wish->listen, ESTALE, "somebody replaces what latchd makes in its directory", err);
+    at = (struct listener_place){.device = st.st_dev, .inode = st.st_ino};
+    r = give_rights(place, wish, err);
+    if (r >= 0)
+        r = begin_to_listen(fd, wish, err);
+    if (r < 0)
+        return r;
+    r = link_path(place);
+    if (r == -EEXIST)
+        return held(wish->listen, "something stands there already", err);
+    if (r < 0)
+        return fail(wish->listen, -r, "link(2) from the name beside it", err);
+    if (!stands_at(place->dir_fd, place->name, &at))
+        return fail(wish->listen, ESTALE, "somebody replaces what latchd makes in its directory", err);
+    *ret = at;
+    return 0;
+}
+
+static int open_path(const struct listener_wish *wish, struct listener_place *ret_place, struct err *err) {
+    _cleanup_close_ int fd = -EBADF;
+    _cleanup_place_name_ struct place_name place = {.dir_fd = -EBADF};
+    int r = fd_make_parents(wish->listen);
+
+    if (r >= 0)
+        r = take_apart(wish->listen, &place);
+    if (r < 0)
+        return fail(wish->listen, -r, "its directory", err);
+    r = check_directory(place.dir_fd, wish->listen, err);
+    if (r >= 0)
+        r = remove_leftover(&place, wish->listen, err);
+    if (r < 0)
+        return r;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return fail(wish->listen, errno, "socket(2)", err);
+    r = bind_beside(fd, &place, wish->listen, err);
+    if (r < 0)
+        return r;
+    r = put_in_place(fd, &place, wish, ret_place, err);
+    if (r >= 0)
+        return TAKE_FD(fd);
+    (void) unlinkat(place.dir_fd, place.beside, 0);
+    return r;
+}
+
+/* ---- without a path ---- */
+
+static int open_abstract(const struct listener_wish *wish, struct err *err) {
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(wish->listen);
+    int r;
+
+    if (fd < 0)
+        return fail(wish->listen, errno, "socket(2)", err);
+    if (length > SUN_PATH_MAX + 1)
+        return fail(wish->listen, ENAMETOOLONG, "the name", err);
+    memcpy(address.sun_path + 1, wish->listen + 1, length - 1);
+    if (bind(fd, (const struct sockaddr *) &address,
+             (socklen_t) (offsetof(struct sockaddr_un, sun_path) + length)) < 0)
+        return errno == EADDRINUSE
+                   ? held(wish->listen, "somebody has bound this name (ss -xlp shows who)", err)
+                   : fail(wish->listen, errno, "bind(2)", err);
+    r = begin_to_listen(fd, wish, err);
+    return r < 0 ? r : TAKE_FD(fd);
+}
+
+static int open_inet(const struct listener_wish *wish, struct err *err) {
+    _cleanup_close_ int fd = -EBADF;
+    struct peer_address address;
+    int r = peer_parse_bind_address(wish->listen, &address), on = 1;
+
+    if (r < 0)
+        return fail(wish->listen, -r, "it is no ADDRESS:PORT", err);
+    fd = socket(address.name.ss_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fd < 0)
+        return fail(wish->listen, errno, "socket(2)", err);
+    /* Connections of a daemon before this one may linger in TIME_WAIT (tcp(7)). */
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
+        return fail(wish->listen, errno, "SO_REUSEADDR", err);
+    if (bind(fd, (const struct sockaddr *) &address.name, address.size) < 0)
+        return errno == EADDRINUSE ? held(wish->listen, "somebody uses this port (ss -tlnp shows who)", err)
+               : errno == EACCES
+                   ? fail(wish->listen, errno,
+                          "ports below net.ipv4.ip_unprivileged_port_start are for CAP_NET_BIND_SERVICE", err)
+                   : fail(wish->listen, errno, "bind(2)", err);
+    r = begin_to_listen(fd, wish, err);
+    return r < 0 ? r : TAKE_FD(fd);
+}
+
+int listener_open(const struct listener_wish *wish, struct listener_place *ret_place, struct err *err) {
+    int fd;
+
+    if (*wish->listen == '/')
+        return open_path(wish, ret_place, err);
+    fd = *wish->listen == '@' ? open_abstract(wish, err) : open_inet(wish, err);
+    if (fd >= 0)
+        *ret_place = (struct listener_place){0};
+    return fd;
+}
+
+int listener_adjust(int fd, const struct listener_wish *wish, const struct listener_place *place,
+                    struct err *err) {
+    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    int r;
+
+    if (place->inode != 0) {
+        r = take_apart(wish->listen, &name);
+        if (r < 0)
+            return fail(wish->listen, -r, "its directory", err);
+        r = stands_at(name.dir_fd, name.beside, place) ? give_rights(&name, wish, err) : 0;
+        if (r < 0)
+            return r;
+    }
+    return begin_to_listen(fd, wish, err); /* listen(2) again changes the backlog alone */
+}
+
+/* ---- what there is ---- */
+
+char *listener_beside(const char *listen) {
+    const char *slash = *listen == '/' ? strrchr(listen, '/') : NULL;
+    char *beside;
+
+    if (!slash || asprintf(&beside, "%.*s.%s.latchd", (int) (slash + 1 - listen), listen, slash + 1) < 0)
+        return NULL;
+    return beside;
+}
+
+/* As bound: by us beside the path, or by whoever passed it on, to the path itself. */
+static bool is_bound_to_path(const struct sockaddr_un *address, socklen_t size, const char *listen) {
+    _cleanup_free_ char *beside = NULL;
+    size_t length =
+        size > offsetof(struct sockaddr_un, sun_path) ? size - offsetof(struct sockaddr_un, sun_path) : 0;
+
+    if (length == 0 || address->sun_path[0] != '/')
+        return false;
+    length = strnlen(address->sun_path, length);
+    if (length == strlen(listen) && memcmp(address->sun_path, listen, length) == 0)
+        return true;
+    beside = listener_beside(listen);
+    return beside && length == strlen(beside) && memcmp(address->sun_path, beside, length) == 0;
+}
+
+static bool is_bound_to_abstract(const struct sockaddr_un *address, socklen_t size, const char *listen) {
+    size_t length = size - offsetof(struct sockaddr_un, sun_path);
+
+    return size > offsetof(struct sockaddr_un, sun_path) && address->sun_path[0] == '\0' &&
+           length == strlen(listen) && memcmp(address->sun_path + 1, listen + 1, length - 1) == 0;
+}
+
+static bool same_inet_address(const struct sockaddr_storage *a, const struct sockaddr_storage *b) {
+    const struct sockaddr_in *a4 = (const void *) a, *b4 = (const void *) b;
+    const struct sockaddr_in6 *a6 = (const void *) a, *b6 = (const void *) b;
+
+    if (a->ss_family != b->ss_family)
+        return false;
+    if (a->ss_family == AF_INET)
+        return a4->sin_port == b4->sin_port && a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+    return a->ss_family == AF_INET6 && a6->sin6_port == b6->sin6_port &&
+           IN6_ARE_ADDR_EQUAL(&a6->sin6_addr, &b6->sin6_addr);
+}
+
+static bool get_option(int fd, int option, int *ret) {
+    socklen_t size = sizeof *ret;
+
+    return getsockopt(fd, SOL_SOCKET, option, ret, &size) == 0;
+}
+
+bool listener_is_at(int fd, const char *listen) {
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+    struct peer_address wanted;
+    int type, listens;
+
+    if (!get_option(fd, SO_TYPE, &type) || type != SOCK_STREAM || !get_option(fd, SO_ACCEPTCONN, &listens) ||
+        !listens || getsockname(fd, (struct sockaddr *) &address, &size) < 0)
+        return false;
+    if (*listen == '/')
+        return address.ss_family == AF_UNIX && is_bound_to_path((const void *) &address, size, listen);
+    if (*listen == '@')
+        return address.ss_family == AF_UNIX && is_bound_to_abstract((const void *) &address, size, listen);
+    return peer_parse_bind_address(listen, &wanted) >= 0 && same_inet_address(&address, &wanted.name);
+}
+
+struct listener_place listener_find_place(const char *listen) {
+    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    struct stat st;
+
+    if (*listen != '/' || take_apart(listen, &name) < 0 ||
+        fstatat(name.dir_fd, name.beside, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode))
+        return (struct listener_place){0};
+    return (struct listener_place){.device = st.st_dev, .inode = st.st_ino};
+}
+
+enum listener_sight listener_look(const char *listen, const struct listener_place *place) {
+    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    struct stat st;
+    int r;
+
+    if (*listen != '/' || place->inode == 0)
+        return LISTENER_OURS;
+    r = take_apart(listen, &name);
+    if (r == -ENOENT)
+        return LISTENER_REMOVED;
+    if (r < 0)
+        return LISTENER_UNSEEN;
+    if (fstatat(name.dir_fd, name.name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return is_place(place, &st) ? LISTENER_OURS : LISTENER_OTHER;
+    return errno == ENOENT ? LISTENER_REMOVED : LISTENER_UNSEEN;
+}
+
+int listener_restore(const char *listen, const struct listener_place *place) {
+    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    int r;
+
+    if (*listen != '/' || place->inode == 0)
+        return 0;
+    r = take_apart(listen, &name);
+    if (r < 0)
+        return r == -ENOENT ? -ESTALE : r;
+    if (!stands_at(name.dir_fd, name.beside, place))
+        return -ESTALE;
+    return link_path(&name);
+}
+
+int listener_keep_beside(const char *listen, const struct listener_place *place) {
+    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    int r;
+
+    if (*listen != '/' || place->inode == 0)
+        return 0;
+    r = take_apart(listen, &name);
+    if (r < 0 || stands_at(name.dir_fd, name.beside, place))
+        return r;
+    return linkat(name.dir_fd, name.name, name.dir_fd, name.beside, 0) < 0 ? -errno : 0;
+}
+
+/* Moved aside first: what somebody else has put there in between is put back. */
+static void remove_if_ours(const struct place_name *name, const struct listener_place *place) {
+    if (!stands_at(name->dir_fd, name->name, place) ||
+        renameat2(name->dir_fd, name->name, name->dir_fd, name->beside, RENAME_NOREPLACE) < 0)
+        return;
+    if (stands_at(name->dir_fd, name->beside, place))
+        (void) unlinkat(name->dir_fd, name->beside, 0);
+    else
+        (void) renameat2(name->dir_fd, name->beside, name->dir_fd, name->name, RENAME_NOREPLACE);
+}
+
+static void remove_names(const char *listen, const struct listener_place *place) {
+    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+
+    if (*listen != '/' || place->inode == 0 || take_apart(listen, &name) < 0)
+        return;
+    if (stands_at(name.dir_fd, name.beside, place))
+        (void) unlinkat(name.dir_fd, name.beside, 0);
+    remove_if_ours(&name, place);
+}
+
+/* systemd's store and what is left of the daemon may have it for a while yet: then a port could not be bound
+ * anew. */
+void listener_end(int fd, const char *listen, const struct listener_place *place) {
+    remove_names(listen, place);
+    (void) shutdown(fd, SHUT_RDWR);
+    fd_close(fd);
+}
