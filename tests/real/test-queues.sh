@@ -6,7 +6,7 @@
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
-require jq redis-server socat ss ip unshare strace
+require jq redis-server socat ss ip unshare strace sysctl
 if [[ -z ${LATCHD_TEST_NETNS-} ]]; then
     trap - EXIT
     harness_cleanup
@@ -197,6 +197,37 @@ sleep 2
 is "$(counts "$latchd_pid")" "$before" "latchd sleeps again"
 stop_latchd
 is "$latchd_rc" 0 "latchd ends"
+
+note "a listener that latchd holds"
+O=$T/own
+mkdir -p "$O/etc" "$O/run"
+sysctl -qw net.core.somaxconn=8 || die "the limit of this network namespace can be set"
+cat >"$O/etc/own.conf" <<END
+[Service]
+ExecStart=sleep 1000
+StandardOutput=null
+Restart=always
+[Socket s]
+ListenStream=$O/s.sock
+Owner=latchd
+Backlog=100
+QueueWarn=50%
+QueueIntervalSec=100ms
+END
+start_latchd "$O" own
+wait_for 20 "it runs" in_state "$O" running own
+own=$(main_pid "$O" own)
+is "$(ctl "$O" sockets --json own | jq -c '.[0] | [.backlog, .limit, .configuredBacklog, .somaxconn, .remark]')" \
+    '[8,9,100,8,"Backlog= was cut to net.core.somaxconn"]' "its backlog was cut, and that is told"
+come 10 "UNIX-CONNECT:$O/s.sock"
+wait_for 20 "its queue is full" grep -q "9 of 9 connections wait at $O/s.sock .* it is full" "$O/latchd.log"
+kill -KILL "$own"
+wait_for 20 "another daemon is there" runs_anew "$O" "$own" own
+sleep 0.5
+is "$(ctl "$O" sockets --json own | jq -c '.[0] | [.queue, .highWater, .full]')" '[9,9,true]' "the same clients wait on"
+lacks "$(<"$O/latchd.log")" "where connections waited" "and nothing has ended"
+go
+stop_latchd
 
 note "many services: one look for all"
 M=$T/many
