@@ -19,7 +19,7 @@ __latchctl_services() {
 
 _latchctl() {
     local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb='' i
-    local verbs='list status start stop restart reload reexec kill probe locks sockets clear limits doctor call logs'
+    local verbs='list status start stop restart reload reexec kill probe locks sockets metrics clear limits doctor call logs'
     local options='--json --config-dir --runtime-dir --help --version'
     COMPREPLY=()
 
@@ -57,6 +57,11 @@ _latchctl() {
         return
         ;;
     esac
+    if [[ $verb == metrics && ($previous == -o || $previous == --output) ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        return
+    fi
     if [[ $verb == logs ]]; then
         case $previous in
         -o | --output) mapfile -t COMPREPLY < <(compgen -W 'short short-iso json cat' -- "$word"); return ;;
@@ -76,6 +81,7 @@ _latchctl() {
     clear) options+=' --dry-run' ;;
     limits) options+=' --all' ;;
     sockets) options+=' --watch' ;;
+    metrics) options+=' --output' ;;
     doctor) options+=' --pid --time --facts' ;;
     call) options+=' --socket --raw --keep-open --timeout' ;;
     logs) options+=' --follow --lines --since --until --priority --output --boot' ;;

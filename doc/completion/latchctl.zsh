@@ -41,6 +41,7 @@ _latchctl() {
         'probe:explain any lock file, PID file or socket'
         'locks:the services'\'' locks and who holds them'
         'sockets:how many connections wait at their sockets'
+        'metrics:states, restarts and queues as OpenMetrics text'
         'clear:clear what a dead owner left'
         'limits:limits configured, in force and used'
         'doctor:which cause of EAGAIN is at work, and the remedy'
@@ -58,6 +59,10 @@ _latchctl() {
         status | locks) _arguments $common '*:service:_latchctl_services' && ret=0 ;;
         sockets)
             _arguments $common '(-w --watch)'{-w,--watch=-}'[again and again]::time such as 2s:' \
+                '*:service:_latchctl_services' && ret=0
+            ;;
+        metrics)
+            _arguments $common '(-o --output)'{-o+,--output=}'[write a file]:file:_files' \
                 '*:service:_latchctl_services' && ret=0
             ;;
         kill)

@@ -10,69 +10,17 @@
 #include <unistd.h>
 
 #include "base/fd.h"
-#include "base/procfs.h"
 #include "base/strlist.h"
 #include "base/value.h"
 #include "cli/report.h"
 #include "cli/supervisor.h"
 #include "cli/table.h"
-#include "health/queue-mark.h"
-#include "health/queue-sight.h"
 
-#define CALL_USEC (5 * USEC_PER_SEC)
 #define WATCH_DEFAULT_USEC USEC_PER_SEC
 #define WATCH_LEAST_USEC (50 * USEC_PER_MSEC)
 
 static json_int_t integer(json_t *object, const char *key) {
     return json_integer_value(json_object_get(object, key));
-}
-
-/* A look of our own: nobody has looked before. */
-static int look_ourselves(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
-    _cleanup_config_ struct service_config *config = NULL;
-    _cleanup_queue_tables_ struct queue_tables tables = {0};
-    _cleanup_mount_table_ struct mount_table mounts = {0};
-    _cleanup_close_ int proc_fd = procfs_open();
-    struct queue_clock now = {.realtime_usec = now_usec(CLOCK_REALTIME),
-                              .boottime_usec = now_usec(CLOCK_BOOTTIME)};
-    bool of_unix = false, of_inet = false, has_mounts = mount_table_read(proc_fd, &mounts) >= 0;
-    uint32_t somaxconn = 0;
-    int r = supervisor_load_config(cli, service, &config, err);
-
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < config->n_sockets; i++)
-        *(queue_is_inet(config->sockets[i]->listen) ? &of_inet : &of_unix) = true;
-    (void) queue_tables_read(of_unix, of_inet, &tables);
-    (void) queue_read_somaxconn(proc_fd, &somaxconn);
-    *ret = json_array();
-    for (size_t i = 0; i < config->n_sockets; i++) {
-        struct queue_mark mark = {.sight = QUEUE_UNSEEN};
-        const struct queue_warn none = {0};
-        struct queue_facts facts;
-
-        queue_sight_look(&tables, has_mounts ? &mounts : NULL, proc_fd, config->sockets[i]->listen, &facts);
-        (void) queue_mark_step(&mark, &facts, &none, 0, &now);
-        json_array_append_new(*ret, queue_mark_to_json(config->sockets[i], &mark, somaxconn));
-    }
-    return 0;
-}
-
-/* From its supervisor; a latchd that does not know how to tell yet is as good as none. */
-static int look(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
-    json_t *reply;
-    int r = supervisor_call(cli, service, "GetSockets", NULL, CALL_USEC, &reply, err);
-
-    if (r < 0) {
-        if (!err->name || (strcmp(err->name, "NotRunning") != 0 && strcmp(err->name, "BadName") != 0 &&
-                           strcmp(err->name, "MethodNotFound") != 0))
-            return r;
-        return look_ourselves(cli, service, ret, err);
-    }
-    *ret = json_incref(json_object_get(reply, "sockets"));
-    json_decref(reply);
-    return *ret ? 0
-                : err_set(err, EPROTO, "Failed", "the supervisor of %s answered without sockets", service);
 }
 
 static const char *number(json_t *row, const char *key, char buffer[static 24]) {
@@ -143,7 +91,7 @@ static json_t *look_at_all(struct cli *cli, char *const *names, int *ret_code) {
         _cleanup_err_ struct err err = {0};
         json_t *rows = NULL;
 
-        if (look(cli, *name, &rows, &err) < 0) {
+        if (supervisor_sockets(cli, *name, &rows, &err) < 0) {
             *ret_code = cli_fail(&err);
             continue;
         }

@@ -32,7 +32,7 @@ struct command {
 
 extern const struct command command_list, command_status, command_start, command_stop, command_restart,
     command_reload, command_reexec, command_kill, command_probe, command_locks, command_clear, command_logs,
-    command_limits, command_call, command_sockets, command_doctor;
+    command_limits, command_call, command_sockets, command_doctor, command_metrics;
 
 /* The common options, to be put into a verb's own table. */
 enum { CLI_OPT_JSON = 1024, CLI_OPT_CONFIG_DIR, CLI_OPT_RUNTIME_DIR, CLI_OPT_VERSION };

@@ -9,9 +9,9 @@
 #include "cli/command.h"
 
 static const struct command *const commands[] = {
-    &command_list,    &command_status, &command_start, &command_stop,   &command_restart, &command_reload,
-    &command_reexec,  &command_kill,   &command_probe, &command_locks,  &command_sockets, &command_clear,
-    &command_limits,  &command_doctor, &command_call,  &command_logs,
+    &command_list,   &command_status, &command_start,  &command_stop,  &command_restart, &command_reload,
+    &command_reexec, &command_kill,   &command_probe,  &command_locks, &command_sockets, &command_metrics,
+    &command_clear,  &command_limits, &command_doctor, &command_call,  &command_logs,
 };
 
 static void print_usage(FILE *file) {

@@ -5,11 +5,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/strlist.h"
 #include "base/value.h"
+#include "health/queue-mark.h"
+#include "health/queue-sight.h"
 #include "recovery/inspect.h"
 #include "runtime/main-note.h"
 
@@ -357,6 +360,54 @@ int supervisor_probe(const struct cli *cli, const char *service, json_t **ret, s
     *ret = json_incref(json_object_get(reply, "locks"));
     json_decref(reply);
     return *ret ? 0 : err_set(err, EPROTO, "Failed", "the supervisor of %s answered without locks", service);
+}
+
+/* A look of our own: nobody has looked before. */
+static int look_at_queues(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
+    _cleanup_config_ struct service_config *config = NULL;
+    _cleanup_queue_tables_ struct queue_tables tables = {0};
+    _cleanup_mount_table_ struct mount_table mounts = {0};
+    _cleanup_close_ int proc_fd = procfs_open();
+    struct queue_clock now = {.realtime_usec = now_usec(CLOCK_REALTIME),
+                              .boottime_usec = now_usec(CLOCK_BOOTTIME)};
+    bool of_unix = false, of_inet = false, has_mounts = mount_table_read(proc_fd, &mounts) >= 0;
+    uint32_t somaxconn = 0;
+    int r = supervisor_load_config(cli, service, &config, err);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < config->n_sockets; i++)
+        *(queue_is_inet(config->sockets[i]->listen) ? &of_inet : &of_unix) = true;
+    (void) queue_tables_read(of_unix, of_inet, &tables);
+    (void) queue_read_somaxconn(proc_fd, &somaxconn);
+    *ret = json_array();
+    for (size_t i = 0; i < config->n_sockets; i++) {
+        struct queue_mark mark = {.sight = QUEUE_UNSEEN};
+        const struct queue_warn none = {0};
+        struct queue_facts facts;
+
+        queue_sight_look(&tables, has_mounts ? &mounts : NULL, proc_fd, config->sockets[i]->listen, &facts);
+        (void) queue_mark_step(&mark, &facts, &none, 0, &now);
+        json_array_append_new(*ret, queue_mark_to_json(config->sockets[i], &mark, somaxconn));
+    }
+    return 0;
+}
+
+/* A latchd that does not know how to tell yet is as good as none. */
+int supervisor_sockets(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
+    json_t *reply;
+    int r = supervisor_call(cli, service, "GetSockets", NULL, QUICK_USEC, &reply, err);
+
+    if (r < 0) {
+        if (!err->name || (strcmp(err->name, "NotRunning") != 0 && strcmp(err->name, "BadName") != 0 &&
+                           strcmp(err->name, "MethodNotFound") != 0))
+            return r;
+        return look_at_queues(cli, service, ret, err);
+    }
+    *ret = json_incref(json_object_get(reply, "sockets"));
+    json_decref(reply);
+    return *ret ? 0
+                : err_set(err, EPROTO, "Failed", "the supervisor of %s answered without sockets", service);
 }
 
 int supervisor_look(const struct cli *cli, const char *service, json_t *status, json_t **ret,

@@ -52,3 +52,7 @@ int supervisor_probe(const struct cli *cli, const char *service, json_t **ret, s
  * status: of supervisor_status() with the locks. */
 int supervisor_look(const struct cli *cli, const char *service, json_t *status, json_t **ret,
                     struct err *err);
+
+/* How many connections wait at the service's sockets: from its supervisor, else looked at by ourselves. The
+ * caller owns the array. */
+int supervisor_sockets(const struct cli *cli, const char *service, json_t **ret, struct err *err);

@@ -6,7 +6,7 @@
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
-require jq redis-server socat ss ip unshare strace
+require jq redis-server socat ss ip unshare strace sysctl
 if [[ -z ${LATCHD_TEST_NETNS-} ]]; then
     trap - EXIT
     harness_cleanup
@@ -119,6 +119,24 @@ matches "$(ctl "$D" status redis)" "redis.sock \(unix\).*, at most 5 waited \([0
 is "$(status_of "$D" '.sockets[0].highWater' redis)" 5 "status --json, too"
 go
 
+note "as numbers for a monitoring system"
+metrics=$(ctl "$D" metrics redis)
+labels="service=\"redis\",socket=\"unix\",listen=\"$listen\""
+for line in 'latchd_service_state{service="redis",state="running"} 1' 'latchd_service_state{service="redis",state="failed"} 0' \
+    'latchd_service_up{service="redis"} 1' 'latchd_service_restarts_total{service="redis"} 0' \
+    '# TYPE latchd_service_restarts counter' "latchd_socket_queue{$labels} 0" "latchd_socket_queue_limit{$labels} 5" \
+    "latchd_socket_queue_high{$labels} 5" "latchd_socket_listening{$labels} 1"; do
+    is "$(grep -cxF -- "$line" <<<"$metrics")" 1 "$line"
+done
+is "${metrics##*$'\n'}" "# EOF" "the last line"
+is "$(awk '/^#/ { next } { sub(/\{.*/, "") } $0 != last { if ($0 in seen) print; seen[$0] = 1; last = $0 }' <<<"$metrics")" "" \
+    "all samples of a metric stand together"
+succeeds "into a file" ctl "$D" metrics --output "$T/latchd.prom" redis
+is "$(grep -c 'latchd_socket_queue{' "$T/latchd.prom") $(stat -c %a "$T/latchd.prom")" "2 644" "which is whole"
+mkdir "$T/directory"
+fails "what is no file is left alone" ctl "$D" metrics --output "$T/directory" redis
+is "$(find "$T" -maxdepth 1 -name '.*' -printf '%f ' | tr -d '\n')" "" "nothing is left beside it"
+
 note "watched by hand"
 is "$(timeout 20 latchctl --config-dir "$D/etc" --runtime-dir "$D/run" --json sockets --watch=100ms redis |
     head -n 4 | jq -c 'map(.name)' | uniq -c | xargs)" "4 [unix,tcp]" "four looks, a line each, until nobody reads them"
@@ -168,7 +186,7 @@ kill -KILL "$redis"
 wait_for 30 "it runs anew" runs_anew "$D" "$redis" redis
 wait_for 20 "the end of it is told" logged "The daemon has ended, or no longer listens at $listen, where connections waited"
 go
-is "$(field unix .highWater)" 0 "the new listener begins anew"
+at_most "$(field unix .highWater)" 1 "the new listener begins anew, with latchd's own probe at most"
 
 note "QueueWarn= is taken away"
 configure "" ""
@@ -179,6 +197,37 @@ sleep 2
 is "$(counts "$latchd_pid")" "$before" "latchd sleeps again"
 stop_latchd
 is "$latchd_rc" 0 "latchd ends"
+
+note "a listener that latchd holds"
+O=$T/own
+mkdir -p "$O/etc" "$O/run"
+sysctl -qw net.core.somaxconn=8 || die "the limit of this network namespace can be set"
+cat >"$O/etc/own.conf" <<END
+[Service]
+ExecStart=sleep 1000
+StandardOutput=null
+Restart=always
+[Socket s]
+ListenStream=$O/s.sock
+Owner=latchd
+Backlog=100
+QueueWarn=50%
+QueueIntervalSec=100ms
+END
+start_latchd "$O" own
+wait_for 20 "it runs" in_state "$O" running own
+own=$(main_pid "$O" own)
+is "$(ctl "$O" sockets --json own | jq -c '.[0] | [.backlog, .limit, .configuredBacklog, .somaxconn, .remark]')" \
+    '[8,9,100,8,"Backlog= was cut to net.core.somaxconn"]' "its backlog was cut, and that is told"
+come 10 "UNIX-CONNECT:$O/s.sock"
+wait_for 20 "its queue is full" grep -q "9 of 9 connections wait at $O/s.sock .* it is full" "$O/latchd.log"
+kill -KILL "$own"
+wait_for 20 "another daemon is there" runs_anew "$O" "$own" own
+sleep 0.5
+is "$(ctl "$O" sockets --json own | jq -c '.[0] | [.queue, .highWater, .full]')" '[9,9,true]' "the same clients wait on"
+lacks "$(<"$O/latchd.log")" "where connections waited" "and nothing has ended"
+go
+stop_latchd
 
 note "many services: one look for all"
 M=$T/many
@@ -229,10 +278,10 @@ is "$(ctl "$F" sockets --json far | jq -c '.[0].listening')" false "nobody liste
 disown $!
 if wait_until 10 grep -q ready "$T/hanging.out"; then
     sleep 0.5
-    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.listening, .queue]')" "[null,null]" "latchd does not wait for it"
+    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.name, .listening, .queue]')" '["s",null,null]' "latchd does not wait for it"
     kill -TERM "$latchd_pid"
     wait_until 20 gone "$latchd_pid"
-    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.listening, .queue]')" "[null,null]" "nor does latchctl"
+    is "$(ctl "$F" sockets --json far | jq -c '.[0] | [.name, .listening, .queue]')" '["s",null,null]' "nor does latchctl"
 else
     note "no FUSE here"
     stop_latchd
