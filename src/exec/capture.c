@@ -122,6 +122,7 @@ static int begin(struct capture *capture, const struct config_question *question
     capture->plan.envp = question->envp;
     capture->plan.working_directory = question->working_directory;
     capture->plan.stdin_null = true;
+    capture->plan.ends_with_us = true; /* a configuration read on trial ends with its child */
     capture->plan.stdout_fd = out_fd;
     capture->plan.stderr_fd = said_fd;
     r = spawn_start(capture->proc_fd, &capture->plan, &capture->spawn, err);
