@@ -68,7 +68,9 @@ is "$(ctl "$D" locks --json mail | jq -r --arg path "$pidfile" '.[] | .. | objec
 start_clients "$D" 5
 wait_for 10 "five clients log in" clients_fare "$D" in 5
 
+# shellcheck disable=SC2317 # wait_for calls them
 is_asked() { [[ -n $(pids_of_command "$DOVECONF" -a -c "$D/dovecot.conf") ]]; }
+# shellcheck disable=SC2317
 is_not_asked() { ! is_asked; }
 
 note "reload"

@@ -221,6 +221,8 @@ static const struct {
     {"yes 'base_dir = /run'", "printed more than 8.0M"},
     {"head -c 100000 /dev/zero | tr '\\000' x >&2; exit 3", "status 3): xxxx"},
     {"exec sleep 1000", "did not end within 6s"},
+    {"exec yes it hurts >&2", "did not end within 6s"},
+    {"yes >&2 & cat \"$DATA/default.txt\"; exit 4", "status 4"},
     {"exec >&- 2>&-; exec sleep 1000", "did not end within 6s"},
 };
 
