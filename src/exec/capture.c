@@ -14,8 +14,8 @@
 #include "exec/spawn.h"
 #include "exec/terminate.h"
 
-#define DRAIN_READS 64 /* of READ_BYTES each: the most that a pipe holds unless root lets it (pipe(7)) */
-#define READ_BYTES 16384
+#define DRAIN_READS 256 /* of READ_BYTES each: the most that a pipe holds unless root lets it (pipe(7)) */
+#define READ_BYTES 4096 /* on the stack, which stays as large as it ever was */
 #define FAREWELL_USEC (500 * USEC_PER_MSEC) /* one that was killed ends within microseconds, if it can */
 
 struct stream {
