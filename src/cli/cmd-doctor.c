@@ -27,7 +27,7 @@ struct patient {
     struct doctor_request request;
     struct service_config *config;
     json_t *status, *reports;
-    char *limits_command, *config_why;
+    char *limits_command, *silence, *config_why;
 };
 
 static void patient_done(struct patient *patient) {
@@ -35,6 +35,7 @@ static void patient_done(struct patient *patient) {
     json_decref(patient->status);
     json_decref(patient->reports);
     free(patient->limits_command);
+    free(patient->silence);
     free(patient->config_why);
 }
 
@@ -49,9 +50,15 @@ static int admit(const struct cli *cli, const char *service, struct patient *pat
     struct cli quiet = *cli;
     _cleanup_err_ struct err err = {0}, why = {0};
     pid_t pid;
+    int r;
 
     quiet.quiet_problems = true;
-    if (supervisor_status(&quiet, service, true, &patient->status, &err) < 0) {
+    r = supervisor_status(&quiet, service, true, &patient->status, &err);
+    if (r < 0 && err.name && strcmp(err.name, "Timeout") == 0) {
+        patient->silence = strdup(err_text(&err));
+        r = supervisor_status_alone(&quiet, service, &patient->status, &err);
+    }
+    if (r < 0) {
         bool unknown = err.name && strcmp(err.name, "NoService") == 0;
         int code = cli_fail(&err);
 
@@ -75,6 +82,7 @@ static int admit(const struct cli *cli, const char *service, struct patient *pat
         .supervised = pid_of(patient->status, "supervisorPid") > 0,
         .supervisor_pid = pid_of(patient->status, "supervisorPid"),
         .limits_command = patient->limits_command,
+        .supervisor_silence = patient->silence,
         .pid = pid > 0 ? pid : pid_of(patient->status, "unsupervisedPid"),
         .reports = patient->reports,
     };

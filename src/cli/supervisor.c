@@ -282,11 +282,23 @@ int supervisor_tell_unsupervised(const struct cli *cli, const char *service, str
                    start ? start : "latchctl start");
 }
 
-int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err) {
+int supervisor_status_alone(const struct cli *cli, const char *service, json_t **ret, struct err *err) {
     _cleanup_config_ struct service_config *config = NULL;
     _cleanup_free_ char *left = NULL, *daemon_exe = NULL;
-    json_t *reply, *first;
     pid_t pid;
+
+    if (supervisor_load_config(cli, service, &config, err) < 0)
+        return status_in_spite_of(cli, service, ret, err);
+    daemon_exe = service_find_daemon_exe(config);
+    pid = find_unsupervised(cli, config->name, daemon_exe);
+    err_done(err); /* that no supervisor runs is no failure here */
+    left = pid > 0 ? describe_unsupervised(cli, config->name, pid, err) : NULL;
+    *ret = unsupervised_status(config->name, config->description, pid, left);
+    return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
+}
+
+int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err) {
+    json_t *reply, *first;
     int r;
 
     r = supervisor_call(cli, service, "GetStatus", json_pack("{s:b}", "locks", locks), QUICK_USEC, &reply,
@@ -301,14 +313,7 @@ int supervisor_status(const struct cli *cli, const char *service, bool locks, js
     }
     if (!err->name || (strcmp(err->name, "NotRunning") != 0 && strcmp(err->name, "BadName") != 0))
         return r;
-    if (supervisor_load_config(cli, service, &config, err) < 0)
-        return status_in_spite_of(cli, service, ret, err);
-    daemon_exe = service_find_daemon_exe(config);
-    pid = find_unsupervised(cli, config->name, daemon_exe);
-    err_done(err); /* that no supervisor runs is no failure here */
-    left = pid > 0 ? describe_unsupervised(cli, config->name, pid, err) : NULL;
-    *ret = unsupervised_status(config->name, config->description, pid, left);
-    return *ret ? 0 : err_set(err, ENOMEM, "Failed", "out of memory");
+    return supervisor_status_alone(cli, service, ret, err);
 }
 
 /* What nobody supervises is looked at from here. */

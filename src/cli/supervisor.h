@@ -41,6 +41,9 @@ int supervisor_tell_unsupervised(const struct cli *cli, const char *service, str
  * there is neither a supervisor nor a configuration. The caller owns *ret. */
 int supervisor_status(const struct cli *cli, const char *service, bool locks, json_t **ret, struct err *err);
 
+/* The second half of it, for whose supervisor does not answer. */
+int supervisor_status_alone(const struct cli *cli, const char *service, json_t **ret, struct err *err);
+
 /* Reports on the service's locks: from its supervisor, else looked at by ourselves. The caller owns the
  * array. */
 int supervisor_probe(const struct cli *cli, const char *service, json_t **ret, struct err *err);

@@ -156,6 +156,7 @@
     T(state)                                                                                                 \
     T(status_text)                                                                                           \
     N(supervised)                                                                                            \
+    T(supervisor_silence) /* how it failed to answer; NULL: it did, or there is none */                      \
     N(supervisor_pid)                                                                                        \
     T(limits_command) /* "latchctl limits NAME", to which NAME=VALUE is appended; NULL: nobody would obey */ \
     N(pid)            /* of the main process; 0: there is none */                                            \

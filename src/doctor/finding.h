@@ -14,6 +14,7 @@
  * daemon that is stopped has full queues, and not the other way round. X(NAME, "name") */
 #define DOCTOR_CAUSES(X)                                                                                     \
     X(STOPPED, "stopped")                                                                                    \
+    X(SUPERVISOR_SILENT, "supervisor-silent")                                                                \
     X(LOCK_ORPHANED, "lock-orphaned")                                                                        \
     X(LOCK_HELD, "lock-held")                                                                                \
     X(LOCK_STALE, "lock-stale")                                                                              \

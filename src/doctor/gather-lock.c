@@ -21,18 +21,19 @@ static uint64_t number(const json_t *object, const char *key) {
                                                                     : DOCTOR_UNKNOWN;
 }
 
-/* Of several holders the one that is in the way: not the daemon's main process. */
+/* Of several holders the main process, which is as it should be whoever has inherited the lock from it;
+ * without it the first, who is in the way. */
 static const json_t *find_holder(const json_t *report) {
-    const json_t *holders = json_object_get(report, "holders"), *first = json_array_get(holders, 0);
+    const json_t *holders = json_object_get(report, "holders");
 
     for (size_t i = 0; i < json_array_size(holders); i++) {
         const json_t *holder = json_array_get(holders, i);
         const char *role = json_string_value(json_object_get(holder, "role"));
 
-        if (role && strcmp(role, "main") != 0)
+        if (role && strcmp(role, "main") == 0)
             return holder;
     }
-    return first;
+    return json_array_get(holders, 0);
 }
 
 static int add_lock(const json_t *report, struct doctor_facts *facts) {

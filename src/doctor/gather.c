@@ -130,6 +130,7 @@ static int describe(const struct doctor_request *request, struct doctor_facts *f
     if (copy_text(request->service, &facts->service) < 0 || copy_text(request->state, &facts->state) < 0 ||
         copy_text(request->status_text, &facts->status_text) < 0 ||
         copy_text(request->limits_command, &facts->limits_command) < 0 ||
+        copy_text(request->supervisor_silence, &facts->supervisor_silence) < 0 ||
         copy_text(config ? service_kind_to_string(config->kind) : NULL, &facts->kind) < 0 ||
         copy_text(config ? config->file : NULL, &facts->config_file) < 0)
         return -ENOMEM;

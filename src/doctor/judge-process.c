@@ -41,6 +41,19 @@ static void advise_going_on(struct doctor_finding *finding, const struct doctor_
         doctor_advise(finding, "kill -CONT %" PRIu64, process->pid);
 }
 
+static void judge_supervisor(const struct doctor_facts *facts, struct doctor_findings *findings) {
+    struct doctor_finding *finding;
+
+    if (!facts->supervisor_silence)
+        return;
+    finding = doctor_find(findings, DOCTOR_SUPERVISOR_SILENT, DOCTOR_WARNING, json_object(), "latchd of %s",
+                          facts->service ? facts->service : "the service");
+    doctor_say(finding, "latchd, the service's supervisor, does not answer: %s", facts->supervisor_silence);
+    doctor_advise(
+        finding,
+        "latchctl probe NAME.lock in its runtime directory names its PID: latchctl doctor --pid PID");
+}
+
 void doctor_judge_state(const struct doctor_facts *facts, struct doctor_findings *findings) {
     static const char *const words[] = {
         [STOPPED] = "is stopped by a signal (SIGSTOP or its kin)",
@@ -50,6 +63,7 @@ void doctor_judge_state(const struct doctor_facts *facts, struct doctor_findings
     const struct doctor_process *main = doctor_main(facts), *first = NULL;
     size_t n = 0;
 
+    judge_supervisor(facts, findings);
     for (size_t i = 0; main && i < facts->n_processes; i++)
         if (how_stopped(&facts->processes[i]) != RUNS) {
             first = first ? first : &facts->processes[i];

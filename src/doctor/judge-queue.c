@@ -84,6 +84,47 @@ static void judge_full(const struct doctor_facts *facts, const struct doctor_lis
     advise_backlog(finding, facts, listener);
 }
 
+static bool same_place(const struct doctor_process *a, const struct doctor_process *b) {
+    return a->waits_in && b->waits_in && strcmp(a->waits_in, b->waits_in) == 0 &&
+           strcmp(a->waits_call ? a->waits_call : "", b->waits_call ? b->waits_call : "") == 0;
+}
+
+static void tell_place(struct doctor_finding *finding, const struct doctor_process *process, size_t n,
+                       size_t of) {
+    const char *call = process->waits_call ? process->waits_call : "",
+               *place = process->waits_in ? process->waits_in : "",
+               *kernel = *call && *place ? ", the kernel's " : "",
+               *file = process->waits_file ? process->waits_file : "";
+
+    if (n > 1)
+        doctor_say(finding, "%zu of %zu other processes wait in %s%s%s, PID %" PRIu64 " among them%s%s", n,
+                   of, call, kernel, place, process->pid, *file ? ", there on " : "", file);
+    else
+        doctor_say(finding, "PID %" PRIu64 " waits in %s%s%s%s%s", process->pid, call, kernel, place,
+                   *file ? ", on " : "", file);
+}
+
+/* Where the main process waits, and where most of the others do. */
+static void tell_places(const struct doctor_facts *facts, struct doctor_finding *finding) {
+    const struct doctor_process *main = doctor_main(facts), *common = NULL;
+    size_t most = 0;
+
+    if (main->waits_in || main->waits_call)
+        tell_place(finding, main, 1, 1);
+    for (size_t i = 1; i < facts->n_processes; i++) {
+        size_t n = 0;
+
+        for (size_t j = i; j < facts->n_processes; j++)
+            n += same_place(&facts->processes[i], &facts->processes[j]);
+        if (n > most) {
+            most = n;
+            common = &facts->processes[i];
+        }
+    }
+    if (common)
+        tell_place(finding, common, most, facts->n_processes - 1);
+}
+
 /* What waited at the first look waits at the second, and nobody did anything meanwhile. */
 static void judge_waiting(const struct doctor_facts *facts, const struct doctor_listener *listener,
                           struct doctor_findings *findings) {
@@ -106,11 +147,7 @@ static void judge_waiting(const struct doctor_facts *facts, const struct doctor_
                "time meanwhile: it does not accept",
                COUNT(listener->queue), address_of(listener), COUNT(listener->queue_before),
                COUNT(facts->interval_usec / 1000), COUNT(doctor_cpu_of_all(facts) / 1000));
-    if (main->waits_in || main->waits_call)
-        doctor_say(finding, "PID %" PRIu64 " waits in %s%s%s", main->pid,
-                   main->waits_call ? main->waits_call : "",
-                   main->waits_call && main->waits_in ? ", the kernel's " : "",
-                   main->waits_in ? main->waits_in : "");
+    tell_places(facts, finding);
     doctor_advise(finding, "see what it waits for: strace -f -p %" PRIu64 ", gdb -p %" PRIu64, main->pid,
                   main->pid);
 }

@@ -100,7 +100,7 @@ char *doctor_describe_seen(const struct doctor_facts *facts) {
     _cleanup_text_ struct text text = {0};
     char *line;
 
-    text_add_format(&text, "%zu lock%s", facts->n_locks, facts->n_locks == 1 ? "" : "s");
+    text_add_format(&text, "locks and socket files: %zu", facts->n_locks);
     add_listeners(facts, &text);
     if (main) {
         text_add_format(&text, ", descriptors: %s of %s", COUNT(main->open_files), COUNT(main->nofile_soft));

@@ -9,6 +9,7 @@
 #include "base/macro.h"
 #include "socket/inet-diag.h"
 #include "socket/unix-diag.h"
+#include "socket/unix-stream.h"
 
 static void need(bool true_always) {
     if (!true_always)
@@ -55,11 +56,21 @@ static void find_inet_again(const struct inet_table *table, const struct inet_so
     need(found);
 }
 
+static void find_stream_again(const struct unix_streams *streams, const struct unix_stream *stream) {
+    const struct unix_stream *found = unix_streams_find(streams, stream->inode);
+
+    need(stream->inode == 0 ? !found : found && found->inode == stream->inode);
+    for (const char *p = stream->name ? stream->name : ""; *p; p++)
+        need((unsigned char) *p >= ' ' && *p != 0x7f);
+    need(!unix_stream_is_full(stream) || stream->has_memory);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     _cleanup_unix_table_ struct unix_table table = {0};
     _cleanup_inet_table_ struct inet_table inet = {0};
+    _cleanup_unix_streams_ struct unix_streams streams = {0};
     _cleanup_free_ char *buffer = malloc(size ? size : 1); /* aligned, and no byte longer */
 
     if (!buffer)
@@ -74,5 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     need(inet_table_index(&inet) >= 0);
     for (size_t i = 0; i < inet.n && i < 64; i++)
         find_inet_again(&inet, &inet.sockets[i]);
+    (void) unix_streams_parse(buffer, size, &streams);
+    unix_streams_sort(&streams);
+    for (size_t i = 0; i < streams.n && i < 64; i++)
+        find_stream_again(&streams, &streams.of[i]);
     return 0;
 }

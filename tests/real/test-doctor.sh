@@ -6,9 +6,10 @@
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
-require latchd latchctl jq redis-server redis-cli setpriv strace
+require latchd latchctl jq redis-server redis-cli setpriv strace ss python3
 sick=$(tool sick-daemon)
 
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 D=$T/d
 mkdir -p "$D/etc" "$D/run"
 service() { # NAME COMMAND LINES...
@@ -38,11 +39,35 @@ patient() { # ARGUMENT... of sick-daemon
     pids+=("$pid")
     wait_until 10 grep -q ready "$T/patient.out" || die "sick-daemon $* is ready"
 }
+doctor_cleanup() {
+    local rc=$? dir
+    (exit "$rc")
+    harness_cleanup
+    for dir in /sys/fs/cgroup{,/*}/latchd-doctor-$$; do
+        [[ ! -d $dir ]] || wait_until 5 rmdir "$dir"
+    done
+    return "$rc"
+}
+trap doctor_cleanup EXIT
 cure() {
     kill -KILL "${pids[@]}" 2>/dev/null
     pids=()
 }
 pids=()
+cgroup_with() { # FILE: makes a cgroup that has it, where one can be made: sets G
+    local mount
+    G=""
+    while read -r mount; do
+        mkdir "$mount/latchd-doctor-$$" 2>/dev/null || continue
+        if [[ -w $mount/latchd-doctor-$$/$1 ]]; then
+            G=$mount/latchd-doctor-$$
+            return
+        fi
+        rmdir "$mount/latchd-doctor-$$"
+    done < <(awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/self/mounts)
+    note "no cgroup with $1 can be made here"
+    return 1
+}
 
 service redis "$(command -v redis-server) --port 0 --unixsocket $D/redis.sock --save '' --tcp-backlog 8" Type=socket \
     '[Socket control]' "ListenStream=$D/redis.sock" LockFile=none ProbeIntervalSec=1h
@@ -90,6 +115,46 @@ wait_until 5 redis-cli -s "$D/redis.sock" ping
 doctor 0 "going on again" redis
 stop_latchd
 
+note "a supervisor that does not answer, and a daemon that lives without one"
+start_latchd "$D" redis
+wait_for 20 "redis is running" in_state "$D" running redis
+redis=$(main_pid "$D" redis)
+kill -STOP "$latchd_pid"
+doctor 8 "stopped latchd" redis
+is "$(causes)" supervisor-silent "that is found"
+is "$(jq '.[0].pid' <<<"$out")" "$redis" "and the daemon all the same"
+disown "$latchd_pid"
+kill -KILL "$latchd_pid"
+wait_until 5 gone "$latchd_pid"
+doctor 0 "unsupervised" redis
+is "$(jq -r '.[0] | "\(.pid) \(.verdict)"' <<<"$out")" "$redis redis (PID $redis, unsupervised): nothing found" "it is found"
+kill -KILL "$redis"
+wait_until 5 gone "$redis"
+doctor 8 "dead, and its socket left" redis
+is "$(causes)" socket-stale "the socket is in the way"
+
+note "a lock that a dead daemon's helper holds"
+mkdir "$D/bin" "$D/quick"
+cp "$(tool lock-daemon)" "$D/bin/lock-daemon"
+cp "$D/bin/lock-daemon" "$D/bin/lock-helper"
+service quick "$D/bin/lock-daemon $D/quick $D/bin/lock-helper" Type=socket "OrphanAllow=$D/bin/lock-helper" \
+    OrphanPolicy=fail '[Socket control]' "ListenStream=$D/quick/S" '[Lock pid]' "LockFile=$D/quick/S.pid" LockStyle=pidfile
+start_latchd "$D" quick
+wait_for 10 "the daemon with the helper runs" in_state "$D" running quick
+quick=$(main_pid "$D" quick)
+wait_for 10 "the helper has inherited its lock" sh -c "[ \$(grep -ls '^lock:.*FLOCK' /proc/[0-9]*/fdinfo/* |
+    xargs grep -l ':$(stat -c %i "$D/quick/S.lock") ' | wc -l) = 2 ]"
+doctor 0 "while the daemon lives" quick
+kill -KILL "$quick"
+wait_until 10 sh -c "! [ -d /proc/$quick ]"
+doctor 8 "once it is dead" quick
+is "$(first .cause)" lock-orphaned "its helper keeps the lock"
+is "$(first .subject)" "$D/quick/S.lock" "which"
+helper=$(first .evidence.holderPid)
+is "$(tr '\0' ' ' <"/proc/$helper/cmdline" | cut -d' ' -f1)" "$D/bin/lock-helper" "and who it is"
+stop_latchd
+kill -KILL "$helper"
+
 note "no main process"
 doctor 0 "stopped service" down
 is "$(jq -c '.[0] | [.service, .pid, .state, .findings]' <<<"$out")" '["down",null,"stopped",[]]' "it does not run, and nothing is in its way"
@@ -106,13 +171,13 @@ doctor 8 "full" --pid "$listener"
 is "$(causes)" "not-accepting queue-full" "both are found"
 is "$(of_cause queue-full '.evidence | "\(.queue) \(.room) \(.backlog)"')" "3 3 2" "the figures"
 cure
-patient listen 34671 2
+patient listen "$port" 2
 listener=$pid
-"$sick" crowd 34671 10 >/dev/null &
+"$sick" crowd "$port" 10 >/dev/null &
 pids+=("$!")
-wait_until 5 sh -c "ss -Hltn 'sport = :34671' | grep -q 'LISTEN 3 '"
+wait_until 5 sh -c "ss -Hltn 'sport = :$port' | grep -q 'LISTEN 3 '"
 doctor 8 "TCP" --pid "$listener"
-is "$(of_cause queue-full '.evidence | "\(.address) \(.queue) \(.room)"')" "127.0.0.1:34671 3 3" "the same of TCP"
+is "$(of_cause queue-full '.evidence | "\(.address) \(.queue) \(.room)"')" "127.0.0.1:$port 3 3" "the same of TCP"
 cure
 
 note "descriptors"
@@ -146,7 +211,7 @@ stop_latchd
 gone "$busy" || die "the busy daemon ended"
 
 note "a reader that does not read"
-for address in "$T/s.sock" 34672; do
+for address in "$T/s.sock" "$port"; do
     for mode in nonblock block; do
         patient send "$address" "$mode"
         sender=$pid
@@ -186,13 +251,7 @@ doctor 0 "who holds it" --pid "$holder"
 cure
 
 note "a cgroup's pids.max"
-G=""
-while read -r mount; do
-    [[ -z $G ]] || continue
-    mkdir "$mount/latchd-doctor-$$" 2>/dev/null || continue
-    if [[ -w $mount/latchd-doctor-$$/pids.max ]]; then G=$mount/latchd-doctor-$$; else rmdir "$mount/latchd-doctor-$$"; fi
-done < <(awk '($3 == "cgroup" && $4 ~ /(^|,)pids(,|$)/) || $3 == "cgroup2" { print $2 }' /proc/self/mounts)
-if [[ -n $G ]]; then
+if cgroup_with pids.max; then
     echo 1 >"$G/pids.max"
     (
         echo "$BASHPID" >"$G/cgroup.procs"
@@ -206,8 +265,68 @@ if [[ -n $G ]]; then
     is "$(first '.evidence | "\(.pids) \(.max) \(.refused > 5)"')" "1 1 true" "the figures"
     kill -KILL "$forker"
     wait_until 5 rmdir "$G" || fail "the cgroup is gone"
-else
-    note "no cgroup with pids.max can be made here"
+fi
+
+note "a cgroup that is frozen, and one whose processor time is used up"
+if cgroup_with cgroup.freeze; then
+    patient listen "$T/q.sock" 2
+    echo "$pid" >"$G/cgroup.procs"
+    echo 1 >"$G/cgroup.freeze"
+    wait_until 5 grep -qx "frozen 1" "$G/cgroup.events"
+    doctor 8 "frozen" --pid "$pid"
+    is "$(first '"\(.cause) \(.severity) \(.evidence.frozen)"')" "stopped error true" "that is found"
+    echo 0 >"$G/cgroup.freeze"
+    cure
+    wait_until 5 rmdir "$G" || fail "the cgroup is gone"
+fi
+if cgroup_with cpu.cfs_quota_us || cgroup_with cpu.max; then
+    if [[ -w $G/cpu.max ]]; then echo "10000 100000" >"$G/cpu.max"; else echo 10000 >"$G/cpu.cfs_quota_us"; fi
+    patient busy "$T/b.sock"
+    echo "$pid" >"$G/cgroup.procs"
+    sleep 0.3
+    doctor 8 "out of its quota" --pid "$pid"
+    is "$(of_cause cpu-throttled '"\(.severity) \(.evidence.periods > 3)"')" "error true" "that is found, with how often"
+    cure
+    wait_until 5 rmdir "$G" || fail "the cgroup is gone"
+fi
+
+note "processes of a user"
+setpriv --reuid 64999 --regid 64999 --clear-groups prlimit --nproc=3:9 \
+    sh -c 'sleep 100 & sleep 100 & echo ready; wait' >"$T/patient.out" 2>/dev/null &
+forker=$!
+disown "$forker"
+pids+=("$forker")
+wait_until 5 grep -q ready "$T/patient.out"
+doctor 8 "as many as it may have" --pid "$forker"
+is "$(first '"\(.cause) \(.severity)"')" "process-limit error" "that is found"
+is "$(first '.evidence | "\(.uid) \(.tasks) \(.soft) \(.hard)"')" "64999 3 3 9" "the figures"
+contains "$(first .remedy)" "prlimit --pid $forker --nproc=16:16" "the remedy"
+read -r -a children <"/proc/$forker/task/$forker/children"
+pids+=("${children[@]}")
+cure
+
+note "an uninterruptible sleep"
+"$(tool bad-daemon)" "$T/bad" vfork >/dev/null 2>&1 &
+bad=$!
+disown "$bad"
+wait_until 5 sh -c "grep -q ') D ' /proc/$bad/stat"
+doctor 8 "in vfork(2)" --pid "$bad"
+is "$(first '"\(.cause) \(.severity) \(.evidence.state)"')" "workers-blocked error D" "that is found"
+read -r -a children <"/proc/$bad/task/$bad/children"
+pids+=("$bad" "${children[@]}")
+cure
+
+note "another network namespace"
+if unshare --net true 2>/dev/null; then
+    unshare --net "$sick" listen "$T/n.sock" 2 >"$T/patient.out" 2>/dev/null &
+    pid=$!
+    disown "$pid"
+    pids+=("$pid")
+    wait_until 5 grep -q ready "$T/patient.out"
+    doctor 0 "its sockets are elsewhere" --pid "$pid"
+    contains "$(jq -r '.[0].unseen[] | select(.what == "its sockets").why' <<<"$out")" "nsenter --net=/proc/$pid/ns/net" \
+        "and how to see them is told"
+    cure
 fi
 
 note "forks"
@@ -229,7 +348,7 @@ note "many at once, and mistakes"
 started=$(now_ms)
 service down2 "$sick idle"
 ctl "$D" doctor --json >"$T/all" || true
-is "$(jq -r '[.[].service] | join(" ")' "$T/all")" "busy down down2 files redis" "without a name: all services"
+is "$(jq -r '[.[].service] | join(" ")' "$T/all")" "busy down down2 files quick redis" "without a name: all services"
 at_most $(($(now_ms) - started)) $((4000 * harness_patience)) "in one go (ms)"
 said() { # CODE PATTERN ARGUMENTS...
     local code=$1 pattern=$2 rc=0

@@ -178,6 +178,35 @@ START_TEST(facts_of_a_stopped_child) {
 }
 END_TEST
 
+static json_t *holder(pid_t pid, const char *role) {
+    return json_pack("{s:i, s:s, s:s}", "pid", (int) pid, "comm", "daemon", "role", role);
+}
+
+/* A lock that a helper has inherited is the main process's all the same. */
+START_TEST(locks_from_reports) {
+    json_t *reports = json_pack("[{s:s, s:s, s:s, s:b, s:[o, o]}, {s:s, s:s, s:s, s:s, s:[]}]", "path", "/l",
+                                "verdict", "held", "reason", "live", "complete", 1, "holders",
+                                holder(7, "other"), holder(5, "main"), "path", "/m", "verdict", "unknown",
+                                "reason", "incomplete-scan", "summary", "somebody holds it", "holders");
+    struct doctor_facts facts;
+
+    ck_assert_ptr_nonnull(reports);
+    doctor_facts_init(&facts);
+    ck_assert_int_eq(doctor_gather_locks(reports, &facts), 0);
+    ck_assert_uint_eq(facts.n_locks, 2);
+    ck_assert_uint_eq(facts.locks[0].holder_pid, 5);
+    ck_assert_str_eq(facts.locks[0].holder_role, "main");
+    ck_assert_uint_eq(facts.locks[0].recorded_pid, DOCTOR_UNKNOWN);
+    ck_assert_uint_eq(facts.locks[1].holder_pid, DOCTOR_UNKNOWN);
+    ck_assert_uint_eq(facts.n_unseen, 1);
+    ck_assert_str_eq(facts.unseen[0].what, "who holds /m: somebody holds it");
+    ck_assert_uint_eq(facts.unseen[0].permission, 1);
+    doctor_facts_done(&facts);
+    ck_assert_int_eq(doctor_gather_locks(NULL, &facts), 0);
+    json_decref(reports);
+}
+END_TEST
+
 START_TEST(pressure) {
     ck_assert_uint_eq(doctor_parse_pressure("some avg10=12.40 avg60=0.00 avg300=0.00 total=5\n"), 12);
     ck_assert_uint_eq(doctor_parse_pressure("full avg10=1"), DOCTOR_UNKNOWN);
@@ -203,6 +232,7 @@ int main(void) {
     tcase_add_test(tcase, a_full_connection_and_its_peer);
     tcase_add_test(tcase, who_has_a_socket_and_how);
     tcase_add_test(tcase, facts_of_a_stopped_child);
+    tcase_add_test(tcase, locks_from_reports);
     tcase_add_test(tcase, pressure);
     tcase_add_test(tcase, what_netlink_may_say);
     suite_add_tcase(suite, tcase);

@@ -180,9 +180,9 @@ START_TEST(a_healthy_service_has_nothing) {
     ck_assert_str_eq(verdict, "d (PID 812): nothing found");
     free(verdict);
     verdict = doctor_describe_seen(&facts);
-    ck_assert_str_eq(
-        verdict, "1 lock, queue of /run/d/control.sock: 0 of 512, descriptors: 12 of 1,024, processes: 1, "
-                 "processor time: 0 %, cgroups: 1, full send buffers: 0");
+    ck_assert_str_eq(verdict, "locks and socket files: 1, queue of /run/d/control.sock: 0 of 512, "
+                              "descriptors: 12 of 1,024, processes: 1, "
+                              "processor time: 0 %, cgroups: 1, full send buffers: 0");
     free(verdict);
 }
 END_TEST
@@ -511,11 +511,22 @@ START_TEST(nobody_accepts) {
     expect(DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, "2 connections wait", "epoll_wait", "strace -f -p 812",
            NULL);
     expect_only(1);
+    for (uint64_t pid = 813; pid < 816; pid++) { /* they wait for somebody else's answer */
+        struct doctor_process *worker = add_process(pid);
+
+        set(&worker->waits_in, pid == 815 ? "do_wait" : "unix_stream_read_generic");
+        set(&worker->waits_call, pid == 815 ? "wait4" : "recvfrom");
+        set(&worker->waits_file, "socket:[5]");
+    }
+    expect(DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, "2 of 3 other processes wait in recvfrom", "on socket:[5]",
+           NULL);
+    facts.n_processes = 1;
     listener->queue = 1; /* one was taken */
     expect_nothing();
     listener->queue = 2;
     facts.processes[0].cpu_usec = DOCTOR_UNKNOWN;
     expect_nothing();
+    facts.n_processes = 4;
 }
 END_TEST
 
@@ -534,6 +545,12 @@ START_TEST(a_backlog_that_is_cut) {
     expect(DOCTOR_QUEUE_FULL, DOCTOR_ERROR, "sysctl net.core.somaxconn=256", NULL);
     expect_only(2);
     ck_assert_int_eq(findings.of[1].cause, DOCTOR_BACKLOG_CLAMPED);
+}
+END_TEST
+
+START_TEST(a_supervisor_that_does_not_answer) {
+    set(&facts.supervisor_silence, "no answer within 5s");
+    expect(DOCTOR_SUPERVISOR_SILENT, DOCTOR_WARNING, "no answer within 5s", NULL);
 }
 END_TEST
 
@@ -637,6 +654,7 @@ int main(void) {
     tcase_add_test(tcase, queues);
     tcase_add_test(tcase, nobody_accepts);
     tcase_add_test(tcase, a_backlog_that_is_cut);
+    tcase_add_test(tcase, a_supervisor_that_does_not_answer);
     tcase_add_test(tcase, a_main_that_ended_meanwhile);
     tcase_add_test(tcase, facts_go_to_json_and_back);
     tcase_add_test(tcase, findings_go_to_json);
