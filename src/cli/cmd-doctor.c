@@ -161,6 +161,7 @@ static void print_evidence(const struct cli *cli, json_t *evidence) {
         else
             snprintf(at, 192, " %s", doctor_count((uint64_t) json_integer_value(value), number));
     }
+    value_make_printable(line); /* a character may have been cut */
     if (*line)
         print_text(cli, "", line);
 }

@@ -142,8 +142,7 @@ static void *grow(const struct schema *schema, void *at, size_t *n) {
 
 void *doctor_list_grow(struct doctor_facts *facts, void *list, size_t *n) {
     for (size_t i = 0; i < schema_facts.n; i++)
-        if (schema_facts.fields[i].type == FIELD_LIST &&
-            length_at(facts, &schema_facts.fields[i]) == n)
+        if (schema_facts.fields[i].type == FIELD_LIST && length_at(facts, &schema_facts.fields[i]) == n)
             return grow(schema_facts.fields[i].of, list, n);
     return NULL;
 }

@@ -105,8 +105,8 @@
     T(controller) /* of version 1; NULL: version 2 */                                                        \
     N(pids)                                                                                                  \
     N(pids_max)                                                                                              \
-    N(pids_refused)         /* forks that failed between */                                                  \
-    N(pids_refused_in_all)  /* since the cgroup was made */                                                  \
+    N(pids_refused)        /* forks that failed between */                                                   \
+    N(pids_refused_in_all) /* since the cgroup was made */                                                   \
     N(memory_bytes)                                                                                          \
     N(memory_high_bytes)                                                                                     \
     N(memory_max_bytes)                                                                                      \

@@ -16,6 +16,7 @@
 
 void family_sweep_done(struct family_sweep *sweep) {
     free(sweep->of);
+    free(sweep->by_parent);
     *sweep = (struct family_sweep){0};
 }
 
@@ -56,6 +57,25 @@ static int compare_pids(const void *a, const void *b) {
     return ((const struct family_member *) a)->pid - ((const struct family_member *) b)->pid;
 }
 
+static int compare_parents(const void *a, const void *b, void *members) {
+    size_t x = *(const size_t *) a, y = *(const size_t *) b;
+    const struct family_member *of = members;
+
+    return of[x].ppid != of[y].ppid ? of[x].ppid - of[y].ppid : (x > y) - (x < y);
+}
+
+static int sort(struct family_sweep *sweep) {
+    sweep->by_parent = calloc(sweep->n + 1, sizeof *sweep->by_parent);
+    if (!sweep->by_parent)
+        return -ENOMEM;
+    if (sweep->n > 0)
+        qsort(sweep->of, sweep->n, sizeof *sweep->of, compare_pids);
+    for (size_t i = 0; i < sweep->n; i++)
+        sweep->by_parent[i] = i;
+    qsort_r(sweep->by_parent, sweep->n, sizeof *sweep->by_parent, compare_parents, sweep->of);
+    return 0;
+}
+
 int family_sweep_read(int proc_fd, struct family_sweep *ret) {
     _cleanup_family_sweep_ struct family_sweep sweep = {0};
     _cleanup_closedir_ DIR *dir = NULL;
@@ -81,8 +101,9 @@ int family_sweep_read(int proc_fd, struct family_sweep *ret) {
         }
         sweep.of[sweep.n++] = member;
     }
-    if (sweep.n > 0)
-        qsort(sweep.of, sweep.n, sizeof *sweep.of, compare_pids);
+    r = sort(&sweep);
+    if (r < 0)
+        return r;
     *ret = sweep;
     sweep = (struct family_sweep){0};
     return 0;
@@ -94,24 +115,14 @@ const struct family_member *family_sweep_find(const struct family_sweep *sweep, 
     return sweep->n > 0 ? bsearch(&key, sweep->of, sweep->n, sizeof key, compare_pids) : NULL;
 }
 
-struct by_parent {
-    pid_t ppid;
-    size_t place;
-};
-
-static int compare_parents(const void *a, const void *b) {
-    const struct by_parent *x = a, *y = b;
-
-    return x->ppid != y->ppid ? x->ppid - y->ppid : (x->place > y->place) - (x->place < y->place);
-}
-
-static size_t first_child(const struct by_parent *sorted, size_t n, pid_t ppid) {
-    size_t low = 0, high = n;
+/* The place in by_parent. */
+static size_t first_child(const struct family_sweep *sweep, pid_t ppid) {
+    size_t low = 0, high = sweep->n;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
 
-        if (sorted[middle].ppid < ppid)
+        if (sweep->of[sweep->by_parent[middle]].ppid < ppid)
             low = middle + 1;
         else
             high = middle;
@@ -119,30 +130,29 @@ static size_t first_child(const struct by_parent *sorted, size_t n, pid_t ppid) 
     return low;
 }
 
-/* Breadth first: the list of those found is the queue of those whose children are still to be looked for. */
+/* Breadth first: the list of those found is the queue of those whose children are still to be looked for. Who
+ * was born while we read may seem to be its own ancestor: there are no more than all. */
 int family_sweep_descendants(const struct family_sweep *sweep, pid_t pid, size_t max,
                              const struct family_member ***ret, size_t *ret_kept, size_t *ret_n) {
-    _cleanup_free_ const struct family_member **found = calloc(sweep->n + 1, sizeof(struct family_member *));
-    _cleanup_free_ struct by_parent *sorted = calloc(sweep->n + 1, sizeof *sorted);
-    const struct family_member *main = family_sweep_find(sweep, pid);
+    const struct family_member *main = family_sweep_find(sweep, pid), **found;
     size_t n = 0;
 
-    if (!found || !sorted)
-        return -ENOMEM;
     if (!main)
         return -ESRCH;
-    for (size_t i = 0; i < sweep->n; i++)
-        sorted[i] = (struct by_parent){.ppid = sweep->of[i].ppid, .place = i};
-    qsort(sorted, sweep->n, sizeof *sorted, compare_parents);
+    found = calloc(sweep->n + 1, sizeof *found);
+    if (!found)
+        return -ENOMEM;
     found[n++] = main;
     for (size_t i = 0; i < n; i++)
-        for (size_t j = first_child(sorted, sweep->n, found[i]->pid);
-             j < sweep->n && sorted[j].ppid == found[i]->pid && n < sweep->n; j++)
-            if (sorted[j].ppid >
-                0) /* who was born while we read may seem to be its own ancestor: n bounds that */
-                found[n++] = &sweep->of[sorted[j].place];
+        for (size_t j = first_child(sweep, found[i]->pid); j < sweep->n && n < sweep->n; j++) {
+            const struct family_member *member = &sweep->of[sweep->by_parent[j]];
+
+            if (member->ppid != found[i]->pid)
+                break;
+            found[n++] = member;
+        }
     *ret_n = n;
     *ret_kept = n < max ? n : max;
-    *ret = TAKE_PTR(found);
+    *ret = found;
     return 0;
 }

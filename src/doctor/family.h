@@ -18,6 +18,7 @@ struct family_member {
 
 struct family_sweep {
     struct family_member *of; /* owned, by pid */
+    size_t *by_parent;        /* owned: their places, by the parent's pid */
     size_t n;
 };
 

@@ -32,8 +32,8 @@ void doctor_findings_done(struct doctor_findings *findings) {
 }
 
 struct doctor_finding *doctor_find(struct doctor_findings *findings, enum doctor_cause cause,
-                                   enum doctor_severity severity, json_t *evidence, const char *subject_format,
-                                   ...) {
+                                   enum doctor_severity severity, json_t *evidence,
+                                   const char *subject_format, ...) {
     struct doctor_finding *bigger = reallocarray(findings->of, findings->n + 1, sizeof *bigger);
     char *subject = NULL;
     va_list args;
@@ -121,12 +121,11 @@ json_t *doctor_findings_to_json(const struct doctor_findings *findings) {
     for (size_t i = 0; array && i < findings->n; i++) {
         const struct doctor_finding *finding = &findings->of[i];
 
-        if (json_array_append_new(
-                array,
-                json_pack("{s:s, s:s, s:s, s:s?, s:O, s:s?}", "cause", doctor_cause_to_string(finding->cause),
-                          "severity", doctor_severity_to_string(finding->severity), "subject",
-                          finding->subject, "summary", finding->summary, "evidence", finding->evidence,
-                          "remedy", finding->remedy)) < 0) {
+        if (json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:s?, s:O, s:s?}", "cause",
+                                                   doctor_cause_to_string(finding->cause), "severity",
+                                                   doctor_severity_to_string(finding->severity), "subject",
+                                                   finding->subject, "summary", finding->summary, "evidence",
+                                                   finding->evidence, "remedy", finding->remedy)) < 0) {
             json_decref(array);
             return NULL;
         }

@@ -70,11 +70,11 @@ struct doctor_findings {
 #define _cleanup_doctor_findings_ _cleanup_(doctor_findings_done)
 void doctor_findings_done(struct doctor_findings *findings);
 
-/* Adds one and takes the reference to its evidence. Borrowed until the next is added; NULL: no memory, which the
- * next two bear. */
+/* Adds one and takes the reference to its evidence. Borrowed until the next is added; NULL: no memory, which
+ * the next two bear. */
 struct doctor_finding *doctor_find(struct doctor_findings *findings, enum doctor_cause cause,
-                                   enum doctor_severity severity, json_t *evidence, const char *subject_format,
-                                   ...) _printf_(5, 6);
+                                   enum doctor_severity severity, json_t *evidence,
+                                   const char *subject_format, ...) _printf_(5, 6);
 
 /* One sentence each, made printable. A second one is appended. */
 void doctor_say(struct doctor_finding *finding, const char *format, ...) _printf_(2, 3);

@@ -199,7 +199,11 @@ static int add_configured(int proc_fd, const struct socket_config *socket, const
     listener->name = strdup(socket->name);
     if (socket->owner == SOCKET_OWNER_LATCHD)
         listener->asked = socket->backlog > 0 ? (uint64_t) socket->backlog : DOCTOR_UNKNOWN;
-    return listener->address && listener->name ? 0 : -ENOMEM;
+    if (!listener->address || !listener->name)
+        return -ENOMEM;
+    value_make_printable(listener->address);
+    value_make_printable(listener->name);
+    return 0;
 }
 
 /* ---- connections ---- */

@@ -83,6 +83,13 @@ static void gather_machine(int proc_fd, struct doctor_facts *facts) {
         doctor_unseen(facts, "memory pressure", -r);
 }
 
+static int copy_text(const char *text, char **ret) {
+    *ret = text ? strdup(text) : NULL;
+    if (*ret)
+        value_make_printable(*ret); /* what is no UTF-8 is no JSON either */
+    return text && !*ret ? -ENOMEM : 0;
+}
+
 /* Of which user's processes RLIMIT_NPROC counts, and how many there are: counted only where it may be tight.
  */
 static void gather_user(int proc_fd, pid_t pid, struct doctor_facts *facts) {
@@ -99,7 +106,7 @@ static void gather_user(int proc_fd, pid_t pid, struct doctor_facts *facts) {
     facts->nproc_soft = limits[RLIMIT_NPROC].soft == UINT64_MAX ? DOCTOR_INFINITY : limits[RLIMIT_NPROC].soft;
     facts->nproc_hard = limits[RLIMIT_NPROC].hard == UINT64_MAX ? DOCTOR_INFINITY : limits[RLIMIT_NPROC].hard;
     if (getpwuid_r(owner.uid, &entry, buffer, sizeof buffer, &found) == 0 && found)
-        facts->user = strdup(found->pw_name);
+        (void) copy_text(found->pw_name, &facts->user);
     if (!owner.exempt &&
         limits_count_tasks_if_tight(proc_fd, owner.uid, limits[RLIMIT_NPROC].soft, &tasks) >= 0 && tasks > 0)
         facts->user_tasks = tasks;
@@ -113,11 +120,6 @@ static void gather_unit(int proc_fd, pid_t pid, struct doctor_facts *facts) {
         cgroup_unit(cgroup, unit, sizeof unit);
     if (*unit)
         facts->unit = strdup(unit);
-}
-
-static int copy_text(const char *text, char **ret) {
-    *ret = text ? strdup(text) : NULL;
-    return text && !*ret ? -ENOMEM : 0;
 }
 
 static int describe(const struct doctor_request *request, struct doctor_facts *facts) {

@@ -19,12 +19,11 @@ struct doctor_request {
     const char *config_why;              /* why not; NULL: there is none to know */
     const char *state, *status_text;     /* as the supervisor tells; NULL: not known */
     bool supervised;
-    pid_t supervisor_pid;       /* 0: not known */
-    const char
-        *supervisor_silence; /* how its supervisor failed to answer; NULL: it did answer, or there is none */
-    const char *limits_command; /* that changes limits of the running daemon; NULL: none does */
-    pid_t pid;                  /* the main process; 0: there is none */
-    json_t *reports;            /* on its locks, as `latchctl probe --json` has them; NULL: not known */
+    pid_t supervisor_pid;           /* 0: not known */
+    const char *supervisor_silence; /* how it failed to answer; NULL: it did, or there is none */
+    const char *limits_command;     /* that changes limits of the running daemon; NULL: none does */
+    pid_t pid;                      /* the main process; 0: there is none */
+    json_t *reports;                /* on its locks, as `latchctl probe --json` has them; NULL: not known */
 };
 
 /* *ret is an array of n, to be released by doctor_facts_free_array(). -ESRCH: a bare process is not there,

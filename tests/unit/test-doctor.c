@@ -567,72 +567,6 @@ START_TEST(a_main_that_ended_meanwhile) {
 }
 END_TEST
 
-START_TEST(facts_go_to_json_and_back) {
-    struct doctor_facts again;
-    const char *where = NULL;
-    json_t *json, *same;
-
-    add_listener(1, 2, 3);
-    add_lock("lock", "held", "live", MAIN_PID);
-    add_connection();
-    add_cgroup("/x")->pids_max = DOCTOR_INFINITY;
-    doctor_unseen(&facts, "this", EACCES);
-    json = doctor_facts_to_json(&facts);
-    ck_assert_ptr_nonnull(json);
-    ck_assert_int_eq(json_integer_value(json_object_get(json, "intervalUSec")), 1000000);
-    ck_assert_str_eq(
-        json_string_value(json_object_get(json_array_get(json_object_get(json, "cgroups"), 0), "pidsMax")),
-        "infinity");
-    ck_assert(json_is_null(json_object_get(json, "uid")));
-    ck_assert_int_eq(doctor_facts_from_json(json, &again, &where), 0);
-    same = doctor_facts_to_json(&again);
-    ck_assert(json_equal(json, same));
-    json_decref(same);
-    doctor_facts_done(&again);
-    json_object_set_new(json_array_get(json_object_get(json, "processes"), 0), "pid", json_string("x"));
-    ck_assert_int_eq(doctor_facts_from_json(json, &again, &where), -EBADMSG);
-    ck_assert_str_eq(where, "pid");
-    json_object_set_new(json, "processes", json_integer(5));
-    ck_assert_int_eq(doctor_facts_from_json(json, &again, &where), -EBADMSG);
-    json_decref(json);
-}
-END_TEST
-
-START_TEST(findings_go_to_json) {
-    json_t *json, *first;
-
-    facts.processes[0].open_files = 1024;
-    judge();
-    json = doctor_findings_to_json(&findings);
-    first = json_array_get(json, 0);
-    ck_assert_str_eq(json_string_value(json_object_get(first, "cause")), "nofile");
-    ck_assert_str_eq(json_string_value(json_object_get(first, "severity")), "error");
-    ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(first, "evidence"), "soft")), 1024);
-    json_decref(json);
-}
-END_TEST
-
-START_TEST(every_cause_has_a_name) {
-    for (int i = 0; i < DOCTOR_CAUSE_MAX; i++) {
-        ck_assert_ptr_nonnull(doctor_cause_to_string((enum doctor_cause) i));
-        ck_assert_int_eq(doctor_cause_from_string(doctor_cause_to_string((enum doctor_cause) i)), i);
-    }
-}
-END_TEST
-
-START_TEST(numbers_for_people) {
-    char buffer[DOCTOR_COUNT_MAX];
-
-    ck_assert_str_eq(doctor_count(0, buffer), "0");
-    ck_assert_str_eq(doctor_count(999, buffer), "999");
-    ck_assert_str_eq(doctor_count(1000, buffer), "1,000");
-    ck_assert_str_eq(doctor_count(1234567, buffer), "1,234,567");
-    ck_assert_str_eq(doctor_count(DOCTOR_UNKNOWN - 2, buffer), "18,446,744,073,709,551,613");
-    ck_assert_str_eq(doctor_count(DOCTOR_INFINITY, buffer), "no limit");
-    ck_assert_str_eq(doctor_count(DOCTOR_UNKNOWN, buffer), "unknown");
-}
-END_TEST
-
 int main(void) {
     Suite *suite = suite_create("doctor");
     TCase *tcase = tcase_create("judge");
@@ -656,10 +590,6 @@ int main(void) {
     tcase_add_test(tcase, a_backlog_that_is_cut);
     tcase_add_test(tcase, a_supervisor_that_does_not_answer);
     tcase_add_test(tcase, a_main_that_ended_meanwhile);
-    tcase_add_test(tcase, facts_go_to_json_and_back);
-    tcase_add_test(tcase, findings_go_to_json);
-    tcase_add_test(tcase, every_cause_has_a_name);
-    tcase_add_test(tcase, numbers_for_people);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
 }
