@@ -167,6 +167,20 @@ void doctor_judge_busy(const struct doctor_facts *facts, struct doctor_findings 
 
 enum block { BLOCK_NONE, BLOCK_LOCK, BLOCK_WRITE, BLOCK_CONNECT, BLOCK_DISK, BLOCK_MAX };
 
+/* Where the kernel waits for the answer of a file system: of a process in user space (fs/fuse/dev.c), of
+ * another machine (net/sunrpc, fs/smb/client, net/ceph), of a disk. Beginnings of names. */
+static bool waits_for_files(const char *function) {
+    static const char *const beginnings[] = {"request_wait_answer", "fuse_", "rpc_wait", "nfs",
+                                             "wait_for_response",   "cifs_", "ceph_",    "io_",
+                                             "folio_wait",          "jbd2_"};
+
+    for (size_t i = 0; function && i < ELEMENTSOF(beginnings); i++)
+        if (strncmp(function, beginnings[i], strlen(beginnings[i])) == 0 &&
+            strncmp(function, "io_cqring", 9) != 0)
+            return true;
+    return false;
+}
+
 /* By what the first thread waits in. Both looks found it there; that it waits in poll(2) or read(2) says
  * nothing: so does who has nothing to do. */
 static enum block how_blocked(const struct doctor_process *process) {
@@ -182,7 +196,9 @@ static enum block how_blocked(const struct doctor_process *process) {
             return BLOCK_WRITE;
     if (process->waits_in && is(process->waits_call, "connect"))
         return BLOCK_CONNECT;
-    return is(process->state, "D") && is(process->state_before, "D") ? BLOCK_DISK : BLOCK_NONE;
+    if (is(process->state, "D") && is(process->state_before, "D"))
+        return BLOCK_DISK;
+    return waits_for_files(process->waits_in) ? BLOCK_DISK : BLOCK_NONE;
 }
 
 /* Who has the other end of what it writes to, where that is known. */
@@ -237,13 +253,16 @@ static void tell_block(const struct doctor_facts *facts, struct doctor_finding *
                       "see whether the queue that it connects to is full: latchctl probe --all, ss -xl");
         break;
     default:
-        doctor_say(finding,
-                   "PID %" PRIu64
-                   " (%s) is in an uninterruptible sleep (D) in the kernel's %s, at both looks",
-                   process->pid, comm_of(process), place);
+        doctor_say(finding, "PID %" PRIu64 " (%s) %s in the kernel's %s, at both looks%s%s", process->pid,
+                   comm_of(process),
+                   is(process->state, "D") ? "is in an uninterruptible sleep (D)" : "waits for a file system",
+                   place, process->waits_call ? ", called by " : "",
+                   process->waits_call ? process->waits_call : "");
+        if (process->waits_file)
+            doctor_say(finding, "of %s", process->waits_file);
         doctor_advise(finding,
-                      "see what it waits for, as root: cat /proc/%" PRIu64 "/stack; a disk, a file system "
-                      "on the network, or a child of vfork(2)",
+                      "see what it waits for, as root: cat /proc/%" PRIu64
+                      "/stack; a disk, a file system on the network or in a process, or a child of vfork(2)",
                       process->pid);
     }
 }

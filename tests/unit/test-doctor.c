@@ -421,6 +421,10 @@ START_TEST(blocked_workers) {
     expect(DOCTOR_WORKERS_BLOCKED, DOCTOR_ERROR, "uninterruptible sleep", "folio_wait_bit_common",
            "/proc/812/stack", NULL);
     set(&main->state, "S");
+    set(&main->waits_in, "request_wait_answer");
+    expect(DOCTOR_WORKERS_BLOCKED, DOCTOR_ERROR, "waits for a file system", NULL);
+    set(&main->waits_in, "io_cqring_wait");
+    expect_nothing();
     set(&main->waits_in, "sock_alloc_send_pskb");
     set(&main->waits_call, "sendto");
     main->waits_fd = 9;
