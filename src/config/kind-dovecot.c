@@ -26,7 +26,9 @@
 #include "config/kind.h"
 
 #define DEFAULT_CONFIG_FILE "/etc/dovecot/dovecot.conf"
-#define ASK_USEC (4 * USEC_PER_SEC) /* below CONFIG_TRIAL_USEC: it takes some hundredths of a second */
+/* It takes some hundredths of a second. Where a child reads on trial it has CONFIG_TRIAL_USEC, which is less:
+ * what has not answered by then is not asked again beside the loop. */
+#define ASK_USEC (6 * USEC_PER_SEC)
 #define OUTPUT_BYTES_MAX (8U * 1024 * 1024)
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *) NULL)->sun_path) - 1) /* 107, see unix(7) */
 #define EXCERPT_MAX 400

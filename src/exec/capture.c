@@ -14,6 +14,8 @@
 #include "exec/spawn.h"
 #include "exec/terminate.h"
 
+#define DRAIN_READS 256 /* of READ_BYTES each: the most that a pipe holds unless root lets it (pipe(7)) */
+#define READ_BYTES 4096 /* on the stack, which stays as large as it ever was */
 #define FAREWELL_USEC (500 * USEC_PER_MSEC) /* one that was killed ends within microseconds, if it can */
 
 struct stream {
@@ -43,7 +45,7 @@ static void capture_done(struct capture *capture) {
 
 /* 0, or -E2BIG, or -errno. At the end of the stream its descriptor is closed. */
 static int stream_read(struct stream *stream) {
-    char buffer[16384];
+    char buffer[READ_BYTES];
     ssize_t n = read(stream->fd, buffer, sizeof buffer);
     size_t left = stream->max - stream->size, take;
 
@@ -68,9 +70,10 @@ static int stream_read(struct stream *stream) {
     return take < (size_t) n && !stream->keeps_on ? -E2BIG : 0;
 }
 
-/* What it wrote before it ended is in the pipe by then. */
+/* What it wrote before it ended is in the pipe by then, and no more than that is waited for: a descendant may
+ * write on and on. */
 static int stream_drain(struct stream *stream) {
-    for (;;) {
+    for (int i = 0; i < DRAIN_READS; i++) {
         struct pollfd poll_fd = {.fd = stream->fd, .events = POLLIN};
         int r = stream->fd >= 0 ? poll(&poll_fd, 1, 0) : 0;
 
@@ -80,6 +83,7 @@ static int stream_drain(struct stream *stream) {
         if (r < 0)
             return r;
     }
+    return 0;
 }
 
 /* The text as a string of its own, the stream's no more. */
@@ -122,6 +126,7 @@ static int begin(struct capture *capture, const struct config_question *question
     capture->plan.envp = question->envp;
     capture->plan.working_directory = question->working_directory;
     capture->plan.stdin_null = true;
+    capture->plan.ends_with_us = true; /* a configuration read on trial ends with its child */
     capture->plan.stdout_fd = out_fd;
     capture->plan.stderr_fd = said_fd;
     r = spawn_start(capture->proc_fd, &capture->plan, &capture->spawn, err);
@@ -146,7 +151,7 @@ static int listen_to(struct capture *capture, uint64_t deadline_usec, struct err
         };
         int r = deadline_poll(fds, N, deadline_usec);
 
-        if (r <= 0)
+        if (r <= 0 || deadline_left(deadline_usec) == 0) /* one that writes on and on is never waited for */
             return r < 0 ? r : -ETIMEDOUT;
         if (fds[CHANNEL].revents) {
             r = spawn_read_status(&capture->spawn, &capture->plan, err);

@@ -134,9 +134,12 @@ static int reset_signals(struct exec_context *context) {
     return (int) system_call(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, NSIG / 8);
 }
 
+/* Whoever dies before that leaves the gate shut. */
 static int new_session(struct exec_context *context) {
     long r = context->plan->new_session ? system_call(SYS_setsid) : 0;
 
+    if (r >= 0 && context->plan->ends_with_us)
+        r = system_call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     return r < 0 ? (int) r : 0;
 }
 

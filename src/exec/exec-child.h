@@ -33,6 +33,8 @@ struct exec_plan {
     int oom_score_adjust;
     bool no_new_privileges;
     bool new_session; /* not for exec_become(): a process group leader cannot */
+    bool ends_with_us; /* SIGKILL when the thread that made it ends (PR_SET_PDEATHSIG, prctl(2)): of a program
+                        * that is asked something, not of a daemon */
     int cgroup_fd;    /* the directory of the cgroup that the child is born into; -EBADF: ours. Not for
                        * exec_become() */
 

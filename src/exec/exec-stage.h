@@ -15,7 +15,7 @@ struct exec_plan;
 enum exec_stage {
     EXEC_STAGE_GATE,              /* until the supervisor has recorded the child */
     EXEC_STAGE_SIGNALS,           /* dispositions and mask */
-    EXEC_STAGE_SESSION,           /* setsid(2) */
+    EXEC_STAGE_SESSION,           /* setsid(2), PR_SET_PDEATHSIG */
     EXEC_STAGE_OOM,               /* OOMScoreAdjust=: opens a file, so before LimitNOFILE= */
     EXEC_STAGE_NICE,              /* Nice= */
     EXEC_STAGE_STDIO,             /* descriptors 0 to 2 */

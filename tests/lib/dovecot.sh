@@ -12,6 +12,8 @@ require_dovecot() {
     # shellcheck disable=SC2154 # harness.sh sets it
     [[ $(command -v latchd) == "$builddir/latchd" ]] || die "latchd is built in $builddir"
     DOVECOT=$(realpath "$(command -v dovecot)")
+    DOVECONF=$(realpath "$(command -v doveconf)") # which dovecot -a becomes
+    export DOVECOT DOVECONF
 }
 
 port_is_free() { ! (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; } # PORT
