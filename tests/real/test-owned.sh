@@ -226,7 +226,7 @@ s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(5); print("read
     world) chmod 0755 "$D/s" ;;
     stranger) kill "$other" && wait "$other" ;;
     lock)
-        kill $(holders_of "$S.lock")
+        for pid in $(holders_of "$S.lock"); do kill "$pid"; done
         wait "$other"
         ;;
     *) rm -rf "$S" ;;
