@@ -8,10 +8,10 @@
 #include "cli/supervisor.h"
 #include "cli/table.h"
 
-static void add_row(struct table *table, const char *service, json_t *report) {
+static void add_row(struct table *table, json_t *report) {
     json_t *holder = json_array_get(json_object_get(report, "holders"), 0);
     char recorded[24] = "-", held_by[128] = "-";
-    const char *cells[] = {service,
+    const char *cells[] = {report_text(report, "service"),
                            report_text(report, "name"),
                            report_text(report, "verdict"),
                            report_text(report, "reason"),
@@ -28,13 +28,23 @@ static void add_row(struct table *table, const char *service, json_t *report) {
     (void) table_add(table, cells);
 }
 
-static int run(struct cli *cli, int argc, char *argv[]) {
-    static const struct option options[] = {CLI_OPTIONS, {0}};
+static int print(const struct cli *cli, json_t *reports) {
     static const char *const columns[] = {"SERVICE",  "NAME",   "VERDICT", "REASON",
                                           "RECORDED", "HOLDER", "PATH"};
+    struct table *table = table_new(cli, columns, ELEMENTSOF(columns));
+    json_t *report;
+    size_t i;
+
+    if (!table)
+        return EXIT_FAILURE;
+    json_array_foreach(reports, i, report) add_row(table, report);
+    return table_print(table);
+}
+
+static int run(struct cli *cli, int argc, char *argv[]) {
+    static const struct option options[] = {CLI_OPTIONS, {0}};
     _cleanup_strlist_ char **names = NULL;
     _cleanup_err_ struct err err = {0};
-    struct table *table;
     json_t *all;
     int c, r, code = EXIT_SUCCESS;
 
@@ -43,9 +53,6 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             return r;
     if (supervisor_choose(cli, argv + optind, &names, &err) < 0)
         return cli_fail(&err);
-    table = table_new(cli, columns, ELEMENTSOF(columns));
-    if (!table)
-        return EXIT_FAILURE;
     all = json_array();
     for (char **name = names; name && *name; name++) {
         json_t *reports;
@@ -54,12 +61,8 @@ static int run(struct cli *cli, int argc, char *argv[]) {
             code = cli_fail(&err);
             continue;
         }
-        for (size_t i = 0; i < json_array_size(reports); i++) {
-            json_t *report = json_array_get(reports, i);
-
-            json_object_set_new(report, "service", json_string(*name));
-            add_row(table, *name, report);
-        }
+        for (size_t i = 0; i < json_array_size(reports); i++)
+            json_object_set_new(json_array_get(reports, i), "service", json_string(*name));
         json_array_extend(all, reports);
         json_decref(reports);
     }
@@ -67,8 +70,8 @@ static int run(struct cli *cli, int argc, char *argv[]) {
         r = cli_print_json(all);
         return r ? r : code;
     }
+    r = print(cli, all);
     json_decref(all);
-    r = table_print(table);
     return r ? r : code;
 }
 

@@ -32,27 +32,6 @@ static struct owned_host host_of(const struct service *service) {
                                .proc_fd = service->manager->proc_fd};
 }
 
-static void store_all(struct service *service);
-
-/* Somebody changed something about the files. */
-static void on_change(void *userdata) {
-    struct service *service = userdata;
-    struct owned_host host = host_of(service);
-
-    owned_check(service->owned, &host);
-    store_all(service); /* a lock that was taken anew */
-}
-
-/* Most services have none. NULL: so it is, or there is no memory. */
-static struct owned *get_owned(struct service *service) {
-    if (service->owned || !owned_wants(service->config) || owned_new(service->config, &service->owned) < 0)
-        return service->owned;
-    service->owned->event = service->manager->event;
-    service->owned->on_change = on_change;
-    service->owned->userdata = service;
-    return service->owned;
-}
-
 /* ---- systemd's descriptor store ---- */
 
 /* A colon separates names in LISTEN_FDNAMES. False: too long for a name. */
@@ -105,6 +84,25 @@ static void unstore_all(const struct service *service) {
 }
 
 /* ---- while the service is up ---- */
+
+/* Somebody changed something about the files. */
+static void on_change(void *userdata) {
+    struct service *service = userdata;
+    struct owned_host host = host_of(service);
+
+    owned_check(service->owned, &host);
+    store_all(service); /* a lock that was taken anew */
+}
+
+/* Most services have none. NULL: so it is, or there is no memory. */
+static struct owned *get_owned(struct service *service) {
+    if (service->owned || !owned_wants(service->config) || owned_new(service->config, &service->owned) < 0)
+        return service->owned;
+    service->owned->event = service->manager->event;
+    service->owned->on_change = on_change;
+    service->owned->userdata = service;
+    return service->owned;
+}
 
 const struct lock_held *service_sockets_held(const struct service *service) {
     return service->owned ? service->owned->held : NULL;
@@ -184,7 +182,8 @@ static void tell(struct service *service, enum event_id id, const char *socket, 
     service_emit(service, id, &fields, text);
 }
 
-static void take_stored(struct service *service, struct inherited *inherited, const char *kind) {
+/* Either a listener or a lock. */
+static void take_stored(struct service *service, struct inherited *inherited, bool is_lock) {
     struct owned_host host = host_of(service);
     _cleanup_err_ struct err err = {0};
 
@@ -193,10 +192,11 @@ static void take_stored(struct service *service, struct inherited *inherited, co
         char name[NOTIFY_FD_NAME_MAX];
         int r;
 
-        if (!stored_name(kind, service, socket, name) || strcmp(name, inherited->name) != 0)
+        if (!stored_name(is_lock ? STORED_LOCK : STORED_LISTENER, service, socket, name) ||
+            strcmp(name, inherited->name) != 0)
             continue;
-        r = kind[2] == 'i' ? owned_take_listener(service->owned, &host, socket, inherited->fd, false, &err)
-                           : owned_take_lock(service->owned, &host, socket, inherited->fd, &err);
+        r = is_lock ? owned_take_lock(service->owned, &host, socket, inherited->fd, &err)
+                    : owned_take_listener(service->owned, &host, socket, inherited->fd, false, &err);
         if (r >= 0)
             inherited->fd = -EBADF;
         else
@@ -233,9 +233,9 @@ void service_sockets_inherit(struct service *service) {
     owned_take_over(service->owned, service->config, manager->handover);
     for (size_t i = 0; i < manager->n_inherited; i++)
         if (manager->inherited[i].fd >= 0) {
-            take_stored(service, &manager->inherited[i], STORED_LISTENER);
+            take_stored(service, &manager->inherited[i], false);
             if (manager->inherited[i].fd >= 0)
-                take_stored(service, &manager->inherited[i], STORED_LOCK);
+                take_stored(service, &manager->inherited[i], true);
             if (manager->inherited[i].fd >= 0)
                 take_passed(service, &manager->inherited[i]);
         }
