@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The causes of "net_connect_unix(imap) failed: Resource temporarily unavailable", each made for real with Dovecot in
 # a network of its own, and what latchctl doctor says of it; and that it says nothing when nothing is wrong.
+# heavy: Dovecot is what is tried here; unit tests judge the same facts
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 # shellcheck source=tests/lib/dovecot.sh

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Dovecot under latchd: a configuration of three lines, what Dovecot itself says of it, reload, and what a killed
 # master leaves behind.
+# heavy: Dovecot is what is tried here; unit tests read what it prints
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 # shellcheck source=tests/lib/dovecot.sh

@@ -3,13 +3,15 @@
 # Owner=latchd with a real systemd above latchd: its descriptor store keeps listener and lock, so that a latchd that is
 # killed is missed by nobody, and a .socket unit may be the one that listens.
 #
-# LATCHD_TEST_KILLS=N for another number.
+# LATCHD_TEST_KILLS=N for another number than 50; LATCHD_TEST_EVERY=K above 1 (a test of many) takes a quarter.
 # heavy: systemd is what is tried here; test-owned.sh drives the same code of ours
 # shellcheck disable=SC2317 # called by their names
 # shellcheck source=tests/lib/booted-latchd.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/booted-latchd.sh"
 boot_latchd
-kills=${LATCHD_TEST_KILLS:-50}
+part=1
+((${LATCHD_TEST_EVERY:-1} == 1)) || part=4
+kills=${LATCHD_TEST_KILLS:-$((50 / part))}
 unit=latchd@own.service
 d=$T/d S=$T/d/api.sock
 mkdir -p "$d"
