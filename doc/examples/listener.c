@@ -5,6 +5,10 @@
  *     cc -o listener listener.c $(pkg-config --cflags --libs libsystemd)
  *
  * and see listener.conf beside it. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* ppoll(2), accept4(2) */
+#endif
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -66,6 +70,7 @@ int main(void) {
     sigprocmask(SIG_BLOCK, &blocked, &before);
     sigdelset(&before, SIGTERM);
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGHUP, SIG_IGN); /* "latchctl reload": there is nothing to read again */
 
     sd_notify(0, "READY=1");
     while (!stopping) {

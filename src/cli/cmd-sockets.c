@@ -155,12 +155,20 @@ static int watch(struct cli *cli, char *const *names, uint64_t interval_usec) {
     signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signal_fd < 0)
         return EXIT_FAILURE;
-    do {
+    for (bool any = false;;) {
+        json_t *rows = look_at_all(cli, names, &code);
+
+        any |= json_array_size(rows) > 0;
+        if (!any && code != EXIT_SUCCESS) { /* there is none of those services, and there was none */
+            json_decref(rows);
+            return code;
+        }
         errno = 0;
-        if (print_sample(cli, look_at_all(cli, names, &code), true) != EXIT_SUCCESS)
+        if (print_sample(cli, rows, true) != EXIT_SUCCESS)
             return errno == EPIPE ? EXIT_SUCCESS : EXIT_FAILURE;
-    } while (pause_for(signal_fd, interval_usec));
-    return code;
+        if (!pause_for(signal_fd, interval_usec))
+            return code;
+    }
 }
 
 static int parse_interval(const char *text, uint64_t *ret) {
@@ -199,7 +207,8 @@ const struct command command_sockets = {
     .arguments = "[SERVICE...]",
     .summary = "how many connections wait at the services' sockets",
     .help =
-        "  -w, --watch[=TIME]  again and again, each second, or as often as said (at least 50ms)\n\n"
+        "  -w, --watch[=TIME]  again and again, each second, or as often as said behind the = (at least "
+        "50ms)\n\n"
         "QUEUE connections wait for the daemon to take them, LIMIT may wait; HIGH waited at most, of the\n"
         "times that was looked. FULL: for how long the queue was full in all, or has been now.\n",
     .run = run,

@@ -64,7 +64,7 @@ static void print_locks(const struct cli *cli, json_t *status) {
         char took[VALUE_FORMAT_MAX];
 
         printf("     Socket: %s (%s)%s", report_text(socket, "listen"), report_text(socket, "name"),
-               strcmp(report_text(socket, "owner"), "latchd") == 0 ? ", kept by latchd" : "");
+               json_is_true(json_object_get(socket, "kept")) ? ", kept by latchd" : "");
         if (json_is_integer(json_object_get(socket, "queue")))
             printf(", %lld of %lld connections wait", (long long) integer(socket, "queue"),
                    (long long) integer(socket, "backlog") + 1); /* one more than the backlog may */
@@ -72,6 +72,9 @@ static void print_locks(const struct cli *cli, json_t *status) {
         if (json_is_integer(json_object_get(socket, "answerUSec")))
             printf(", answered in %s", value_format_usec((uint64_t) integer(socket, "answerUSec"), took));
         putchar('\n');
+        if (report_text(socket, "remark")[0])
+            printf("             %s%s%s\n", color_for_state(cli, "backoff"), report_text(socket, "remark"),
+                   color_reset(cli));
     }
     for (size_t i = 0; i < json_array_size(locks); i++) {
         json_t *lock = json_array_get(locks, i);

@@ -23,7 +23,8 @@
 #define LOOKS_USEC USEC_PER_SEC
 #define LOOKS_MOST 20
 #define LOOKS_AT_ONCE 3
-#define TOLD_AGAIN_USEC (10 * USEC_PER_SEC)
+#define TOLD_USEC (60 * USEC_PER_SEC)
+#define TOLD_MOST 5
 
 void owned_unwatch(struct owned_socket *own) {
     own->socket_watch = sd_event_source_disable_unref(own->socket_watch);
@@ -81,9 +82,10 @@ void owned_watch(struct owned *owned, const struct service_config *config) {
             own->socket_watch = begin_inode(owned, socket);
         if (own->lock_fd >= 0 && !own->lock_displaced && !own->lock_watch)
             own->lock_watch = begin(owned, socket->lock.path, INODE_EVENTS);
-        if ((own->displaced || own->lock_displaced) && !own->directory_watch)
-            own->directory_watch = begin_directory(owned, own->displaced ? socket->listen : socket->lock.path);
-        if (!own->displaced && !own->lock_displaced)
+        if ((own->sight != LISTENER_OURS || own->lock_displaced) && !own->directory_watch)
+            own->directory_watch =
+                begin_directory(owned, own->sight != LISTENER_OURS ? socket->listen : socket->lock.path);
+        if (own->sight == LISTENER_OURS && !own->lock_displaced)
             own->directory_watch = sd_event_source_disable_unref(own->directory_watch);
     }
 }
@@ -101,8 +103,8 @@ static __attribute__((noinline)) void tell_displaced(const struct owned_host *ho
                "%s is no longer what latchd made: %s", path, reason);
 }
 
-/* In the words of `latchctl probe`. */
-static char *describe(const char *path) {
+/* A socket in the words of `latchctl probe`: who has it. */
+static char *describe_socket(const char *path) {
     struct probe_request request = {.path = path, .style = LOCK_STYLE_INVALID};
     struct lock_context context = {0};
     struct lock_judgement judgement;
@@ -117,12 +119,25 @@ static char *describe(const char *path) {
     return text;
 }
 
+static char *describe(const char *path) {
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return NULL;
+    if (S_ISSOCK(st.st_mode))
+        return describe_socket(path);
+    return strdup(S_ISDIR(st.st_mode)   ? "a directory"
+                  : S_ISLNK(st.st_mode) ? "a symbolic link"
+                  : S_ISREG(st.st_mode) ? "a regular file"
+                                        : "no socket");
+}
+
 static void displaced(const struct owned_host *host, const struct socket_config *socket, struct owned_socket *own) {
     _cleanup_free_ char *found = NULL, *reason = NULL;
 
-    if (own->displaced)
+    if (own->sight == LISTENER_OTHER)
         return;
-    own->displaced = true;
+    own->sight = LISTENER_OTHER;
     found = describe(socket->listen);
     if (asprintf(&reason,
                  "something else stands there (%s) and is left alone. The daemon's clients do not reach it by this path; "
@@ -135,9 +150,9 @@ static void gone(const struct owned_host *host, const struct socket_config *sock
     _cleanup_free_ char *reason = NULL;
 
     own->socket_watch = sd_event_source_disable_unref(own->socket_watch);
-    if (own->displaced)
+    if (own->sight == LISTENER_REMOVED)
         return;
-    own->displaced = true;
+    own->sight = LISTENER_REMOVED;
     if (asprintf(&reason,
                  "it was removed, and latchd's name for it beside it as well, so that no link can bring it back. The "
                  "daemon goes on with who is connected; latchctl restart %s makes the socket anew",
@@ -145,23 +160,34 @@ static void gone(const struct owned_host *host, const struct socket_config *sock
         tell_displaced(host, socket, socket->listen, reason);
 }
 
-/* Once in a while: who removes it in a loop does not fill the journal. */
-static void restored(const struct owned_host *host, struct owned_socket *own, const char *path, const char *what) {
+/* So many lines a minute, and no more: who removes it in a loop does not fill the journal. */
+static bool may_tell(struct owned_socket *own) {
     uint64_t now = now_usec(CLOCK_BOOTTIME);
+
+    if (own->told == 0 || now - own->told_usec >= TOLD_USEC) {
+        own->told_usec = now;
+        own->told = 0;
+    }
+    if (own->told >= TOLD_MOST)
+        return false;
+    own->told++;
+    return true;
+}
+
+static void restored(const struct owned_host *host, struct owned_socket *own, const char *path,
+                     const char *what) {
     struct event_fields fields = {.n = 0};
+    char times[64] = "";
 
     own->restored++;
-    if (own->told_usec && now - own->told_usec < TOLD_AGAIN_USEC)
+    if (!may_tell(own))
         return;
+    if (own->restored > 1)
+        snprintf(times, sizeof times, ", %u times since this was told last,", own->restored);
     event_field_set(&fields, "LATCHD_SOCKET", path);
-    if (own->restored == 1)
-        event_emit(host->log, EVENT_SOCKET_RESTORED, &host->scope, fields.fields, fields.n,
-                   "%s had been removed, and %s", path, what);
-    else
-        event_emit(host->log, EVENT_SOCKET_RESTORED, &host->scope, fields.fields, fields.n,
-                   "%s had been removed, %u times since this was told last, and %s", path, own->restored, what);
+    event_emit(host->log, EVENT_SOCKET_RESTORED, &host->scope, fields.fields, fields.n,
+               "%s had been removed or replaced%s and %s", path, times, what);
     own->restored = 0;
-    own->told_usec = now;
 }
 
 static void check_socket(const struct owned_host *host, const struct socket_config *socket,
@@ -170,7 +196,7 @@ static void check_socket(const struct owned_host *host, const struct socket_conf
     int r;
 
     if (sight == LISTENER_OURS) {
-        own->displaced = false;
+        own->sight = LISTENER_OURS;
         (void) listener_keep_beside(socket->listen, &own->place);
         return;
     }
@@ -178,7 +204,7 @@ static void check_socket(const struct owned_host *host, const struct socket_conf
         return;
     r = sight == LISTENER_REMOVED ? listener_restore(socket->listen, &own->place) : -EEXIST;
     if (r == 0) {
-        own->displaced = false;
+        own->sight = LISTENER_OURS;
         restored(host, own, socket->listen, "stands again; no connection was lost");
     } else if (r == -ESTALE)
         gone(host, socket, own);
@@ -208,7 +234,7 @@ static void check_lock(const struct owned_host *host, const struct socket_config
 }
 
 static bool is_in_place(const struct owned_socket *own, const struct socket_config *socket) {
-    return (!has_file(own) || own->displaced ||
+    return (!has_file(own) || own->sight != LISTENER_OURS ||
             listener_look(socket->listen, &own->place) == LISTENER_OURS) &&
            (own->lock_fd < 0 || own->lock_displaced || lock_hold_is_at(own->lock_fd, socket->lock.path));
 }

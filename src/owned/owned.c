@@ -151,7 +151,7 @@ static void renew(const struct owned_host *host, const struct socket_config *soc
     if (own->fd < 0 || own->passed || listener_look(socket->listen, &own->place) != LISTENER_REMOVED)
         return;
     own->socket_watch = sd_event_source_disable_unref(own->socket_watch);
-    own->displaced = false;
+    own->sight = LISTENER_OURS;
     if (listener_restore(socket->listen, &own->place) == 0) {
         if (asprintf(&text, "%s had been removed, and stands again; no connection was lost",
                      socket->listen) >= 0)

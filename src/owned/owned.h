@@ -26,9 +26,11 @@ struct owned_socket {
 
     sd_event_source *socket_watch, *lock_watch; /* owned: of the two inodes; NULL: not watched */
     sd_event_source *directory_watch;           /* owned: while something else stands there */
-    bool displaced, lock_displaced;             /* so it is, and has been told */
+    enum listener_sight sight;                  /* what stands at the path, as told last */
+    bool lock_displaced;                        /* so it is with the lock file */
     unsigned restored;                          /* times that were not told yet */
-    uint64_t told_usec;                         /* CLOCK_BOOTTIME: when such a thing was told last */
+    unsigned told;                              /* such lines since told_usec (CLOCK_BOOTTIME) */
+    uint64_t told_usec;
 };
 
 struct owned {

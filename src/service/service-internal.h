@@ -177,6 +177,19 @@ void service_sockets_free(struct service *service);
 /* What is ours at the moment, one a configured socket; NULL: nothing. */
 const struct lock_held *service_sockets_held(const struct service *service);
 
+/* The queue of the listener that latchd has of that configured socket. False: it has none. */
+struct queue_tables;
+struct queue_facts;
+bool service_sockets_look(const struct service *service, size_t i, const struct queue_tables *tables,
+                          struct queue_facts *ret);
+
+/* What keeps clients from coming to that configured socket, for people: its path leads elsewhere, the service
+ * is down. NULL: nothing that is known. */
+const char *service_sockets_remark(const struct service *service, size_t i);
+
+/* latchd listens at that configured socket. */
+bool service_sockets_is_kept(const struct service *service, size_t i);
+
 /* For LISTEN_FDS; arrays of config->n_sockets. */
 size_t service_sockets_list(const struct service *service, int fds[], const char *names[]);
 

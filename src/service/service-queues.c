@@ -124,7 +124,8 @@ void service_queues_look(struct service *service, const struct queue_tables *tab
             continue;
         if (!service->queues && !(service->queues = calloc(config->n_sockets, sizeof *service->queues)))
             return;
-        queue_sight_look(tables, mounts, service->manager->proc_fd, socket->listen, &facts);
+        if (!service_sockets_look(service, i, tables, &facts))
+            queue_sight_look(tables, mounts, service->manager->proc_fd, socket->listen, &facts);
         tell(service, i,
              queue_mark_step(&service->queues[i], &facts, warn, socket->queue_interval_usec, now));
     }
@@ -154,7 +155,7 @@ json_t *service_queues_to_json(struct service *service) {
     struct mount_table mounts;
     struct queue_clock when;
     uint32_t somaxconn = 0;
-    json_t *array = json_array();
+    json_t *array = json_array(), *json;
 
     tables = service->config->n_sockets > 0 ? manager_queues_read(service->manager, &when) : NULL;
     if (tables)
@@ -164,8 +165,10 @@ json_t *service_queues_to_json(struct service *service) {
 
         if (socket->owner == SOCKET_OWNER_LATCHD && somaxconn == 0)
             (void) queue_read_somaxconn(service->manager->proc_fd, &somaxconn);
-        json_array_append_new(
-            array, queue_mark_to_json(socket, service->queues ? &service->queues[i] : &never, somaxconn));
+        json = queue_mark_to_json(socket, service->queues ? &service->queues[i] : &never, somaxconn);
+        if (json && service_sockets_remark(service, i))
+            json_object_set_new(json, "remark", json_string(service_sockets_remark(service, i)));
+        json_array_append_new(array, json);
     }
     return array;
 }

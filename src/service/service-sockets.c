@@ -13,6 +13,7 @@
 #include "notify/upstream.h"
 #include "owned/owned.h"
 #include "service/family.h"
+#include "socket/queue.h"
 #include "service/service-internal.h"
 
 /* What systemd stores for us begins with a slash, which no service's name does: a daemon's own descriptors
@@ -167,6 +168,39 @@ void service_sockets_free(struct service *service) {
 
 size_t service_sockets_list(const struct service *service, int fds[], const char *names[]) {
     return service->owned ? owned_list(service->owned, service->config, fds, names) : 0;
+}
+
+bool service_sockets_is_kept(const struct service *service, size_t i) {
+    return service->owned && service->owned->sockets[i].fd >= 0;
+}
+
+bool service_sockets_look(const struct service *service, size_t i, const struct queue_tables *tables,
+                          struct queue_facts *ret) {
+    struct stat st;
+
+    if (!service_sockets_is_kept(service, i) || fstat(service->owned->sockets[i].fd, &st) < 0)
+        return false;
+    queue_look_own(tables, service->config->sockets[i]->listen, (uint32_t) st.st_ino, ret);
+    return true;
+}
+
+const char *service_sockets_remark(const struct service *service, size_t i) {
+    if (service->config->sockets[i]->owner != SOCKET_OWNER_LATCHD)
+        return NULL;
+    if (!service_sockets_is_kept(service, i))
+        return service_is_down(service) ? "nobody listens: the service is down" : NULL;
+    switch (service->owned->sockets[i].sight) {
+    case LISTENER_OTHER:
+        return "clients do not come here by this path: something else stands there; remove it, and latchd "
+               "puts its "
+               "socket back";
+    case LISTENER_REMOVED:
+        return "clients do not come here by this path: it was removed with all that led back to it; latchctl "
+               "restart "
+               "makes the socket anew";
+    default:
+        return NULL;
+    }
 }
 
 /* ---- over the end of a latchd ---- */

@@ -69,6 +69,8 @@ static json_t *sockets_to_json(const struct service *service, const struct inspe
             json_object_set_new(json, "backlog",
                                 facts->listener.found ? json_integer(facts->listener.backlog) : json_null());
         }
+        json_object_set_new(json, "kept", json_boolean(service_sockets_is_kept(service, i)));
+        json_object_set_new(json, "remark", text_or_null(service_sockets_remark(service, i)));
         if (service_queues_mark(service, i))
             queue_mark_add_history(json, service_queues_mark(service, i));
         json_array_append_new(array, json);

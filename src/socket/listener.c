@@ -253,6 +253,9 @@ static int open_inet(const struct listener_wish *wish, struct err *err) {
     /* Connections of a daemon before this one may linger in TIME_WAIT (tcp(7)). */
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0)
         return fail(wish->listen, errno, "SO_REUSEADDR", err);
+    /* One family each: that both can be had by two sockets, and a daemon finds those that it would make. */
+    if (address.name.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0)
+        return fail(wish->listen, errno, "IPV6_V6ONLY", err);
     if (bind(fd, (const struct sockaddr *) &address.name, address.size) < 0)
         return errno == EADDRINUSE ? held(wish->listen, "somebody uses this port (ss -tlnp shows who)", err)
                : errno == EACCES

@@ -338,20 +338,10 @@ int peer_parse_address(const char *text, struct peer_address *ret) {
     return parse_address(text, htonl(INADDR_LOOPBACK), &loopback, ret);
 }
 
-static bool has_six(void) {
-    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP);
-
-    fd_close(fd);
-    return fd >= 0;
-}
-
 int peer_parse_bind_address(const char *text, struct peer_address *ret) {
     static const struct in6_addr any = IN6ADDR_ANY_INIT;
-    int r = parse_address(text, htonl(INADDR_ANY), &any, ret);
 
-    if (r >= 0 && strncmp(text, "*:", 2) == 0 && has_six())
-        return set_six(&any, ((const struct sockaddr_in *) &ret->name)->sin_port, ret);
-    return r;
+    return parse_address(text, htonl(INADDR_ANY), &any, ret);
 }
 
 int peer_connect_address(const struct peer_address *address, bool *ret_connecting) {

@@ -72,8 +72,7 @@ struct peer_address {
  * machine (*, 0.0.0.0, ::) is reached by its loopback. -EINVAL: something else, such as a host's name. */
 int peer_parse_address(const char *text, struct peer_address *ret);
 
-/* The same as an address to bind to: there *, 0.0.0.0 and :: are all addresses of the machine, * of both
- * families where there is IPv6. */
+/* The same as an address to bind to: there * and 0.0.0.0 are all addresses of IPv4, [::] all of IPv6. */
 int peer_parse_bind_address(const char *text, struct peer_address *ret);
 
 /* Starts a connection; *ret_connecting: it is under way, and SO_ERROR tells when the descriptor becomes writable

@@ -202,6 +202,22 @@ void queue_look(const struct queue_tables *tables, int proc_fd, const char *list
     *ret = facts;
 }
 
+void queue_look_own(const struct queue_tables *tables, const char *listen, uint32_t inode,
+                    struct queue_facts *ret) {
+    const struct unix_socket *local = NULL;
+    const struct inet_socket *inet = NULL;
+
+    *ret = (struct queue_facts){.sight = QUEUE_UNSEEN};
+    if (queue_is_inet(listen) && tables->has_inet)
+        inet = inet_table_find_inode(&tables->of_inet, inode);
+    else if (!queue_is_inet(listen) && tables->has_unix)
+        local = unix_table_find_inode(&tables->of_unix, inode);
+    if (inet && inet->listening)
+        take(ret, inet->inode, inet->queue, inet->backlog);
+    else if (local && local->listening)
+        take(ret, local->inode, local->queue, local->backlog);
+}
+
 int queue_read_somaxconn(int proc_fd, uint32_t *ret) {
     _cleanup_free_ char *text = NULL;
     unsigned value;

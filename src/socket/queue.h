@@ -43,5 +43,9 @@ int queue_tables_read(bool unix_wanted, bool inet_wanted, struct queue_tables *r
  * devices have two numbers. */
 void queue_look(const struct queue_tables *tables, int proc_fd, const char *listen, struct queue_facts *ret);
 
+/* The same of a listener that we hold ourselves, by its own inode (fstat(2) of the descriptor). */
+void queue_look_own(const struct queue_tables *tables, const char *listen, uint32_t inode,
+                    struct queue_facts *ret);
+
 /* net.core.somaxconn of our network namespace, to which listen(2) cuts a backlog. -errno. */
 int queue_read_somaxconn(int proc_fd, uint32_t *ret);
