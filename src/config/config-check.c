@@ -16,7 +16,11 @@
 #include "socket/peer.h"
 
 #define PROBE_INTERVAL_LEAST_USEC (100 * USEC_PER_MSEC)
-#define OWN_NAME_MAX 247 /* NAME_MAX without what is around it, see socket/listener.h */
+/* Of a socket's path latchd binds to another name beside it, eight bytes longer (socket/listener.h); what
+ * does not fit into unix(7) then is bound through /proc/self/fd, and of that its last component alone has to
+ * fit. */
+#define OWN_PATH_MAX 99
+#define OWN_NAME_MAX 75
 #define FD_NAME_MAX                                                                                          \
     200 /* of 255 (sd_listen_fds_with_names(3)); the service's stands before it in systemd's store */
 #define QUEUE_INTERVAL_LEAST_USEC (10 * USEC_PER_MSEC)
@@ -258,7 +262,7 @@ static int check_own_address(struct config_builder *builder, const struct socket
                                          "ListenStream=%s: another [Socket] of Owner=latchd listens there",
                                          socket->listen);
     slash = strrchr(socket->listen, '/');
-    if (*socket->listen == '/' && strlen(slash + 1) > OWN_NAME_MAX)
+    if (*socket->listen == '/' && strlen(slash + 1) > OWN_NAME_MAX && strlen(socket->listen) > OWN_PATH_MAX)
         return config_builder_problem_at(
             builder, socket, "ListenStream",
             "ListenStream=%s: its last component is too long for latchd's own name beside "

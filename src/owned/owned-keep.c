@@ -9,32 +9,9 @@
 
 #include "base/fd.h"
 #include "owned/owned.h"
-#include "socket/unix-diag.h"
 
 static bool may_take(const struct owned *owned, const struct service_config *config, size_t i) {
     return config->sockets[i]->owner == SOCKET_OWNER_LATCHD && owned->sockets[i].fd < 0;
-}
-
-/* The file of that very socket, or none: the name beside the path may be another's by now. */
-static struct listener_place prove_place(const char *listen, int fd, const struct unix_table *table) {
-    struct listener_place place = listener_find_place(listen);
-    const struct unix_socket *socket;
-    struct stat st;
-
-    if (place.inode == 0 || fstat(fd, &st) < 0)
-        return (struct listener_place){0};
-    socket = unix_table_find_inode(table, (uint32_t) st.st_ino);
-    if (!socket || !socket->has_file || socket->file_inode != (uint32_t) place.inode)
-        return (struct listener_place){0};
-    return place;
-}
-
-static struct listener_place find_place(const char *listen, int fd) {
-    _cleanup_unix_table_ struct unix_table table = {0};
-
-    if (*listen != '/' || unix_table_read(&table) < 0)
-        return (struct listener_place){0};
-    return prove_place(listen, fd, &table);
 }
 
 /* ---- in this process ---- */
@@ -137,7 +114,7 @@ int owned_take_listener(struct owned *owned, const struct owned_host *host, cons
     owned->sockets[i].fd = fd;
     owned->sockets[i].passed = passed;
     if (!passed) {
-        owned->sockets[i].place = find_place(listen, fd);
+        owned->sockets[i].place = listener_find_place(fd, listen);
         owned->sockets[i].stored = true;
     }
     owned_note(owned);
@@ -226,7 +203,7 @@ size_t owned_regain(struct owned *owned, const struct owned_host *host, pid_t pi
         i = fd >= 0 ? recognize(owned, host->config, fd) : -1;
         if (i < 0)
             continue;
-        owned->sockets[i].place = find_place(host->config->sockets[i]->listen, fd);
+        owned->sockets[i].place = listener_find_place(fd, host->config->sockets[i]->listen);
         owned->sockets[i].fd = TAKE_FD(fd);
         missing--;
     }

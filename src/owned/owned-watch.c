@@ -30,6 +30,7 @@ void owned_unwatch(struct owned_socket *own) {
     own->socket_watch = sd_event_source_disable_unref(own->socket_watch);
     own->lock_watch = sd_event_source_disable_unref(own->lock_watch);
     own->directory_watch = sd_event_source_disable_unref(own->directory_watch);
+    own->lock_directory_watch = sd_event_source_disable_unref(own->lock_directory_watch);
 }
 
 static int on_inotify(sd_event_source *source, const struct inotify_event *event, void *userdata) {
@@ -60,6 +61,14 @@ static sd_event_source *begin_directory(struct owned *owned, const char *path) {
     return begin(owned, directory, DIRECTORY_EVENTS);
 }
 
+/* Only while something else stands there. */
+static void follow_directory(struct owned *owned, bool wanted, const char *path, sd_event_source **watch) {
+    if (!wanted)
+        *watch = sd_event_source_disable_unref(*watch);
+    else if (!*watch)
+        *watch = begin_directory(owned, path);
+}
+
 /* By either of its names: the path may be gone again by now. */
 static sd_event_source *begin_inode(struct owned *owned, const struct socket_config *socket) {
     _cleanup_free_ char *beside = listener_beside(socket->listen);
@@ -82,11 +91,8 @@ void owned_watch(struct owned *owned, const struct service_config *config) {
             own->socket_watch = begin_inode(owned, socket);
         if (own->lock_fd >= 0 && !own->lock_displaced && !own->lock_watch)
             own->lock_watch = begin(owned, socket->lock.path, INODE_EVENTS);
-        if ((own->sight != LISTENER_OURS || own->lock_displaced) && !own->directory_watch)
-            own->directory_watch =
-                begin_directory(owned, own->sight != LISTENER_OURS ? socket->listen : socket->lock.path);
-        if (own->sight == LISTENER_OURS && !own->lock_displaced)
-            own->directory_watch = sd_event_source_disable_unref(own->directory_watch);
+        follow_directory(owned, own->sight != LISTENER_OURS, socket->listen, &own->directory_watch);
+        follow_directory(owned, own->lock_displaced, socket->lock.path, &own->lock_directory_watch);
     }
 }
 

@@ -163,14 +163,38 @@ static void renew(const struct owned_host *host, const struct socket_config *soc
     own->stored = false;
 }
 
+/* A daemon shut it down: no daemon could take a connection from it any more. */
+static void replace_shut(const struct owned_host *host, const struct socket_config *socket,
+                         struct owned_socket *own) {
+    _cleanup_free_ char *text = NULL;
+
+    own->socket_watch = sd_event_source_disable_unref(own->socket_watch);
+    listener_end(own->fd, socket->listen, &own->place);
+    own->fd = -EBADF;
+    own->place = (struct listener_place){0};
+    own->stored = false;
+    if (asprintf(&text,
+                 "%s was shut down by the daemon (shutdown(2) on its listener): every client was refused "
+                 "since. It is made "
+                 "anew",
+                 socket->listen) >= 0)
+        tell(host, socket, EVENT_SOCKET_LOST, text);
+}
+
+/* One that is open has its clients: a lock file that somebody else has taken since does not end that. */
 static int open_socket(const struct owned_host *host, const struct socket_config *socket,
                        struct owned_socket *own, struct err *err) {
     struct listener_wish wish;
-    int r = take_lock(socket, own, err);
+    int r;
 
+    renew(host, socket, own);
+    if (own->fd >= 0 && !own->passed && listener_refresh(own->fd, socket->backlog) == -ESHUTDOWN)
+        replace_shut(host, socket, own);
+    r = take_lock(socket, own, err);
+    if (r < 0 && own->fd >= 0 && own->lock_displaced)
+        r = 0;
     if (r < 0)
         return r;
-    renew(host, socket, own);
     if (own->fd >= 0)
         return 0;
     r = make_wish(socket, &wish, err);

@@ -25,7 +25,7 @@ struct owned_socket {
     bool fresh;  /* owned_open() has opened it just now */
 
     sd_event_source *socket_watch, *lock_watch; /* owned: of the two inodes; NULL: not watched */
-    sd_event_source *directory_watch;           /* owned: while something else stands there */
+    sd_event_source *directory_watch, *lock_directory_watch; /* owned: while something else stands there */
     enum listener_sight sight;                  /* what stands at the path, as told last */
     bool lock_displaced;                        /* so it is with the lock file */
     unsigned restored;                          /* times that were not told yet */

@@ -27,18 +27,27 @@ static int open_file(int dir_fd, const char *name) {
     return -EAGAIN;
 }
 
+static bool is_gone(int error) {
+    return error == ENOENT || error == ENOTDIR;
+}
+
+/* What cannot be looked at is taken to be as it was. */
 static bool is_at(int fd, int dir_fd, const char *name) {
     struct stat by_fd, by_path;
 
-    return fstat(fd, &by_fd) == 0 && fstatat(dir_fd, name, &by_path, AT_SYMLINK_NOFOLLOW) == 0 &&
-           stat_same_inode(&by_fd, &by_path);
+    if (fstat(fd, &by_fd) < 0)
+        return false;
+    if (fstatat(dir_fd, name, &by_path, AT_SYMLINK_NOFOLLOW) < 0)
+        return !is_gone(errno);
+    return stat_same_inode(&by_fd, &by_path);
 }
 
 bool lock_hold_is_at(int fd, const char *path) {
     _cleanup_close_ int dir_fd = -EBADF;
     const char *name;
+    int r = lock_open_parent(path, &dir_fd, &name);
 
-    return lock_open_parent(path, &dir_fd, &name) >= 0 && is_at(fd, dir_fd, name);
+    return r < 0 ? !is_gone(-r) : is_at(fd, dir_fd, name);
 }
 
 int lock_hold_again(int fd, enum lock_style style) {

@@ -27,5 +27,5 @@ int lock_hold_again(int fd, enum lock_style style);
  * -EBADF. */
 int lock_release(int fd, enum lock_style style);
 
-/* Whether the path still leads to the file that this descriptor has locked. */
+/* Whether the path still leads to the file that this descriptor has locked, or cannot be looked at. */
 bool lock_hold_is_at(int fd, const char *path);

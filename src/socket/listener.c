@@ -4,16 +4,20 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/procfs.h"
 #include "socket/peer.h"
+#include "socket/unix-diag.h"
 
 #define SUN_PATH_MAX (sizeof((struct sockaddr_un *) NULL)->sun_path - 1)
 
@@ -93,10 +97,12 @@ static int begin_to_listen(int fd, const struct listener_wish *wish, struct err 
 /* ---- a path ---- */
 
 /* A leftover of a latchd that was killed, beside the path. Whoever may make files there could have put it:
- * what is no socket, or has somebody behind it, is left alone. */
+ * what is no socket, or has a socket bound to it, be it one that does not listen yet, is left alone. */
 static int remove_leftover(const struct place_name *place, const char *path, struct err *err) {
-    _cleanup_close_ int fd = -EBADF;
+    _cleanup_close_ int proc_fd = -EBADF;
+    struct peer_facts peer;
     struct stat st;
+    int r;
 
     if (fstatat(place->dir_fd, place->beside, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : fail(path, errno, place->beside, err);
@@ -104,12 +110,14 @@ static int remove_leftover(const struct place_name *place, const char *path, str
         return err_set(err, EADDRINUSE, "Held",
                        "cannot listen on %s: %s beside it is no socket, and in the way: remove it", path,
                        place->beside);
-    fd = peer_connect(place->dir_fd, place->beside);
-    if (fd != -ECONNREFUSED)
+    proc_fd = procfs_open();
+    r = proc_fd < 0 ? proc_fd : peer_look(proc_fd, place->dir_fd, place->beside, &peer);
+    if (r < 0)
+        return fail(path, -r, place->beside, err);
+    if (peer.answer != PEER_REFUSED)
         return err_set(
             err, EADDRINUSE, "Held",
-            "cannot listen on %s: somebody is bound to %s beside it, which is the name that latchd binds "
-            "to",
+            "cannot listen on %s: somebody is bound to %s beside it, which is the name that latchd binds to",
             path, place->beside);
     if (unlinkat(place->dir_fd, place->beside, 0) < 0 && errno != ENOENT)
         return fail(path, errno, place->beside, err);
@@ -132,68 +140,101 @@ static int check_directory(int dir_fd, const char *path, struct err *err) {
     return 0;
 }
 
-static int bind_beside(int fd, const struct place_name *place, const char *path, struct err *err) {
+/* With its final mode: a file that is there can be changed only by its name, which another one may have by
+ * then. Nobody is let in before it listens. */
+static int bind_beside(int fd, const struct place_name *place, const struct listener_wish *wish,
+                       struct err *err) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int directory = (int) (place->name - path), n;
+    int directory = (int) (place->name - wish->listen), n, r;
+    mode_t mask;
 
-    n = snprintf(address.sun_path, sizeof address.sun_path, "%.*s%s", directory, path, place->beside);
+    n = snprintf(address.sun_path, sizeof address.sun_path, "%.*s%s", directory, wish->listen, place->beside);
     if (n > (int) SUN_PATH_MAX) /* by the directory's descriptor a path may be longer than unix(7) allows */
         n = snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", place->dir_fd,
                      place->beside);
     if (n > (int) SUN_PATH_MAX)
-        return fail(path, ENAMETOOLONG, "its last component", err);
-    if (fchmod(fd, 0600) < 0) /* the file's mode comes from there (unix_bind_bsd() in net/unix/af_unix.c) */
-        return fail(path, errno, "chmod of a new socket", err);
-    if (bind(fd, (const struct sockaddr *) &address, sizeof address) == 0)
+        return fail(wish->listen, ENAMETOOLONG, "its last component", err);
+    if (fchmod(fd, wish->mode) <
+        0) /* the file's mode comes from there (unix_bind_bsd() in net/unix/af_unix.c) */
+        return fail(wish->listen, errno, "chmod of a new socket", err);
+    mask = umask(0);
+    r = bind(fd, (const struct sockaddr *) &address, sizeof address) < 0 ? errno : 0;
+    (void) umask(mask);
+    if (r == 0)
         return 0;
-    return errno == EADDRINUSE ? held(path, "somebody has made the name beside it just now", err)
-                               : fail(path, errno, "bind(2)", err);
+    return r == EADDRINUSE ? held(wish->listen, "somebody has made the name beside it just now", err)
+                           : fail(wish->listen, r, "bind(2)", err);
 }
 
-/* While it is ours: whoever it is given to could put another file in its place. */
-static int give_rights(const struct place_name *place, const struct listener_wish *wish, struct err *err) {
-    if (fchmodat(place->dir_fd, place->beside, wish->mode, 0) < 0)
-        return fail(wish->listen, errno, "SocketMode=", err);
+/* Whether the socket is bound to that inode, by the kernel's own table; where that cannot be read, it may be.
+ */
+static bool may_be_bound_to(int fd, ino_t inode) {
+    _cleanup_unix_table_ struct unix_table table = {0};
+    const struct unix_socket *socket;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return false;
+    if (unix_table_read(&table) < 0)
+        return true;
+    socket = unix_table_find_inode(&table, (uint32_t) st.st_ino);
+    return socket && socket->has_file && socket->file_inode == (uint32_t) inode;
+}
+
+/* The inode behind a name, pinned: what is done through this descriptor is done to it, whatever the name
+ * leads to later. */
+static int pin(int dir_fd, const char *name, struct stat *ret) {
+    _cleanup_close_ int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0 || fstat(fd, ret) < 0)
+        return -errno;
+    return S_ISSOCK(ret->st_mode) ? TAKE_FD(fd) : -ENOTSOCK;
+}
+
+static void describe_pinned(int fd, char ret[static 32]) {
+    snprintf(ret, 32, "/proc/self/fd/%d", fd);
+}
+
+/* Never over anything that stands there. */
+static int link_pinned(int fd, int dir_fd, const char *name) {
+    char path[32];
+
+    describe_pinned(fd, path);
+    return linkat(AT_FDCWD, path, dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+static int give_owner(int fd, const struct listener_wish *wish, struct err *err) {
     if ((wish->uid != (uid_t) -1 || wish->gid != (gid_t) -1) &&
-        fchownat(place->dir_fd, place->beside, wish->uid, wish->gid, AT_SYMLINK_NOFOLLOW) < 0)
+        fchownat(fd, "", wish->uid, wish->gid, AT_EMPTY_PATH) < 0)
         return fail(wish->listen, errno, "SocketUser=, SocketGroup=", err);
     return 0;
 }
 
-/* Never over anything that stands there. */
-static int link_path(const struct place_name *place) {
-    return linkat(place->dir_fd, place->beside, place->dir_fd, place->name, 0) < 0 ? -errno : 0;
-}
-
 static int put_in_place(int fd, const struct place_name *place, const struct listener_wish *wish,
                         struct listener_place *ret, struct err *err) {
-    struct listener_place at = {0};
+    _cleanup_close_ int file_fd = -EBADF;
     struct stat st;
     int r;
 
-    if (fstatat(place->dir_fd, place->beside, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode) ||
-        st.st_uid != geteuid())
+    file_fd = pin(place->dir_fd, place->beside, &st);
+    if (file_fd < 0 || st.st_uid != geteuid() || !may_be_bound_to(fd, st.st_ino))
         return fail(wish->listen, ESTALE, "somebody replaces what latchd makes in its directory", err);
-    at = (struct listener_place){.device = st.st_dev, .inode = st.st_ino};
-    r = give_rights(place, wish, err);
+    *ret = (struct listener_place){.device = st.st_dev, .inode = st.st_ino};
+    r = give_owner(file_fd, wish, err);
     if (r >= 0)
         r = begin_to_listen(fd, wish, err);
     if (r < 0)
         return r;
-    r = link_path(place);
+    r = link_pinned(file_fd, place->dir_fd, place->name);
     if (r == -EEXIST)
         return held(wish->listen, "something stands there already", err);
-    if (r < 0)
-        return fail(wish->listen, -r, "link(2) from the name beside it", err);
-    if (!stands_at(place->dir_fd, place->name, &at))
-        return fail(wish->listen, ESTALE, "somebody replaces what latchd makes in its directory", err);
-    *ret = at;
-    return 0;
+    return r < 0 ? fail(wish->listen, -r, "link(2) from the name beside it", err) : 0;
 }
 
 static int open_path(const struct listener_wish *wish, struct listener_place *ret_place, struct err *err) {
     _cleanup_close_ int fd = -EBADF;
     _cleanup_place_name_ struct place_name place = {.dir_fd = -EBADF};
+    struct listener_place at = {0};
     int r = fd_make_parents(wish->listen);
 
     if (r >= 0)
@@ -208,13 +249,16 @@ static int open_path(const struct listener_wish *wish, struct listener_place *re
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return fail(wish->listen, errno, "socket(2)", err);
-    r = bind_beside(fd, &place, wish->listen, err);
+    r = bind_beside(fd, &place, wish, err);
     if (r < 0)
         return r;
-    r = put_in_place(fd, &place, wish, ret_place, err);
-    if (r >= 0)
+    r = put_in_place(fd, &place, wish, &at, err);
+    if (r >= 0) {
+        *ret_place = at;
         return TAKE_FD(fd);
-    (void) unlinkat(place.dir_fd, place.beside, 0);
+    }
+    if (stands_at(place.dir_fd, place.beside, &at))
+        (void) unlinkat(place.dir_fd, place.beside, 0);
     return r;
 }
 
@@ -277,20 +321,51 @@ int listener_open(const struct listener_wish *wish, struct listener_place *ret_p
     return fd;
 }
 
+/* By whichever of its names is there. */
+static int pin_place(const char *listen, const struct listener_place *place) {
+    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    int r = take_apart(listen, &name);
+
+    if (r < 0)
+        return r;
+    for (int i = 0; i < 2; i++) {
+        _cleanup_close_ int fd = -EBADF;
+        struct stat st;
+
+        fd = pin(name.dir_fd, i == 0 ? name.beside : name.name, &st);
+        if (fd >= 0 && is_place(place, &st))
+            return TAKE_FD(fd);
+    }
+    return -ENOENT;
+}
+
 int listener_adjust(int fd, const struct listener_wish *wish, const struct listener_place *place,
                     struct err *err) {
-    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    _cleanup_close_ int file_fd = place->inode != 0 ? pin_place(wish->listen, place) : -ENOENT;
+    char path[32];
     int r;
 
-    if (place->inode != 0) {
-        r = take_apart(wish->listen, &name);
-        if (r < 0)
-            return fail(wish->listen, -r, "its directory", err);
-        r = stands_at(name.dir_fd, name.beside, place) ? give_rights(&name, wish, err) : 0;
+    if (file_fd >= 0) {
+        describe_pinned(file_fd, path);
+        if (chmod(path, wish->mode) < 0)
+            return fail(wish->listen, errno, "SocketMode=", err);
+        r = give_owner(file_fd, wish, err);
         if (r < 0)
             return r;
     }
     return begin_to_listen(fd, wish, err); /* listen(2) again changes the backlog alone */
+}
+
+int listener_refresh(int fd, int backlog) {
+    struct pollfd look = {.fd = fd, .events = POLLRDHUP};
+    int r = fd_set_nonblock(fd, false);
+
+    if (r >= 0 && listen(fd, backlog) < 0)
+        r = -errno;
+    /* unix_poll() in net/unix/af_unix.c; unix_stream_connect() refuses everybody then. */
+    if (poll(&look, 1, 0) == 1 && (look.revents & (POLLHUP | POLLRDHUP)))
+        return -ESHUTDOWN;
+    return r;
 }
 
 /* ---- what there is ---- */
@@ -317,6 +392,13 @@ static bool is_bound_to_path(const struct sockaddr_un *address, socklen_t size, 
         return true;
     beside = listener_beside(listen);
     return beside && length == strlen(beside) && memcmp(address->sun_path, beside, length) == 0;
+}
+
+/* A long path of ours: see bind_beside(). */
+static bool is_bound_by_descriptor(const struct sockaddr_un *address) {
+    static const char start[] = "/proc/self/fd/";
+
+    return strncmp(address->sun_path, start, sizeof start - 1) == 0;
 }
 
 static bool is_bound_to_abstract(const struct sockaddr_un *address, socklen_t size, const char *listen) {
@@ -354,20 +436,32 @@ bool listener_is_at(int fd, const char *listen) {
         !listens || getsockname(fd, (struct sockaddr *) &address, &size) < 0)
         return false;
     if (*listen == '/')
-        return address.ss_family == AF_UNIX && is_bound_to_path((const void *) &address, size, listen);
+        return address.ss_family == AF_UNIX && (is_bound_to_path((const void *) &address, size, listen) ||
+                                                (is_bound_by_descriptor((const void *) &address) &&
+                                                 listener_find_place(fd, listen).device != 0));
     if (*listen == '@')
         return address.ss_family == AF_UNIX && is_bound_to_abstract((const void *) &address, size, listen);
     return peer_parse_bind_address(listen, &wanted) >= 0 && same_inet_address(&address, &wanted.name);
 }
 
-struct listener_place listener_find_place(const char *listen) {
+/* Of the two names the one that leads to it. Where none does, it is known to have had a file, and that is
+ * gone: no inode has device 0 and the number that the table tells. */
+struct listener_place listener_find_place(int fd, const char *listen) {
     _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    _cleanup_unix_table_ struct unix_table table = {0};
+    const struct unix_socket *socket;
     struct stat st;
 
-    if (*listen != '/' || take_apart(listen, &name) < 0 ||
-        fstatat(name.dir_fd, name.beside, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode))
+    if (*listen != '/' || fstat(fd, &st) < 0 || unix_table_read(&table) < 0 ||
+        !(socket = unix_table_find_inode(&table, (uint32_t) st.st_ino)) || !socket->has_file)
         return (struct listener_place){0};
-    return (struct listener_place){.device = st.st_dev, .inode = st.st_ino};
+    for (int i = 0; take_apart(listen, &name) >= 0 && i < 2; i++) {
+        if (fstatat(name.dir_fd, i == 0 ? name.beside : name.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISSOCK(st.st_mode) && (uint32_t) st.st_ino == socket->file_inode)
+            return (struct listener_place){.device = st.st_dev, .inode = st.st_ino};
+        place_name_done(&name);
+    }
+    return (struct listener_place){.inode = socket->file_inode};
 }
 
 enum listener_sight listener_look(const char *listen, const struct listener_place *place) {
@@ -387,8 +481,11 @@ enum listener_sight listener_look(const char *listen, const struct listener_plac
     return errno == ENOENT ? LISTENER_REMOVED : LISTENER_UNSEEN;
 }
 
-int listener_restore(const char *listen, const struct listener_place *place) {
+/* From one of its names to the other. */
+static int link_from(const char *listen, const struct listener_place *place, bool to_path) {
     _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
+    _cleanup_close_ int fd = -EBADF;
+    struct stat st;
     int r;
 
     if (*listen != '/' || place->inode == 0)
@@ -396,32 +493,36 @@ int listener_restore(const char *listen, const struct listener_place *place) {
     r = take_apart(listen, &name);
     if (r < 0)
         return r == -ENOENT ? -ESTALE : r;
-    if (!stands_at(name.dir_fd, name.beside, place))
-        return -ESTALE;
-    return link_path(&name);
+    fd = pin(name.dir_fd, to_path ? name.beside : name.name, &st);
+    if (fd < 0 || !is_place(place, &st))
+        return fd == -ENOENT || fd == -ENOTSOCK || fd == -ELOOP || fd >= 0 ? -ESTALE : fd;
+    return link_pinned(fd, name.dir_fd, to_path ? name.name : name.beside);
+}
+
+int listener_restore(const char *listen, const struct listener_place *place) {
+    return link_from(listen, place, true);
 }
 
 int listener_keep_beside(const char *listen, const struct listener_place *place) {
-    _cleanup_place_name_ struct place_name name = {.dir_fd = -EBADF};
-    int r;
+    int r = link_from(listen, place, false);
 
-    if (*listen != '/' || place->inode == 0)
-        return 0;
-    r = take_apart(listen, &name);
-    if (r < 0 || stands_at(name.dir_fd, name.beside, place))
-        return r;
-    return linkat(name.dir_fd, name.name, name.dir_fd, name.beside, 0) < 0 ? -errno : 0;
+    return r == -EEXIST ? 0 : r;
 }
 
-/* Moved aside first: what somebody else has put there in between is put back. */
-static void remove_if_ours(const struct place_name *name, const struct listener_place *place) {
-    if (!stands_at(name->dir_fd, name->name, place) ||
-        renameat2(name->dir_fd, name->name, name->dir_fd, name->beside, RENAME_NOREPLACE) < 0)
+/* Moved aside first, to a name that nobody knows: what somebody else has put there in between is put back. */
+static void remove_if_ours(int dir_fd, const char *name, const struct listener_place *place) {
+    unsigned long long random;
+    char aside[32];
+
+    if (!stands_at(dir_fd, name, place) || getrandom(&random, sizeof random, 0) != (ssize_t) sizeof random)
         return;
-    if (stands_at(name->dir_fd, name->beside, place))
-        (void) unlinkat(name->dir_fd, name->beside, 0);
+    snprintf(aside, sizeof aside, ".latchd-%016llx", random);
+    if (renameat2(dir_fd, name, dir_fd, aside, RENAME_NOREPLACE) < 0)
+        return;
+    if (stands_at(dir_fd, aside, place))
+        (void) unlinkat(dir_fd, aside, 0);
     else
-        (void) renameat2(name->dir_fd, name->beside, name->dir_fd, name->name, RENAME_NOREPLACE);
+        (void) renameat2(dir_fd, aside, dir_fd, name, RENAME_NOREPLACE);
 }
 
 static void remove_names(const char *listen, const struct listener_place *place) {
@@ -429,9 +530,8 @@ static void remove_names(const char *listen, const struct listener_place *place)
 
     if (*listen != '/' || place->inode == 0 || take_apart(listen, &name) < 0)
         return;
-    if (stands_at(name.dir_fd, name.beside, place))
-        (void) unlinkat(name.dir_fd, name.beside, 0);
-    remove_if_ours(&name, place);
+    remove_if_ours(name.dir_fd, name.name, place);
+    remove_if_ours(name.dir_fd, name.beside, place);
 }
 
 /* systemd's store and what is left of the daemon may have it for a while yet: then a port could not be bound

@@ -51,8 +51,14 @@ char *listener_beside(const char *listen);
 /* Whether this descriptor is a listening stream socket with just this address. */
 bool listener_is_at(int fd, const char *listen);
 
-/* The inode that a listener at this path stands on; {0}: another kind of address, or not there. */
-struct listener_place listener_find_place(const char *listen);
+/* The inode that this listener of that path stands on, by the kernel's table of sockets: {0}: it has none, or
+ * that cannot be told; device 0 and an inode: it had one, and neither name leads to it. */
+struct listener_place listener_find_place(int fd, const char *listen);
+
+/* Before it goes to the next daemon: undoes what one before it may have done to what they all share,
+ * O_NONBLOCK, another backlog, and, of TCP, shutdown(2). -ESHUTDOWN: a unix socket that was shut down, which
+ * nothing undoes. */
+int listener_refresh(int fd, int backlog);
 
 enum listener_sight {
     LISTENER_OURS,    /* the path leads to it; or it has none */

@@ -91,7 +91,14 @@ START_TEST(a_path) {
     ck_assert(!listener_is_at(fd, "@s"));
     ck_assert(!listener_is_at(fd, "/s"));
     ck_assert_int_eq(listener_look(path, &place), LISTENER_OURS);
-    ck_assert_uint_eq(listener_find_place(path).inode, place.inode);
+    ck_assert_uint_eq(listener_find_place(fd, path).inode, place.inode);
+    ck_assert_int_eq(unlink(beside), 0);
+    ck_assert_uint_eq(listener_find_place(fd, path).inode, place.inode);
+    ck_assert_uint_eq(listener_find_place(fd, path).device, place.device);
+    ck_assert_int_eq(rename(path, "elsewhere"), 0);
+    ck_assert_uint_eq(listener_find_place(fd, path).inode, place.inode); /* it had one */
+    ck_assert_uint_eq(listener_find_place(fd, path).device, 0);
+    ck_assert_int_eq(rename("elsewhere", path), 0);
     ck_assert_int_eq(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
     listener_end(fd, path, &place);
     ck_assert(is_absent(path));
@@ -124,10 +131,18 @@ END_TEST
 
 /* Of a latchd that was killed: the name beside the path is left. */
 START_TEST(a_leftover_beside) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = bind_to(beside, 5);
 
     ck_assert_int_eq(open_at(path), -EADDRINUSE); /* somebody listens */
     ck_assert(answers(beside));
+    close(fd);
+    ck_assert_int_eq(unlink(beside), 0);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    strcpy(address.sun_path, beside);
+    ck_assert_int_eq(bind(fd, (const struct sockaddr *) &address, sizeof address), 0);
+    ck_assert_int_eq(open_at(path), -EADDRINUSE); /* somebody is about to */
+    (void) stat_of(beside);
     close(fd);
     fd = open_at(path);
     ck_assert_msg(fd >= 0, "%s", err_text(&err));
@@ -173,6 +188,8 @@ START_TEST(a_long_path) {
     fd = open_at(deep);
     ck_assert_msg(fd >= 0, "%s", err_text(&err));
     ck_assert_int_eq(listener_look(deep, &place), LISTENER_OURS);
+    ck_assert(listener_is_at(fd, deep));
+    ck_assert(!listener_is_at(fd, path));
     listener_end(fd, deep, &place);
     ck_assert(is_absent(deep));
 }
@@ -282,6 +299,72 @@ START_TEST(no_listener) {
 }
 END_TEST
 
+/* What a daemon did to what it shares with the next one. */
+START_TEST(refreshed) {
+    char address[64];
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof any;
+    struct peer_address peer;
+    bool connecting;
+    int fd = open_at(path), client;
+
+    ck_assert_int_eq(fd_set_nonblock(fd, true), 0);
+    ck_assert_int_eq(listen(fd, 0), 0);
+    ck_assert_int_eq(listener_refresh(fd, 3), 0);
+    ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+    ck_assert(answers(path) && answers(path) && answers(path));
+    ck_assert_int_eq(shutdown(fd, SHUT_RD), 0);
+    ck_assert(!answers(path));
+    ck_assert_int_eq(listener_refresh(fd, 3), -ESHUTDOWN);
+    listener_end(fd, path, &place);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (const struct sockaddr *) &any, size), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *) &any, &size), 0);
+    close(fd);
+    snprintf(address, sizeof address, "127.0.0.1:%d", ntohs(any.sin_port));
+    fd = open_at(address);
+    ck_assert_msg(fd >= 0, "%s", err_text(&err));
+    ck_assert_int_eq(shutdown(fd, SHUT_RDWR), 0);
+    ck_assert_int_eq(listener_refresh(fd, 3), 0);
+    ck_assert_int_eq(peer_parse_address(address, &peer), 0);
+    client = peer_connect_address(&peer, &connecting);
+    ck_assert_int_ge(client, 0);
+    close(client);
+    client = accept(fd, NULL, NULL);
+    ck_assert_int_ge(client, 0);
+    close(client);
+    listener_end(fd, address, &place);
+}
+END_TEST
+
+/* The name beside the path is swapped for a link all the time: no other file gets our mode. */
+START_TEST(a_hostile_directory) {
+    struct stat st;
+    pid_t pid;
+
+    ck_assert_int_eq(close(open("victim", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
+    ck_assert_int_eq(symlink("victim", "evil"), 0);
+    pid = fork();
+    if (pid == 0)
+        for (;;)
+            (void) renameat2(AT_FDCWD, ".s.latchd", AT_FDCWD, "evil", RENAME_EXCHANGE);
+    for (int i = 0; i < 300; i++) {
+        int fd;
+
+        fd = open_at(path);
+        if (fd >= 0) {
+            ck_assert(listener_look(path, &place) == LISTENER_OURS);
+            listener_end(fd, path, &place);
+        }
+        ck_assert(lstat(path, &st) < 0 || S_ISSOCK(st.st_mode));
+        (void) unlink(path);
+    }
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    st = stat_of("victim");
+    ck_assert_uint_eq(st.st_mode & 07777, 0600);
+}
+END_TEST
+
 START_TEST(adjusted) {
     struct listener_wish wish = wish_of(path);
     int fd = open_at(path);
@@ -315,6 +398,8 @@ int main(void) {
     tcase_add_test(tcase, an_abstract_name);
     tcase_add_loop_test(tcase, a_port, 0, 5);
     tcase_add_test(tcase, no_listener);
+    tcase_add_test(tcase, refreshed);
+    tcase_add_test(tcase, a_hostile_directory);
     tcase_add_test(tcase, adjusted);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);

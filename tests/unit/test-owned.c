@@ -243,6 +243,63 @@ START_TEST(given_the_wrong_one) {
 }
 END_TEST
 
+/* A daemon ended the listener for all: the next one gets another. */
+START_TEST(shut_down) {
+    open_all();
+    ck_assert_int_eq(shutdown(owned->sockets[0].fd, SHUT_RDWR), 0);
+    ck_assert(!answers("a"));
+    open_all();
+    ck_assert(answers("a") && is_locked("a"));
+    ck_assert_uint_eq(events[EVENT_SOCKET_LOST], 1);
+    owned_close(owned, config);
+}
+END_TEST
+
+/* A stranger has the lock file that stands there now. */
+START_TEST(goes_on_without_the_lock_file) {
+    int other;
+
+    open_all();
+    ck_assert_int_eq(unlink("a.lock"), 0);
+    other = lock_hold("a.lock", LOCK_STYLE_FLOCK, NULL);
+    ck_assert_int_ge(other, 0);
+    owned_check(owned, &host);
+    ck_assert(owned->sockets[0].lock_displaced);
+    ck_assert_int_eq(unlink("a"), 0);
+    open_all(); /* the daemon is started again, and its path restored */
+    ck_assert(answers("a"));
+    (void) lock_release(other, LOCK_STYLE_FLOCK);
+    owned_check(owned, &host);
+    ck_assert(!owned->sockets[0].lock_displaced);
+    ck_assert(is_locked("a"));
+    owned_close(owned, config);
+}
+END_TEST
+
+/* Taken over from a daemon, with its names removed meanwhile. */
+START_TEST(regained_without_names) {
+    _cleanup_close_ int pidfd = pidfd_open(getpid(), 0);
+    struct owned *before = owned;
+
+    open_all();
+    ck_assert_int_eq(unlink(".a.latchd"), 0);
+    ck_assert_int_eq(unlink(".c.latchd"), 0);
+    ck_assert_int_eq(unlink("c"), 0);
+    ck_assert_int_eq(owned_new(config, &owned), 0);
+    ck_assert_uint_eq(owned_regain(owned, &host, getpid(), pidfd), 0);
+    owned_free(before);
+    owned_check(owned, &host);
+    ck_assert_int_eq(unlink("a"), 0);
+    owned_check(owned, &host);
+    ck_assert(answers("a")); /* by the name that was made anew beside it */
+    ck_assert_uint_eq(events[EVENT_SOCKET_DISPLACED], 1);
+    ck_assert(!answers("c"));
+    open_all();
+    ck_assert(answers("c"));
+    owned_close(owned, config);
+}
+END_TEST
+
 /* Somebody tampers with the files while it is looked after. */
 START_TEST(mended) {
     struct stat before, after;
@@ -287,6 +344,9 @@ int main(void) {
     tcase_add_test(tcase, handed_over);
     tcase_add_test(tcase, regained);
     tcase_add_test(tcase, given_the_wrong_one);
+    tcase_add_test(tcase, shut_down);
+    tcase_add_test(tcase, goes_on_without_the_lock_file);
+    tcase_add_test(tcase, regained_without_names);
     tcase_add_test(tcase, mended);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
