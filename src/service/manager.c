@@ -395,6 +395,7 @@ int manager_new(struct event_log *log, int runtime_dir_fd, struct manager **ret,
 int manager_reserve_files(struct manager *manager, struct service_config *const configs[], size_t n_services,
                           struct err *err) {
     uint64_t n = n_services, sockets = 0, least;
+    char more[80] = "";
     int r;
 
     for (size_t i = 0; i < n_services; i++)
@@ -407,14 +408,16 @@ int manager_reserve_files(struct manager *manager, struct service_config *const 
     birth_reserve();
     if (r >= 0 || n == 1) /* one does with what there is for as long as it can */
         return 0;
-    return err_set(err, -r, "Failed",
-                   "cannot serve %zu services: that takes %zu x %d + %d + %llu (listeners and locks of "
-                   "Owner=latchd) = %llu open "
-                   "files at least, and latchd may have %llu and not more: raise LimitNOFILE= of the unit "
-                   "that starts it (in a shell: ulimit "
-                   "-Hn), or serve fewer services by each latchd",
-                   n_services, n_services, FILES_AT_REST, OWN_FILES, (unsigned long long) sockets,
-                   (unsigned long long) least, (unsigned long long) manager->files_before.rlim_max);
+    if (sockets > 0)
+        snprintf(more, sizeof more, " + %llu (listeners and locks of Owner=latchd)",
+                 (unsigned long long) sockets);
+    return err_set(
+        err, -r, "Failed",
+        "cannot serve %zu services: that takes %zu x %d + %d%s = %llu open files at least, and latchd may "
+        "have %llu and not more: raise LimitNOFILE= of the unit that starts it (in a shell: ulimit -Hn), or "
+        "serve fewer services by each latchd",
+        n_services, n_services, FILES_AT_REST, OWN_FILES, more, (unsigned long long) least,
+        (unsigned long long) manager->files_before.rlim_max);
 }
 
 const struct rlimit *manager_own_files(const struct manager *manager) {
