@@ -106,11 +106,9 @@ static void judge_blocked(const struct doctor_facts *facts, struct doctor_findin
 static void judge_back_off(const struct doctor_facts *facts, struct doctor_findings *findings) {
     struct doctor_finding *finding = find(facts, DOCTOR_CRASH_LOOP, DOCTOR_ERROR, findings);
 
-    if (doctor_known(facts->restarts) && facts->restarts > 0)
-        doctor_say(finding, "the daemon ends again and again, and was started again %s time%s",
-                   COUNT(facts->restarts), facts->restarts == 1 ? "" : "s");
-    else
-        doctor_say(finding, "the daemon does not stay up");
+    if (doctor_known(facts->restarts) && facts->restarts > 1)
+        doctor_say(finding, "the daemon did not come up, or not stay up, %s times so far",
+                   COUNT(facts->restarts));
     say_status(facts, finding, "", "how is not known");
     advise_logs(facts, finding);
     doctor_advise_command(finding, facts, "once mended, at once", "latchctl start");

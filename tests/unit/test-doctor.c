@@ -525,9 +525,20 @@ START_TEST(nobody_accepts) {
     expect(DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, "2 of 3 other processes wait in recvfrom", "on socket:[5]",
            NULL);
     facts.n_processes = 1;
-    listener->queue = 1; /* one was taken */
-    expect_nothing();
-    listener->queue = 2;
+    listener->queue = 1; /* one a second, or none, as chance has it: the same verdict */
+    expect(DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, "1 connections wait", "hardly one a second", NULL);
+    listener->queue_before = 512;
+    listener->queue = 511;
+    expect(DOCTOR_NOT_ACCEPTING, DOCTOR_ERROR, NULL);
+    listener->queue = 509; /* three were taken */
+    judge();
+    expect_only(1);
+    ck_assert_int_eq(findings.of[0].cause, DOCTOR_QUEUE_FULL);
+    listener->queue = listener->queue_before = 2;
+    listener->worker_pid = 815;
+    listener->workers = 3;
+    expect(DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, "3 workers of it may accept", "strace -f -p 815", NULL);
+    ck_assert_ptr_null(strstr(findings.of[0].remedy, "812"));
     facts.processes[0].cpu_usec = DOCTOR_UNKNOWN;
     expect_nothing();
     facts.n_processes = 4;
@@ -544,6 +555,12 @@ START_TEST(a_backlog_that_is_cut) {
            "129 connections can wait, not "
            "4097",
            "sysctl net.core.somaxconn=4096", NULL);
+    facts.somaxconn = 4096;
+    listener->backlog = 4096; /* as it was asked for */
+    listener->queue = 4097;
+    expect(DOCTOR_QUEUE_FULL, DOCTOR_ERROR, NULL);
+    expect_only(1);
+    facts.somaxconn = listener->backlog = 128;
     listener->asked = DOCTOR_UNKNOWN;
     listener->queue = 129;
     expect(DOCTOR_QUEUE_FULL, DOCTOR_ERROR, "sysctl net.core.somaxconn=256", NULL);
