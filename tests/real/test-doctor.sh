@@ -263,6 +263,8 @@ kill -KILL "$latchd_pid"
 wait_until 5 gone "$latchd_pid"
 doctor 8 "its latchd was killed" own
 is "$(causes)" "no-supervisor backlog-replaced" "that is found, and the lock that went with it is not"
+strace -f -qq -e trace=connect -o "$T/trace" latchctl --config-dir "$D/etc" --runtime-dir "$D/run" doctor --time=100ms own >/dev/null
+is "$(grep -vE "nscd|exited|$D/run/own.sock" "$T/trace")" "" "and its daemon is not connected to"
 kill -KILL "$own"
 wait_until 5 gone "$own"
 rm -r "$D/etc/own.conf" "$D/own"
