@@ -7,7 +7,7 @@
 #include "doctor/judge.h"
 
 static bool is(const char *text, const char *word) {
-    return text && strcmp(text, word) == 0;
+    return text && word && strcmp(text, word) == 0;
 }
 
 static json_t *evidence_of(const struct doctor_lock *lock) {
@@ -50,8 +50,8 @@ static bool is_told_elsewhere(const struct doctor_facts *facts, const struct doc
             continue;
         if (listener->displaced && is(listener->address, lock->path))
             return true;
-        if (is(listener->name, lock->name) && facts->supervised == 0 && doctor_main(facts) &&
-            owner == facts->pid)
+        if (is(lock->reason, "unlocked") && is(listener->name, lock->name) && facts->supervised == 0 &&
+            doctor_main(facts) && owner == facts->pid)
             return true;
     }
     return false;

@@ -200,6 +200,10 @@ START_TEST(the_lock_of_a_latchd_that_is_dead) {
     lock->holder_pid = MAIN_PID;
     facts.supervised = 0;
     expect(DOCTOR_NO_SUPERVISOR, DOCTOR_WARNING, NULL);
+    set(&lock->name, NULL); /* of which lock that is is not known */
+    judge();
+    ck_assert(doctor_findings_have(&findings, DOCTOR_LOCK_HELD));
+    set(&lock->name, "c");
     lock->holder_pid = 900; /* but for somebody else */
     judge();
     ck_assert(doctor_findings_have(&findings, DOCTOR_LOCK_HELD));
