@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <ctype.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/strlist.h"
+#include "base/text.h"
 #include "base/value.h"
 #include "cli/report.h"
 #include "cli/supervisor.h"
 #include "cli/table.h"
 #include "doctor/gather.h"
 #include "doctor/judge.h"
+#include "runtime/main-note.h"
 
 #define DEFAULT_INTERVAL_USEC USEC_PER_SEC
 #define WIDTH_MIN 60
@@ -27,7 +31,7 @@ struct patient {
     struct doctor_request request;
     struct service_config *config;
     json_t *status, *reports;
-    char *limits_command, *config_why, *silence;
+    char *limits_command, *config_why, *silence, *options, *as_root, *main_of;
 };
 
 static void patient_done(struct patient *patient) {
@@ -37,6 +41,9 @@ static void patient_done(struct patient *patient) {
     free(patient->limits_command);
     free(patient->config_why);
     free(patient->silence);
+    free(patient->options);
+    free(patient->as_root);
+    free(patient->main_of);
 }
 
 /* ---- what is known beforehand ---- */
@@ -45,10 +52,57 @@ static pid_t pid_of(json_t *status, const char *key) {
     return (pid_t) json_integer_value(json_object_get(status, key)); /* 0 where it is null */
 }
 
+/* The directories that latchctl was told of; NULL: of none. */
+static char *describe_options(const struct cli *cli) {
+    bool told = cli->runtime_dir_told && cli->runtime_dir;
+    char *text;
+
+    if (!cli->config_dir && !told)
+        return NULL;
+    return asprintf(&text, "%s%s%s%s%s", cli->config_dir ? "--config-dir " : "",
+                    cli->config_dir ? cli->config_dir : "", cli->config_dir && told ? " " : "",
+                    told ? "--runtime-dir " : "", told ? cli->runtime_dir : "") < 0
+               ? NULL
+               : text;
+}
+
+/* How root asks the same: root's runtime directory is another than ours. NULL: we are root. */
+static char *describe_as_root(const struct cli *cli, const char *service) {
+    _cleanup_free_ char *path = NULL;
+    struct cli told = *cli;
+
+    if (geteuid() == 0)
+        return NULL;
+    if (cli->runtime_dir && asprintf(&path, "%s/%s.sock", cli->runtime_dir, service) < 0)
+        return NULL;
+    told.runtime_dir_told |= path && access(path, F_OK) == 0;
+    return supervisor_advise(&told, "sudo latchctl doctor", service);
+}
+
+/* A configuration that may not be read is no mistake in it. */
+static void load_config(const struct cli *cli, const char *service, struct patient *patient) {
+    _cleanup_err_ struct err why = {0};
+
+    if (supervisor_load_config(cli, service, &patient->config, &why) >= 0 ||
+        (why.name && strcmp(why.name, "NoService") == 0)) /* described on latchd's command line */
+        return;
+    patient->config_why = strdup(err_text(&why));
+    patient->request.config_is_bad = why.name && strcmp(why.name, "BadConfiguration") == 0;
+}
+
+/* A shell says of a child that SIGTERM ended 128 + 15, and so do daemons that end by themselves then. */
+static bool has_failed(const json_t *last_exit) {
+    json_int_t status = json_integer_value(json_object_get(last_exit, "status")),
+               signal = json_integer_value(json_object_get(last_exit, "signal"));
+
+    return (status != 0 && status != 128 + SIGTERM) || (signal != 0 && signal != SIGTERM);
+}
+
 /* Exit code 0, or why it cannot be looked at, which was told. */
 static int admit(const struct cli *cli, const char *service, struct patient *patient) {
     struct cli quiet = *cli;
     _cleanup_err_ struct err err = {0}, why = {0};
+    json_t *last_exit, *restarts;
     pid_t pid;
     int r;
 
@@ -64,19 +118,26 @@ static int admit(const struct cli *cli, const char *service, struct patient *pat
 
         return unknown ? EXIT_LSB_NO_SERVICE : code;
     }
-    if (supervisor_load_config(&quiet, service, &patient->config, &why) < 0 &&
-        !(why.name && strcmp(why.name, "NoService") == 0)) /* described on latchd's command line */
-        patient->config_why = strdup(err_text(&why));
-    err_done(&why);
+    load_config(&quiet, service, patient);
     if (supervisor_look(&quiet, service, patient->status, &patient->reports, &why) < 0)
         patient->reports = NULL;
     pid = pid_of(patient->status, "mainPid");
     if (pid > 0 && pid_of(patient->status, "supervisorPid") > 0)
         patient->limits_command = supervisor_advise(cli, "latchctl limits", service);
+    patient->options = describe_options(cli);
+    patient->as_root = describe_as_root(cli, service);
+    last_exit = json_object_get(patient->status, "lastExit");
+    restarts = json_object_get(patient->status, "restarts");
     patient->request = (struct doctor_request){
         .service = json_string_value(json_object_get(patient->status, "service")),
         .config = patient->config,
         .config_why = patient->config_why,
+        .config_is_bad = patient->request.config_is_bad,
+        .last_exit = json_string_value(json_object_get(last_exit, "text")),
+        .last_exit_failed = has_failed(last_exit),
+        .last_exit_usec = (uint64_t) json_integer_value(json_object_get(last_exit, "atUSec")),
+        .restarts = json_is_integer(restarts) ? (uint64_t) json_integer_value(restarts) : DOCTOR_UNKNOWN,
+        .options = patient->options,
         .state = json_string_value(json_object_get(patient->status, "state")),
         .status_text = json_string_value(json_object_get(patient->status, "statusText")),
         .supervised = pid_of(patient->status, "supervisorPid") > 0,
@@ -87,6 +148,35 @@ static int admit(const struct cli *cli, const char *service, struct patient *pat
         .reports = patient->reports,
     };
     return EXIT_SUCCESS;
+}
+
+/* The services whose daemon runs are known by what their supervisors wrote down. */
+static char *find_service_in(const char *dir, int proc_fd, char *const *names, pid_t pid) {
+    _cleanup_close_ int dir_fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
+
+    for (; dir_fd >= 0 && *names; names++) {
+        _cleanup_record_ struct service_record record = {0};
+        _cleanup_close_ int main_fd = -EBADF;
+        bool noted = false;
+
+        (void) state_file_read(dir_fd, *names, &record, NULL);
+        main_fd = main_note_find(proc_fd, dir_fd, *names, NULL, &record, &noted);
+        if (main_fd >= 0 && record.main.pid == pid)
+            return strdup(*names);
+    }
+    return NULL;
+}
+
+static char *find_service_of(const struct cli *cli, pid_t pid) {
+    _cleanup_close_ int proc_fd = procfs_open();
+    _cleanup_strlist_ char **names = NULL;
+    _cleanup_err_ struct err err = {0};
+    char *found;
+
+    if (proc_fd < 0 || supervisor_list(cli, &names, &err) < 0 || !names)
+        return NULL;
+    found = find_service_in(cli->runtime_dir, proc_fd, names, pid);
+    return found ? found : find_service_in(cli->system_dir, proc_fd, names, pid);
 }
 
 /* ---- for people ---- */
@@ -118,52 +208,67 @@ static void print_text(const struct cli *cli, const char *lead, const char *text
     putchar('\n');
 }
 
-/* "queueBefore" is "queue before". */
-static void add_words(const char *key, char *text, size_t size) {
-    size_t n = strlen(text);
+/* What of the evidence is worth a line, in people's words; all of it is in the JSON. */
+static const struct {
+    const char *key, *words;
+} told_evidence[] = {
+    {"pid", "PID"},
+    {"recordedPid", "recorded: PID"},
+    {"holderPid", "held by PID"},
+    {"queueBefore", "waited before:"},
+    {"asked", "asked for:"},
+    {"somaxconn", "net.core.somaxconn"},
+    {"soft", "soft limit"},
+    {"hard", "hard limit"},
+    {"fd", "fd"},
+    {"function", "in the kernel's"},
+    {"cpuUSec", "processor time"},
+    {"childrenCpuUSec", "of children that ended"},
+    {"forksPerSecond", "forks a second:"},
+    {"lastExit", "last time it"},
+};
 
-    for (; *key && strcmp(key, "USec") != 0 && n + 2 < size; key++) {
-        if (isupper((unsigned char) *key))
-            text[n++] = ' ';
-        text[n++] = (char) tolower((unsigned char) *key);
-    }
-    text[n] = '\0';
+/* As a word of its own. */
+static bool has_word(const char *text, const char *word) {
+    size_t length = strlen(word);
+
+    for (const char *at = text; at && length > 0 && (at = strstr(at, word)); at++)
+        if ((at == text || !isalnum((unsigned char) at[-1])) && !isalnum((unsigned char) at[length]))
+            return true;
+    return false;
 }
 
-static bool ends_in(const char *key, const char *end) {
-    size_t n = strlen(key), m = strlen(end);
+static const char *format_evidence(const char *key, json_t *value, char buffer[static 192]) {
+    size_t length = strlen(key);
 
-    return n >= m && strcasecmp(key + n - m, end) == 0;
+    if (json_is_string(value))
+        snprintf(buffer, 192, "%s", json_string_value(value));
+    else if (!json_is_integer(value) || json_integer_value(value) == 0)
+        return NULL;
+    else if (length > 4 && strcmp(key + length - 4, "USec") == 0)
+        return value_format_usec((uint64_t) json_integer_value(value), buffer);
+    else
+        snprintf(buffer, 192, "%lld", (long long) json_integer_value(value));
+    return buffer;
 }
 
-static void print_evidence(const struct cli *cli, json_t *evidence) {
-    const char *key;
-    char line[2048] = "";
-    json_t *value;
+/* What the summary has said is not said again. */
+static void print_evidence(const struct cli *cli, const struct doctor_finding *finding) {
+    _cleanup_text_ struct text text = {0};
+    _cleanup_free_ char *line = NULL;
 
-    json_object_foreach(evidence, key, value) {
-        char number[DOCTOR_COUNT_MAX], *at;
+    for (size_t i = 0; i < ELEMENTSOF(told_evidence); i++) {
+        char buffer[192];
+        const char *key = told_evidence[i].key,
+                   *value = format_evidence(key, json_object_get(finding->evidence, key), buffer);
 
-        if (json_is_null(value) || strlen(line) > sizeof line - 256)
-            continue;
-        if (*line)
-            strcat(line, ", ");
-        add_words(key, line, strlen(line) + 64);
-        at = line + strlen(line);
-        if (json_is_string(value))
-            snprintf(at, 192, " %s", json_string_value(value));
-        else if (json_is_boolean(value))
-            snprintf(at, 192, " %s", json_is_true(value) ? "yes" : "no");
-        else if (ends_in(key, "USec"))
-            snprintf(at, 192, " %s", value_format_usec((uint64_t) json_integer_value(value), number));
-        else if (ends_in(key, "pid") || ends_in(key, "uid") || ends_in(key, "holder"))
-            snprintf(at, 192, " %lld", (long long) json_integer_value(value));
-        else
-            snprintf(at, 192, " %s", doctor_count((uint64_t) json_integer_value(value), number));
+        if (value && !has_word(finding->summary, value) && !has_word(finding->subject, value))
+            text_add_format(&text, "%s%s %s", text.length > 0 ? ", " : "", told_evidence[i].words, value);
     }
+    if (text.length == 0 || text_take(&text, &line) < 0)
+        return;
     value_make_printable(line); /* a character may have been cut */
-    if (*line)
-        print_text(cli, "", line);
+    print_text(cli, "", line);
 }
 
 static void print_finding(const struct cli *cli, const struct doctor_finding *finding) {
@@ -174,13 +279,38 @@ static void print_finding(const struct cli *cli, const struct doctor_finding *fi
     printf("  %s%-7s%s %s: %s\n", color, doctor_severity_to_string(finding->severity),
            *color ? color_reset(cli) : "", doctor_cause_to_string(finding->cause), finding->subject);
     print_text(cli, "", finding->summary ? finding->summary : "");
-    print_evidence(cli, finding->evidence);
+    print_evidence(cli, finding);
     if (finding->remedy)
         print_text(cli, "Remedy: ", finding->remedy);
 }
 
+/* Each of these has said what the supervisor says of the state. */
+static bool is_state_told(const struct doctor_findings *findings) {
+    static const enum doctor_cause causes[] = {DOCTOR_NO_SUPERVISOR, DOCTOR_BLOCKED, DOCTOR_CRASH_LOOP,
+                                               DOCTOR_FAILED, DOCTOR_ENDED};
+
+    for (size_t i = 0; i < ELEMENTSOF(causes); i++)
+        if (doctor_findings_have(findings, causes[i]))
+            return true;
+    return false;
+}
+
+static void print_unseen(const struct cli *cli, const struct doctor_facts *facts, const char *as_root) {
+    bool permission = false;
+
+    for (size_t i = 0; i < facts->n_unseen; i++) {
+        _cleanup_free_ char *line = NULL;
+
+        permission |= doctor_yes(facts->unseen[i].permission);
+        if (asprintf(&line, "%s: %s", facts->unseen[i].what, facts->unseen[i].why) >= 0)
+            print_text(cli, "Not looked at: ", line);
+    }
+    if (permission && as_root)
+        print_text(cli, "As root it sees all: ", as_root);
+}
+
 static int print_patient(const struct cli *cli, const struct doctor_facts *facts,
-                         const struct doctor_findings *findings) {
+                         const struct doctor_findings *findings, const char *as_root) {
     _cleanup_free_ char *verdict = doctor_verdict(facts, findings), *seen = doctor_describe_seen(facts);
     int healthy = doctor_is_healthy(facts, findings);
     const char *color = color_for_state(cli, healthy > 0 ? "running" : healthy < 0 ? "backoff" : "failed");
@@ -188,17 +318,19 @@ static int print_patient(const struct cli *cli, const struct doctor_facts *facts
     if (!verdict || !seen)
         return cli_fail(&(struct err){.number = ENOMEM});
     printf("%s%s%s\n", color, verdict, *color ? color_reset(cli) : "");
-    if (facts->pid == 0 && facts->status_text)
+    if (facts->main_of) {
+        _cleanup_free_ char *command = supervisor_advise(cli, "latchctl doctor", facts->main_of),
+                            *line = NULL;
+
+        if (command && asprintf(&line, "this is service %s: %s", facts->main_of, command) >= 0)
+            print_text(cli, "", line);
+    }
+    if (facts->pid == 0 && facts->status_text && !is_state_told(findings))
         print_text(cli, "", facts->status_text);
     for (size_t i = 0; i < findings->n; i++)
         print_finding(cli, &findings->of[i]);
     print_text(cli, "Looked at: ", seen);
-    for (size_t i = 0; i < facts->n_unseen; i++) {
-        _cleanup_free_ char *line = NULL;
-
-        if (asprintf(&line, "%s: %s", facts->unseen[i].what, facts->unseen[i].why) >= 0)
-            print_text(cli, "Not looked at: ", line);
-    }
+    print_unseen(cli, facts, as_root);
     return EXIT_SUCCESS;
 }
 
@@ -210,15 +342,17 @@ static json_t *patient_to_json(const struct doctor_facts *facts, const struct do
     json_t *all = doctor_facts_to_json(facts), *unseen = json_incref(json_object_get(all, "unseen"));
 
     json_decref(all);
-    return json_pack("{s:s?, s:o, s:s?, s:o, s:s?, s:o, s:o}", "service", facts->service, "pid",
-                     facts->pid > 0 ? doctor_number_to_json(facts->pid) : json_null(), "state", facts->state,
-                     "healthy", healthy < 0 ? json_null() : json_boolean(healthy), "verdict", verdict,
-                     "findings", doctor_findings_to_json(findings), "unseen", unseen);
+    return json_pack("{s:s?, s:o, s:s?, s:s?, s:o, s:s?, s:o, s:o}", "service", facts->service, "pid",
+                     facts->pid > 0 ? doctor_number_to_json(facts->pid) : json_null(), "mainOf",
+                     facts->main_of, "state", facts->state, "healthy",
+                     healthy < 0 ? json_null() : json_boolean(healthy), "verdict", verdict, "findings",
+                     doctor_findings_to_json(findings), "unseen", unseen);
 }
 
 /* ---- both ---- */
 
-static int tell(const struct cli *cli, const struct doctor_facts *facts, json_t *array, int *code) {
+static int tell(const struct cli *cli, const struct doctor_facts *facts, const char *as_root, json_t *array,
+                int *code) {
     _cleanup_doctor_findings_ struct doctor_findings findings = {0};
     int healthy;
 
@@ -233,7 +367,7 @@ static int tell(const struct cli *cli, const struct doctor_facts *facts, json_t 
         return json_array_append_new(array, patient_to_json(facts, &findings)) < 0
                    ? cli_fail(&(struct err){.number = ENOMEM})
                    : EXIT_SUCCESS;
-    return print_patient(cli, facts, &findings);
+    return print_patient(cli, facts, &findings, as_root);
 }
 
 static int examine(const struct cli *cli, struct patient *patients, size_t n, uint64_t interval_usec,
@@ -262,7 +396,7 @@ static int examine(const struct cli *cli, struct patient *patients, size_t n, ui
         if (show_facts)
             json_array_append_new(array, doctor_facts_to_json(&facts[i]));
         else
-            r = tell(cli, &facts[i], array, &code);
+            r = tell(cli, &facts[i], patients[i].as_root, array, &code);
     doctor_facts_free_array(facts, n);
     if (array && r == EXIT_SUCCESS)
         r = cli_print_json(array);
@@ -321,10 +455,22 @@ static int run_services(const struct cli *cli, char *const named[], const struct
 static int run_pids(const struct cli *cli, const struct arguments *arguments) {
     struct patient patients[PIDS_MAX] = {0};
 
+    int code;
+
+    for (size_t i = 0; i < arguments->n_pids; i++) {
+        pid_t pid = arguments->pids[i];
+
+        patients[i].main_of = find_service_of(cli, pid);
+        patients[i].request =
+            (struct doctor_request){.pid = pid, .restarts = DOCTOR_UNKNOWN, .main_of = patients[i].main_of};
+        if (geteuid() != 0 && asprintf(&patients[i].as_root, "sudo latchctl doctor --pid %d", (int) pid) < 0)
+            patients[i].as_root = NULL;
+    }
+    code =
+        examine(cli, patients, arguments->n_pids, arguments->interval_usec, arguments->facts, EXIT_SUCCESS);
     for (size_t i = 0; i < arguments->n_pids; i++)
-        patients[i].request.pid = arguments->pids[i];
-    return examine(cli, patients, arguments->n_pids, arguments->interval_usec, arguments->facts,
-                   EXIT_SUCCESS);
+        patient_done(&patients[i]);
+    return code;
 }
 
 static int run(struct cli *cli, int argc, char *argv[]) {
@@ -365,7 +511,9 @@ const struct command command_doctor = {
             "what\n"
             "it found, the likeliest cause first, with figures and the remedy. It connects to nobody, "
             "signals nobody and\n"
-            "changes nothing. What it may not look at it names: as root it sees all.\n\n"
+            "changes nothing. What it may not look at it names: as root it sees all. That a service is down, "
+            "and why, is\n"
+            "a finding, too.\n\n"
             "      --pid PID          look at this process and its descendants instead; may be repeated\n"
             "      --time TIME        between the two looks: 100ms to 60s (1s)\n"
             "      --facts            print as JSON what was seen and nothing that follows from it, for a "

@@ -75,7 +75,11 @@
     N(queue)   /* connections that wait for accept(2) */                                                     \
     N(backlog) /* in force: of a unix socket one more can wait, of a TCP socket too */                       \
     N(asked)   /* Backlog=, where latchd made the socket */                                                  \
-    N(nonblocking)
+    N(nonblocking)                                                                                           \
+    N(owned)      /* 1: latchd makes and keeps it */                                                         \
+    T(displaced)  /* latchd's listener is not at its path any more; this is: "socket", "nothing", ... */     \
+    N(worker_pid) /* of the service, has it open, and is not the main process */                             \
+    N(workers)    /* so many have */
 
 /* A connection of the service whose send buffer holds so much that it cannot be written to. */
 #define DOCTOR_CONNECTION_FIELDS(N, T, L)                                                                    \
@@ -155,6 +159,13 @@
     T(kind)                                                                                                  \
     T(state)                                                                                                 \
     T(status_text)                                                                                           \
+    N(restarts)           /* of the daemon, by itself, since the service began */                            \
+    T(last_exit)          /* "exited with status 1", as the supervisor tells */                              \
+    N(last_exit_failed)   /* 0: in good order, or as one ends that is told to (SIGTERM) */                   \
+    N(last_exit_ago_usec) /* how long ago that was */                                                        \
+    T(config_error)       /* why its configuration cannot be read; NULL: it can, or there is none */         \
+    T(options)            /* "--runtime-dir DIR", for commands that are advised; NULL: none */               \
+    T(main_of)            /* of a bare process: the service whose main process it is */                      \
     N(supervised)                                                                                            \
     T(supervisor_silence) /* how it failed to answer; NULL: it did, or there is none */                      \
     N(supervisor_pid)                                                                                        \

@@ -134,20 +134,11 @@ json_t *doctor_findings_to_json(const struct doctor_findings *findings) {
 }
 
 const char *doctor_count(uint64_t number, char buffer[static DOCTOR_COUNT_MAX]) {
-    char digits[24];
-    size_t n = 0, length;
-
     if (number == DOCTOR_UNKNOWN)
         return "unknown";
     if (number == DOCTOR_INFINITY)
         return "no limit";
-    length = (size_t) snprintf(digits, sizeof digits, "%" PRIu64, number);
-    for (size_t i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0)
-            buffer[n++] = ',';
-        buffer[n++] = digits[i];
-    }
-    buffer[n] = '\0';
+    snprintf(buffer, DOCTOR_COUNT_MAX, "%" PRIu64, number);
     return buffer;
 }
 

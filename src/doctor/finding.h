@@ -15,10 +15,17 @@
 #define DOCTOR_CAUSES(X)                                                                                     \
     X(STOPPED, "stopped")                                                                                    \
     X(SUPERVISOR_SILENT, "supervisor-silent")                                                                \
+    X(NO_SUPERVISOR, "no-supervisor")                                                                        \
+    X(CONFIGURATION, "configuration")                                                                        \
     X(LOCK_ORPHANED, "lock-orphaned")                                                                        \
     X(LOCK_HELD, "lock-held")                                                                                \
     X(LOCK_STALE, "lock-stale")                                                                              \
     X(SOCKET_STALE, "socket-stale")                                                                          \
+    X(BLOCKED, "blocked")                                                                                    \
+    X(CRASH_LOOP, "crash-loop")                                                                              \
+    X(FAILED, "failed")                                                                                      \
+    X(ENDED, "ended")                                                                                        \
+    X(STOPPED_BY_REQUEST, "stopped-by-request")                                                              \
     X(NO_LISTENER, "no-listener")                                                                            \
     X(NOFILE, "nofile")                                                                                      \
     X(PROCESS_LIMIT, "process-limit")                                                                        \
@@ -32,7 +39,8 @@
     X(MEMORY_PRESSURE, "memory-pressure")                                                                    \
     X(NOT_ACCEPTING, "not-accepting")                                                                        \
     X(QUEUE_FULL, "queue-full")                                                                              \
-    X(BACKLOG_CLAMPED, "backlog-clamped")
+    X(BACKLOG_CLAMPED, "backlog-clamped")                                                                    \
+    X(BACKLOG_REPLACED, "backlog-replaced")
 
 enum doctor_cause {
 #define X(name, text) DOCTOR_##name,
@@ -90,7 +98,7 @@ bool doctor_findings_have(const struct doctor_findings *findings, enum doctor_ca
 json_t *doctor_findings_to_json(const struct doctor_findings *findings);
 
 #define DOCTOR_COUNT_MAX 32
-/* "1,024", or "no limit", "unknown". */
+/* "1024", or "no limit", "unknown". */
 const char *doctor_count(uint64_t number, char buffer[static DOCTOR_COUNT_MAX]);
 
 /* The same where it stands in a printf(3): for one expression. */

@@ -12,6 +12,7 @@
 #include "base/value.h"
 #include "doctor/gather-parts.h"
 #include "probe/probe.h"
+#include "socket/listener.h"
 
 /* ---- TCP ---- */
 
@@ -133,22 +134,66 @@ static struct doctor_listener *find_listener(struct doctor_facts *facts, uint32_
     return NULL;
 }
 
+static const char *describe_file(mode_t mode) {
+    return S_ISSOCK(mode)  ? "socket"
+           : S_ISREG(mode) ? "file"
+           : S_ISDIR(mode) ? "directory"
+           : S_ISLNK(mode) ? "link"
+                           : "device";
+}
+
 /* Which socket is bound to that file: its name lies after a rename, the file does not. A file system that may
- * not answer is not asked. */
-static const struct unix_socket *find_by_file(int proc_fd, const struct unix_table *table, const char *path) {
+ * not answer is not asked. *ret_what (static): what stands there; NULL: not known. */
+static const struct unix_socket *find_by_file(int proc_fd, const struct unix_table *table, const char *path,
+                                              const char **ret_what) {
     _cleanup_mount_table_ struct mount_table mounts = {0};
     _cleanup_close_ int dir_fd = -EBADF;
     const struct mount_row *mount;
     struct mount_facts facts;
     const char *name;
     struct stat st;
+    int r;
 
+    *ret_what = NULL;
     if (mount_table_read(proc_fd, &mounts) < 0 || !(mount = mount_find_path(&mounts, path)) ||
-        mount_type_is_remote(mount->facts.type) || lock_open_parent(path, &dir_fd, &name) < 0 ||
-        mount_of_fd_in(&mounts, proc_fd, dir_fd, &facts) < 0 || mount_type_is_remote(facts.type) ||
-        fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISSOCK(st.st_mode))
+        mount_type_is_remote(mount->facts.type))
         return NULL;
-    return unix_table_find(table, facts.device, st.st_ino);
+    r = lock_open_parent(path, &dir_fd, &name);
+    if (r < 0) {
+        *ret_what = r == -ENOENT || r == -ENOTDIR ? "no-directory" : NULL;
+        return NULL;
+    }
+    if (mount_of_fd_in(&mounts, proc_fd, dir_fd, &facts) < 0 || mount_type_is_remote(facts.type))
+        return NULL;
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        *ret_what = errno == ENOENT ? "nothing" : NULL;
+        return NULL;
+    }
+    *ret_what = describe_file(st.st_mode);
+    return S_ISSOCK(st.st_mode) ? unix_table_find(table, facts.device, st.st_ino) : NULL;
+}
+
+/* The listener that latchd has for a path, wherever its file is by now: it is bound to a name of latchd's own
+ * beside the path, or, made by a .socket unit, to the path itself; then the daemon has to have it open. */
+static const struct unix_socket *find_owned(const struct unix_table *table, const char *path,
+                                            const struct doctor_facts *facts) {
+    _cleanup_free_ char *beside = listener_beside(path);
+    const struct unix_socket *found = NULL;
+
+    for (size_t i = 0; beside && i < table->n; i++) {
+        const struct unix_socket *socket = &table->sockets[i];
+        bool is_beside;
+
+        if (!socket->listening || !socket->name || socket->name_altered)
+            continue;
+        is_beside = strcmp(socket->name, beside) == 0;
+        for (size_t j = 0; (is_beside || strcmp(socket->name, path) == 0) && j < facts->n_listeners; j++)
+            if (facts->listeners[j].inode == socket->inode)
+                return socket;
+        if (is_beside)
+            found = found ? found : socket;
+    }
+    return found;
 }
 
 static const struct inet_socket *find_by_port(const struct inet_table *table, const char *listen) {
@@ -163,18 +208,45 @@ static const struct inet_socket *find_by_port(const struct inet_table *table, co
     return NULL;
 }
 
+/* Who accepts in a daemon that has forked for that: its workers, which have the listener of their parent. */
+static void count_workers(const struct descriptors *descriptors, size_t first, struct doctor_facts *facts) {
+    struct doctor_listener *listener = find_listener(facts, descriptors->of[first].inode);
+    pid_t last = 0;
+
+    if (!listener)
+        return;
+    listener->workers = 0;
+    for (size_t i = first; i < descriptors->n && descriptors->of[i].inode == listener->inode; i++) {
+        pid_t pid = descriptors->of[i].pid;
+
+        if ((uint64_t) pid == facts->pid || pid == last)
+            continue;
+        if (listener->workers++ == 0)
+            listener->worker_pid = (uint64_t) pid;
+        last = pid;
+    }
+}
+
 /* A configured socket: one of those that the service has open, or one that somebody else listens on, or
  * nobody. */
 static int add_configured(int proc_fd, const struct socket_config *socket, const struct doctor_look *before,
                           const struct doctor_look *look, struct doctor_facts *facts) {
     struct doctor_listener *listener = NULL;
-    bool is_unix = socket->listen[0] == '/' || socket->listen[0] == '@';
+    bool is_unix = socket->listen[0] == '/' || socket->listen[0] == '@',
+         owned = socket->owner == SOCKET_OWNER_LATCHD;
+    const char *displaced = NULL;
 
     if (is_unix) {
-        const struct unix_socket *found = socket->listen[0] == '@'
-                                              ? unix_table_find_name(&look->unix_sockets, socket->listen)
-                                              : find_by_file(proc_fd, &look->unix_sockets, socket->listen);
+        const struct unix_socket *found =
+            socket->listen[0] == '@' ? unix_table_find_name(&look->unix_sockets, socket->listen)
+                                     : find_by_file(proc_fd, &look->unix_sockets, socket->listen, &displaced);
+        const struct unix_socket *own =
+            owned && displaced ? find_owned(&look->unix_sockets, socket->listen, facts) : NULL;
 
+        if (own && own != found)
+            found = own;
+        else
+            displaced = NULL;
         if (found && found->listening && !(listener = find_listener(facts, found->inode)) &&
             !(listener = add_unix_listener(proc_fd, NULL, before, found, facts)))
             return -ENOMEM;
@@ -197,8 +269,11 @@ static int add_configured(int proc_fd, const struct socket_config *socket, const
     listener->address = strdup(socket->listen);
     free(listener->name);
     listener->name = strdup(socket->name);
-    if (socket->owner == SOCKET_OWNER_LATCHD)
+    listener->owned = owned;
+    if (owned)
         listener->asked = socket->backlog > 0 ? (uint64_t) socket->backlog : DOCTOR_UNKNOWN;
+    if (displaced && !(listener->displaced = strdup(displaced)))
+        return -ENOMEM;
     if (!listener->address || !listener->name)
         return -ENOMEM;
     value_make_printable(listener->address);
@@ -380,6 +455,7 @@ int doctor_gather_sockets(int proc_fd, const struct doctor_request *request, con
             r = look_at_connection(before, look, one->inode, facts);
         if (r < 0)
             return r;
+        count_workers(&descriptors, i, facts);
     }
     for (size_t i = 0; request->config && i < request->config->n_sockets; i++) {
         r = add_configured(proc_fd, request->config->sockets[i], before, look, facts);

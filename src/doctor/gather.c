@@ -124,13 +124,23 @@ static void gather_unit(int proc_fd, pid_t pid, struct doctor_facts *facts) {
 
 static int describe(const struct doctor_request *request, struct doctor_facts *facts) {
     const struct service_config *config = request->config;
+    uint64_t now = now_usec(CLOCK_REALTIME);
 
     facts->pid = (uint64_t) request->pid;
     facts->supervised = request->supervised;
     if (request->supervisor_pid > 0)
         facts->supervisor_pid = (uint64_t) request->supervisor_pid;
+    facts->restarts = request->service ? request->restarts : DOCTOR_UNKNOWN;
+    if (request->last_exit_usec > 0 && request->last_exit_usec <= now)
+        facts->last_exit_ago_usec = now - request->last_exit_usec;
+    if (request->last_exit)
+        facts->last_exit_failed = request->last_exit_failed;
     if (copy_text(request->service, &facts->service) < 0 || copy_text(request->state, &facts->state) < 0 ||
         copy_text(request->status_text, &facts->status_text) < 0 ||
+        copy_text(request->last_exit, &facts->last_exit) < 0 ||
+        copy_text(request->config_is_bad ? request->config_why : NULL, &facts->config_error) < 0 ||
+        copy_text(request->options, &facts->options) < 0 ||
+        copy_text(request->main_of, &facts->main_of) < 0 ||
         copy_text(request->limits_command, &facts->limits_command) < 0 ||
         copy_text(request->supervisor_silence, &facts->supervisor_silence) < 0 ||
         copy_text(config ? service_kind_to_string(config->kind) : NULL, &facts->kind) < 0 ||

@@ -17,7 +17,14 @@ struct doctor_request {
     const char *service;                 /* NULL: a bare process. Borrowed, as all here */
     const struct service_config *config; /* NULL: not known */
     const char *config_why;              /* why not; NULL: there is none to know */
+    bool config_is_bad;                  /* and that is for its mistakes */
     const char *state, *status_text;     /* as the supervisor tells; NULL: not known */
+    const char *last_exit;               /* likewise */
+    bool last_exit_failed;               /* and not as one ends that is told to */
+    uint64_t last_exit_usec;             /* CLOCK_REALTIME; 0: not known */
+    uint64_t restarts;                   /* DOCTOR_UNKNOWN */
+    const char *options;                 /* what latchctl was told of directories; NULL: nothing */
+    const char *main_of;                 /* of a bare process: its service; NULL: none, or not known */
     bool supervised;
     pid_t supervisor_pid;           /* 0: not known */
     const char *supervisor_silence; /* how it failed to answer; NULL: it did, or there is none */

@@ -7,7 +7,7 @@
 #include "doctor/judge.h"
 
 static bool is(const char *text, const char *word) {
-    return text && strcmp(text, word) == 0;
+    return text && word && strcmp(text, word) == 0;
 }
 
 static json_t *evidence_of(const struct doctor_lock *lock) {
@@ -37,6 +37,26 @@ static void find(const struct doctor_lock *lock, enum doctor_cause cause, enum d
         doctor_advise(finding, "%s", lock->advice);
 }
 
+/* What is said better elsewhere: the path of a listener of latchd's that is not there any more
+ * (judge-queue.c), and the lock of one whose latchd is dead, while the main process lives with the listener
+ * (judge-service.c). */
+static bool is_told_elsewhere(const struct doctor_facts *facts, const struct doctor_lock *lock) {
+    uint64_t owner = doctor_known(lock->holder_pid) ? lock->holder_pid : lock->recorded_pid;
+
+    for (size_t i = 0; i < facts->n_listeners; i++) {
+        const struct doctor_listener *listener = &facts->listeners[i];
+
+        if (!doctor_yes(listener->owned))
+            continue;
+        if (listener->displaced && is(listener->address, lock->path))
+            return true;
+        if (is(lock->reason, "unlocked") && is(listener->name, lock->name) && facts->supervised == 0 &&
+            doctor_main(facts) && owner == facts->pid)
+            return true;
+    }
+    return false;
+}
+
 static void judge_lock(const struct doctor_facts *facts, const struct doctor_lock *lock,
                        struct doctor_findings *findings) {
     bool runs = doctor_main(facts) != NULL;
@@ -64,5 +84,6 @@ static void judge_lock(const struct doctor_facts *facts, const struct doctor_loc
 
 void doctor_judge_locks(const struct doctor_facts *facts, struct doctor_findings *findings) {
     for (size_t i = 0; i < facts->n_locks; i++)
-        judge_lock(facts, &facts->locks[i], findings);
+        if (!is_told_elsewhere(facts, &facts->locks[i]))
+            judge_lock(facts, &facts->locks[i], findings);
 }

@@ -8,6 +8,10 @@
 
 #define IDLE_PERCENT 2 /* who uses less of a processor does not accept one connection after another */
 
+static bool is_absent(const char *displaced) {
+    return strcmp(displaced, "nothing") == 0 || strcmp(displaced, "no-directory") == 0;
+}
+
 static const char *address_of(const struct doctor_listener *listener) {
     return listener->address ? listener->address : "a listener";
 }
@@ -40,6 +44,14 @@ static bool is_explained(const struct doctor_findings *findings) {
     return false;
 }
 
+/* Of a socket that latchd made: the daemon has called listen(2) for it again, with a number of its own, or
+ * net.core.somaxconn was less when latchd did. Where both are cut to the same number nothing can be told. */
+static bool is_replaced(const struct doctor_facts *facts, const struct doctor_listener *listener) {
+    return doctor_yes(listener->owned) && doctor_known(listener->asked) && doctor_known(listener->backlog) &&
+           doctor_known(facts->somaxconn) && listener->backlog != listener->asked &&
+           (listener->asked <= facts->somaxconn || listener->backlog > listener->asked);
+}
+
 static void advise_backlog(struct doctor_finding *finding, const struct doctor_facts *facts,
                            const struct doctor_listener *listener) {
     uint64_t more = doctor_more(listener->backlog);
@@ -50,7 +62,7 @@ static void advise_backlog(struct doctor_finding *finding, const struct doctor_f
         doctor_advise(finding,
                       "sysctl net.core.somaxconn=%" PRIu64 ", which cuts every backlog, and start it again",
                       more);
-    if (doctor_known(listener->asked))
+    if (doctor_known(listener->asked) && !is_replaced(facts, listener))
         doctor_advise(finding, "Backlog=%" PRIu64 " in [Socket %s] of %s", more,
                       listener->name ? listener->name : "",
                       facts->config_file ? facts->config_file : "its configuration");
@@ -125,31 +137,45 @@ static void tell_places(const struct doctor_facts *facts, struct doctor_finding 
         tell_place(finding, common, most, facts->n_processes - 1);
 }
 
-/* What waited at the first look waits at the second, and nobody did anything meanwhile. */
+/* So slow that the next one who waits is a second away: as many as come meanwhile, it makes no difference
+ * whether one was taken between the looks or none. */
+static bool hardly_accepts(const struct doctor_facts *facts, const struct doctor_listener *listener) {
+    uint64_t seconds = doctor_known(facts->interval_usec) ? facts->interval_usec / 1000000 : 0;
+
+    return doctor_known(listener->queue) && doctor_known(listener->queue_before) && listener->queue > 0 &&
+           listener->queue_before > 0 && listener->queue + seconds + 1 >= listener->queue_before;
+}
+
+/* Connections waited at the first look and wait at the second, and nobody did anything meanwhile. */
 static void judge_waiting(const struct doctor_facts *facts, const struct doctor_listener *listener,
                           struct doctor_findings *findings) {
     uint64_t share = doctor_share(facts, doctor_cpu_of_all(facts));
     const struct doctor_process *main = doctor_main(facts);
     struct doctor_finding *finding;
+    uint64_t accepts;
 
-    if (!main || !doctor_known(listener->queue) || !doctor_known(listener->queue_before) ||
-        listener->queue == 0 || listener->queue_before == 0 || listener->queue < listener->queue_before ||
-        !doctor_known(share) || share >= IDLE_PERCENT || doctor_findings_have(findings, DOCTOR_STOPPED) ||
+    if (!main || !hardly_accepts(facts, listener) || !doctor_known(share) || share >= IDLE_PERCENT ||
+        doctor_findings_have(findings, DOCTOR_STOPPED) ||
         doctor_findings_have(findings, DOCTOR_PROCESS_LIMIT) ||
         doctor_findings_have(findings, DOCTOR_CLIENT_LIMIT))
         return;
     finding = doctor_find(findings, DOCTOR_NOT_ACCEPTING,
-                          is_full(listener->queue, listener) ? DOCTOR_ERROR : DOCTOR_WARNING,
+                          is_full(listener->queue, listener) || is_full(listener->queue_before, listener)
+                              ? DOCTOR_ERROR
+                              : DOCTOR_WARNING,
                           evidence_of(facts, listener), "%s", address_of(listener));
     doctor_say(finding,
                "%s connections wait on %s, %s did %s ms before, and all its processes together used %s ms of "
-               "processor "
-               "time meanwhile: it does not accept",
+               "processor time meanwhile: it does not accept, or hardly one a second",
                COUNT(listener->queue), address_of(listener), COUNT(listener->queue_before),
                COUNT(facts->interval_usec / 1000), COUNT(doctor_cpu_of_all(facts) / 1000));
     tell_places(facts, finding);
-    doctor_advise(finding, "see what it waits for: strace -f -p %" PRIu64 ", gdb -p %" PRIu64, main->pid,
-                  main->pid);
+    accepts = doctor_known(listener->worker_pid) ? listener->worker_pid : main->pid;
+    if (accepts != main->pid)
+        doctor_say(finding, "%s worker%s of it may accept there, PID %" PRIu64 " among them",
+                   COUNT(listener->workers), listener->workers == 1 ? "" : "s", accepts);
+    doctor_advise(finding, "see what %s waits for: strace -f -p %" PRIu64 ", gdb -p %" PRIu64,
+                  accepts == main->pid ? "it" : "the worker", accepts, accepts);
 }
 
 static void judge_clamped(const struct doctor_facts *facts, const struct doctor_listener *listener,
@@ -157,14 +183,15 @@ static void judge_clamped(const struct doctor_facts *facts, const struct doctor_
     bool asked_more = doctor_known(listener->asked) && doctor_known(facts->somaxconn) &&
                       listener->asked > facts->somaxconn,
          at_bound = is_full(listener->queue, listener) && doctor_known(facts->somaxconn) &&
-                    listener->backlog == facts->somaxconn;
+                    listener->backlog == facts->somaxconn &&
+                    (!doctor_known(listener->asked) || is_replaced(facts, listener));
     struct doctor_finding *finding;
 
     if (!asked_more && !at_bound)
         return;
     finding = doctor_find(findings, DOCTOR_BACKLOG_CLAMPED, at_bound ? DOCTOR_WARNING : DOCTOR_HINT,
                           evidence_of(facts, listener), "%s", address_of(listener));
-    if (asked_more)
+    if (asked_more && !at_bound)
         doctor_say(
             finding,
             "Backlog=%s was asked for, and net.core.somaxconn=%s cuts it: %s connections can wait, not %s",
@@ -175,7 +202,61 @@ static void judge_clamped(const struct doctor_facts *facts, const struct doctor_
                    "the backlog in force, %s, is exactly net.core.somaxconn: more was asked for, perhaps",
                    COUNT(listener->backlog));
     doctor_advise(finding, "sysctl net.core.somaxconn=%" PRIu64 " and start it again",
-                  asked_more ? listener->asked : doctor_more(facts->somaxconn));
+                  asked_more && !at_bound ? listener->asked : doctor_more(facts->somaxconn));
+}
+
+/* A socket of latchd's that nobody reaches by its path. */
+static void judge_displaced(const struct doctor_facts *facts, const struct doctor_listener *listener,
+                            struct doctor_findings *findings) {
+    static const char *const words[][2] = {
+        {"no-directory", "the directory is not there any more"},
+        {"nothing", "nothing stands there any more"},
+        {"socket", "another socket stands there"},
+        {"file", "a file stands there"},
+        {"directory", "a directory stands there"},
+        {"link", "a symbolic link stands there"},
+    };
+    const char *what = "something else stands there", *address = address_of(listener);
+    struct doctor_finding *finding;
+
+    if (!listener->displaced)
+        return;
+    finding =
+        doctor_find(findings, DOCTOR_NO_LISTENER, DOCTOR_ERROR, evidence_of(facts, listener), "%s", address);
+    if (finding)
+        json_object_set_new(finding->evidence, "displaced", json_string(listener->displaced));
+    for (size_t i = 0; i < ELEMENTSOF(words); i++)
+        if (strcmp(listener->displaced, words[i][0]) == 0)
+            what = words[i][1];
+    doctor_say(finding,
+               "%s does not lead to the socket that latchd has for the service: %s; whoever connects "
+               "there does not reach the daemon",
+               address, what);
+    if (is_absent(listener->displaced))
+        doctor_advise_command(finding, facts, "to make it anew", "latchctl restart");
+    else {
+        doctor_advise_command(finding, facts, "see whose it is", "latchctl probe");
+        doctor_advise(finding, "then remove it, or move it away: %s %s",
+                      strcmp(listener->displaced, "directory") == 0 ? "rmdir" : "rm", address);
+        doctor_advise(finding, "latchd, while it runs, puts its socket back then");
+    }
+}
+
+static void judge_replaced(const struct doctor_facts *facts, const struct doctor_listener *listener,
+                           struct doctor_findings *findings) {
+    struct doctor_finding *finding;
+
+    if (!is_replaced(facts, listener))
+        return;
+    finding = doctor_find(findings, DOCTOR_BACKLOG_REPLACED, DOCTOR_HINT, evidence_of(facts, listener), "%s",
+                          address_of(listener));
+    doctor_say(
+        finding,
+        "latchd asked for Backlog=%s, and %s is in force: the daemon has called listen(2) again, with a "
+        "number of its own%s",
+        COUNT(listener->asked), COUNT(listener->backlog),
+        listener->backlog < listener->asked ? ", or net.core.somaxconn was less at that time" : "");
+    doctor_advise(finding, "set it by the daemon's own settings: Backlog= does not count after that");
 }
 
 static void judge_missing(const struct doctor_facts *facts, const struct doctor_listener *listener,
@@ -196,8 +277,10 @@ void doctor_judge_queues(const struct doctor_facts *facts, struct doctor_finding
         const struct doctor_listener *listener = &facts->listeners[i];
 
         judge_missing(facts, listener, findings);
+        judge_displaced(facts, listener, findings);
         judge_waiting(facts, listener, findings);
         judge_clamped(facts, listener, findings);
         judge_full(facts, listener, findings);
+        judge_replaced(facts, listener, findings);
     }
 }

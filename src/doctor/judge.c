@@ -9,9 +9,9 @@
 #include "base/value.h"
 
 static const doctor_judge_fn judges[] = {
-    doctor_judge_locks,       doctor_judge_state,   doctor_judge_busy,    doctor_judge_blocked,
-    doctor_judge_files,       doctor_judge_tasks,   doctor_judge_cgroups, doctor_judge_pressure,
-    doctor_judge_connections, doctor_judge_dovecot, doctor_judge_queues,
+    doctor_judge_service,  doctor_judge_locks,       doctor_judge_state,   doctor_judge_busy,
+    doctor_judge_blocked,  doctor_judge_files,       doctor_judge_tasks,   doctor_judge_cgroups,
+    doctor_judge_pressure, doctor_judge_connections, doctor_judge_dovecot, doctor_judge_queues,
 };
 
 int doctor_judge(const struct doctor_facts *facts, struct doctor_findings *ret) {
@@ -152,6 +152,12 @@ uint64_t doctor_cpu_of_all(const struct doctor_facts *facts) {
 
 const char *doctor_unit(const struct doctor_facts *facts) {
     return facts->unit ? facts->unit : "the unit that starts it";
+}
+
+void doctor_advise_command(struct doctor_finding *finding, const struct doctor_facts *facts, const char *lead,
+                           const char *command) {
+    doctor_advise(finding, "%s: %s%s%s %s", lead, command, facts->options ? " " : "",
+                  facts->options ? facts->options : "", facts->service ? facts->service : "NAME");
 }
 
 uint64_t doctor_more(uint64_t number) {

@@ -23,6 +23,7 @@ char *doctor_describe_seen(const struct doctor_facts *facts);
 typedef void (*doctor_judge_fn)(const struct doctor_facts *facts, struct doctor_findings *findings);
 
 void doctor_judge_locks(const struct doctor_facts *facts, struct doctor_findings *findings);
+void doctor_judge_service(const struct doctor_facts *facts, struct doctor_findings *findings);
 void doctor_judge_state(const struct doctor_facts *facts, struct doctor_findings *findings);
 void doctor_judge_busy(const struct doctor_facts *facts, struct doctor_findings *findings);
 void doctor_judge_blocked(const struct doctor_facts *facts, struct doctor_findings *findings);
@@ -64,6 +65,10 @@ const char *doctor_unit(const struct doctor_facts *facts);
 /* How Dovecot's backlog of a listener is raised. False: it is no listener of Dovecot's. */
 bool doctor_dovecot_advise_backlog(const struct doctor_facts *facts, const struct doctor_listener *listener,
                                    struct doctor_finding *finding);
+
+/* Appends to the remedy: "LEAD: COMMAND OPTIONS SERVICE", which works as it is typed. */
+void doctor_advise_command(struct doctor_finding *finding, const struct doctor_facts *facts, const char *lead,
+                           const char *command);
 
 /* The next power of two from twice the number on. */
 uint64_t doctor_more(uint64_t number);

@@ -214,13 +214,16 @@ int gather_guarded_socket(struct prober *prober, struct lock_facts *facts, int d
     return socket && !socket->connected ? gather_listener(prober, facts, socket) : 0;
 }
 
-int gather_guarded_peer(struct prober *prober, struct lock_facts *facts) {
+int gather_guarded_peer(struct prober *prober, const struct probe_request *request,
+                        struct lock_facts *facts) {
     _cleanup_close_ int dir_fd = -EBADF, socket_dir_fd = -EBADF;
     char socket_name[NAME_MAX + 1];
     const char *name;
     int r;
 
     if (facts->kind == PATH_KIND_SOCKET || !facts->has_socket || facts->error != 0)
+        return 0;
+    if (request->spare_listener && facts->listener.found && facts->listener.listening)
         return 0;
     if (lock_facts_is_held(facts) ? lock_facts_has_lock(facts, facts->recorded.pid)
                                   : lock_facts_is_recorded_alive(facts))

@@ -93,7 +93,7 @@ int gather_listener(struct prober *prober, struct lock_facts *facts, const struc
 int gather_guarded_socket(struct prober *prober, struct lock_facts *facts, int dir_fd, const char *name);
 
 /* Who listens on the guarded socket; asked only when the lock's own record does not name a living owner. */
-int gather_guarded_peer(struct prober *prober, struct lock_facts *facts);
+int gather_guarded_peer(struct prober *prober, const struct probe_request *request, struct lock_facts *facts);
 
 /* What a regular file is by its name and content; its content itself, which becomes the facts'. */
 enum path_kind gather_regular_kind(const struct lock_facts *facts, enum lock_style style, const char *name);

@@ -169,7 +169,7 @@ static int gather_rest(struct prober *prober, const struct probe_request *reques
     for (size_t i = 0; r >= 0 && i < facts->n_displaced; i++)
         r = gather_recorded(prober, request, &facts->displaced[i]);
     if (r >= 0)
-        r = gather_guarded_peer(prober, facts);
+        r = gather_guarded_peer(prober, request, facts);
     return r < 0 ? r : gather_displaced_places(prober, facts);
 }
 

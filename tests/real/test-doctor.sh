@@ -126,12 +126,15 @@ is "$(jq '.[0].pid' <<<"$out")" "$redis" "and the daemon all the same"
 disown "$latchd_pid"
 kill -KILL "$latchd_pid"
 wait_until 5 gone "$latchd_pid"
-doctor 0 "unsupervised" redis
-is "$(jq -r '.[0] | "\(.pid) \(.verdict)"' <<<"$out")" "$redis redis (PID $redis, unsupervised): nothing found" "it is found"
+doctor 8 "unsupervised" redis
+is "$(jq -r '.[0] | "\(.pid) \(.verdict)"' <<<"$out")" "$redis redis (PID $redis, unsupervised): no-supervisor" "it is found"
+is "$(first '"\(.severity) \(.remedy)"')" \
+    "warning latchd takes the daemon over: latchd run --config-dir $D/etc --runtime-dir $D/run redis" "with the remedy"
 kill -KILL "$redis"
 wait_until 5 gone "$redis"
 doctor 8 "dead, and its socket left" redis
-is "$(causes)" socket-stale "the socket is in the way"
+is "$(causes)" "no-supervisor socket-stale" "the socket is in the way"
+is "$(first .severity)" error "and nobody starts it"
 
 note "a lock that a dead daemon's helper holds"
 mkdir "$D/bin" "$D/quick"
@@ -156,12 +159,115 @@ stop_latchd
 kill -KILL "$helper"
 
 note "no main process"
-doctor 0 "stopped service" down
-is "$(jq -c '.[0] | [.service, .pid, .state, .findings]' <<<"$out")" '["down",null,"stopped",[]]' "it does not run, and nothing is in its way"
+doctor 8 "no service" down
+is "$(jq -c '.[0] | [.service, .pid, .state, [.findings[].cause]]' <<<"$out")" '["down",null,"stopped",["no-supervisor"]]' \
+    "it does not run, and nothing is in its way"
 echo 4194000 >"$D/down.pid"
 doctor 8 "a PID file that a dead one left" down
-is "$(causes)" lock-stale "is found"
+is "$(causes)" "no-supervisor lock-stale" "is found"
 rm "$D/down.pid"
+
+note "a service that is down, and why"
+remedies() { jq -r '[.[0].findings[].remedy] | join("; ")' <<<"$out"; }
+words() { # ACTION...: as they have to be typed
+    echo "latchctl $1 --config-dir $D/etc --runtime-dir $D/run $2"
+}
+service crash "/bin/sh -c 'exit 3'" Restart=always RestartSec=1min
+sed -i '/^Restart=no/d' "$D/etc/crash.conf"
+start_latchd "$D" crash
+wait_for 10 "the daemon is to be started again" in_state "$D" backoff crash
+doctor 8 "it does not stay up" crash
+is "$(first '"\(.cause) \(.severity)"')" "crash-loop error" "that is found"
+contains "$(first .summary)" "exited with status 3; next try" "how it ended, and when it is tried again"
+contains "$(remedies)" "$(words logs crash)" "where its messages are"
+ctl "$D" stop crash >/dev/null
+doctor 8 "stopped" crash
+is "$(first '"\(.cause) \(.severity) \(.remedy)"')" "stopped-by-request hint to bring it up: $(words start crash)" "on request"
+stop_latchd
+service fails "/bin/sh -c 'exit 3'"
+start_latchd "$D" fails
+wait_for 10 "it has failed" in_state "$D" failed fails
+doctor 8 "failed" fails
+is "$(first '"\(.cause) \(.severity)"')" "failed error" "that is found"
+stop_latchd
+service ends "/bin/sh -c 'sleep 0.1'"
+start_latchd "$D" ends
+wait_until 10 grep -q "Stays down" "$D"/*.log
+doctor 8 "ended" ends
+is "$(first '"\(.cause) \(.severity)"')" "ended warning" "by itself"
+stop_latchd
+service waits "$sick idle" '[Lock l]' "LockFile=$D/waits.lock"
+flock "$D/waits.lock" sleep 1000 &
+locker=$!
+disown "$locker"
+pids+=("$locker")
+wait_until 5 fails "locked" flock -n "$D/waits.lock" true
+start_latchd "$D" waits
+wait_for 10 "somebody is in the way" in_state "$D" blocked waits
+doctor 8 "blocked" waits
+is "$(first '"\(.cause) \(.severity)"')" "blocked error" "that is found"
+contains "$(first .summary)" "PID $locker" "with who it is"
+read -r -a children <"/proc/$locker/task/$locker/children"
+pids+=("${children[@]}")
+cure
+wait_for 10 "then it runs" in_state "$D" running waits
+waits=$(main_pid "$D" waits)
+doctor 0 "by its PID" --pid "$waits"
+is "$(jq -r '.[0].mainOf' <<<"$out")" waits "which service that is is told"
+contains "$(ctl "$D" doctor --time=100ms --pid "$waits")" "this is service waits: $(words doctor waits)" "and how to ask for it"
+echo "NoSuchKey=1" >>"$D/etc/waits.conf"
+doctor 8 "mistakes in its configuration" waits
+is "$(causes) $(first .severity)" "configuration lock-held warning" "while it runs, and has not taken its lock"
+contains "$(first .remedy)" "latchd check --config-dir $D/etc --runtime-dir $D/run waits" "who lists them"
+ctl "$D" stop waits >/dev/null 2>&1
+doctor 8 "and once it is down" waits
+is "$(first '"\(.cause) \(.severity)"')" "configuration error" "as an error"
+stop_latchd
+rm "$D"/etc/{crash,fails,ends,waits}.conf
+
+note "a socket that latchd owns"
+mkdir "$D/own"
+service own "python3 -c 'import socket, time; s = socket.socket(fileno=3); s.listen(7); [s.accept() for i in iter(int, 1)]'" '[Socket c]' \
+    "ListenStream=$D/own/s" Owner=latchd Probe=none
+start_latchd "$D" own
+wait_for 10 "it runs" in_state "$D" running own
+own=$(main_pid "$D" own)
+wait_until 10 sh -c "ss -Hlx | grep -q ' 7 .*$D/own/'"
+doctor 8 "its daemon has set another backlog" own
+is "$(causes) $(first .severity)" "backlog-replaced hint" "that is found"
+is "$(first '.evidence | "\(.asked) \(.backlog)"')" "4096 7" "the figures"
+displaced() { first '"\(.cause) \(.severity) \(.evidence.displaced)"'; }
+echo x >"$D/own/x"
+mv "$D/own/x" "$D/own/s"
+doctor 8 "a file in its place" own
+is "$(displaced)" "no-listener error file" "is found"
+contains "$(first .remedy)" "rm $D/own/s" "with the remedy"
+rm "$D/own/s"
+wait_for 10 "which works" test -S "$D/own/s"
+patient listen "$D/own/other" 2
+mv "$D/own/other" "$D/own/s"
+doctor 8 "another socket in its place" own
+is "$(displaced)" "no-listener error socket" "is found, though somebody listens there"
+cure
+wait_until 10 sh -c "rm -rf '$D/own'; ! [ -e '$D/own' ]" # latchd puts its socket back meanwhile
+doctor 8 "its directory is gone" own
+is "$(displaced)" "no-listener error no-directory" "is found"
+remedy=$(first .remedy)
+# shellcheck disable=SC2086 # words
+succeeds "the remedy works as it is typed" ${remedy#*: }
+doctor 8 "back again" own
+is "$(causes)" backlog-replaced "its socket is there"
+own=$(main_pid "$D" own)
+disown "$latchd_pid"
+kill -KILL "$latchd_pid"
+wait_until 5 gone "$latchd_pid"
+doctor 8 "its latchd was killed" own
+is "$(causes)" "no-supervisor backlog-replaced" "that is found, and the lock that went with it is not"
+strace -f -qq -e trace=connect -o "$T/trace" latchctl --config-dir "$D/etc" --runtime-dir "$D/run" doctor --time=100ms own >/dev/null
+is "$(grep -vE "nscd|exited|$D/run/own.sock" "$T/trace")" "" "and its daemon is not connected to"
+kill -KILL "$own"
+wait_until 5 gone "$own"
+rm -r "$D/etc/own.conf" "$D/own"
 
 note "a queue that is too small, and nobody who accepts"
 patient listen "$T/q.sock" 2
@@ -366,6 +472,8 @@ rc=0
 out=$(setpriv --reuid 65534 --regid 65534 --clear-groups latchctl doctor --json --pid "$pid" 2>&1) || rc=$?
 is "$rc" 77 "nothing is found, but not all was seen"
 is "$(jq -c '.[0] | [.healthy, ([.unseen[] | select(.permission == 1)] | length > 0)]' <<<"$out")" "[null,true]" "health is not claimed"
+is "$(setpriv --reuid 65534 --regid 65534 --clear-groups latchctl doctor --pid "$pid" | tail -n 1 | sed 's/^ *//')" \
+    "As root it sees all: sudo latchctl doctor --pid $pid" "and how to see more is the last line"
 cure
 
 note "many at once, and mistakes"

@@ -126,7 +126,7 @@ START_TEST(client_limit) {
     assert_causes("client-limit");
     assert_first(
         DOCTOR_WARNING, "service auth { client_limit }",
-        "the process of Dovecot's service auth serves 1,000 connections, of 1,000 that client_limit allows",
+        "the process of Dovecot's service auth serves 1000 connections, of 1000 that client_limit allows",
         "service auth { client_limit = 2048 }");
     service("auth")->queue = 1;
     assert_causes("client-limit");
@@ -166,13 +166,13 @@ START_TEST(descriptors) {
     facts.processes[0].nofile_soft = 999;
     assert_causes("nofile");
     assert_first(DOCTOR_WARNING, findings.of[0].subject,
-                 "Dovecot's processes may have 999 descriptors, and default_client_limit = 1,000 needs more",
+                 "Dovecot's processes may have 999 descriptors, and default_client_limit = 1000 needs more",
                  "from the next start on: LimitNOFILE=1064, or LimitNOFILE=auto");
     facts.dovecot->needed_files = 12000;
     facts.dovecot->needed_by = strdup("auth");
     facts.processes[0].nofile_soft = 1100;
     assert_causes("nofile");
-    assert_first(DOCTOR_WARNING, findings.of[0].subject, "service auth { client_limit = 12,000 } needs more",
+    assert_first(DOCTOR_WARNING, findings.of[0].subject, "service auth { client_limit = 12000 } needs more",
                  "LimitNOFILE=12064");
     facts.processes[0].open_files = 1100; /* and is at its end as well: one finding, one remedy */
     assert_causes("nofile");
@@ -203,7 +203,7 @@ START_TEST(small_backlog) {
     read_recorded("small-backlog");
     assert_causes("queue-full stopped backlog-clamped");
     assert_first(DOCTOR_ERROR, "127.0.0.1:15272",
-                 "client_limit * process_limit of service imap-login: 1,000 * 1",
+                 "client_limit * process_limit of service imap-login: 1000 * 1",
                  "sysctl net.core.somaxconn=1000");
     facts.somaxconn = 4096; /* then it is not that which cuts it */
     assert_causes("queue-full stopped");

@@ -95,9 +95,9 @@ START_TEST(numbers_for_people) {
 
     ck_assert_str_eq(doctor_count(0, buffer), "0");
     ck_assert_str_eq(doctor_count(999, buffer), "999");
-    ck_assert_str_eq(doctor_count(1000, buffer), "1,000");
-    ck_assert_str_eq(doctor_count(1234567, buffer), "1,234,567");
-    ck_assert_str_eq(doctor_count(DOCTOR_UNKNOWN - 2, buffer), "18,446,744,073,709,551,613");
+    ck_assert_str_eq(doctor_count(1000, buffer), "1000");
+    ck_assert_str_eq(doctor_count(1234567, buffer), "1234567");
+    ck_assert_str_eq(doctor_count(DOCTOR_UNKNOWN - 2, buffer), "18446744073709551613");
     ck_assert_str_eq(doctor_count(DOCTOR_INFINITY, buffer), "no limit");
     ck_assert_str_eq(doctor_count(DOCTOR_UNKNOWN, buffer), "unknown");
 }

@@ -181,7 +181,7 @@ START_TEST(a_healthy_service_has_nothing) {
     free(verdict);
     verdict = doctor_describe_seen(&facts);
     ck_assert_str_eq(verdict, "locks and socket files: 1, queue of /run/d/control.sock: 0 of 512, "
-                              "descriptors: 12 of 1,024, processes: 1, "
+                              "descriptors: 12 of 1024, processes: 1, "
                               "processor time: 0 %, cgroups: 1, full send buffers: 0");
     free(verdict);
 }
@@ -288,10 +288,10 @@ START_TEST(descriptors_near_and_at_the_limit) {
     facts.processes[0].open_files = 819;
     expect_nothing();
     facts.processes[0].open_files = 820;
-    expect(DOCTOR_NOFILE, DOCTOR_WARNING, "820 of 1,024 descriptors", "latchctl limits d NOFILE=2048:4096",
+    expect(DOCTOR_NOFILE, DOCTOR_WARNING, "820 of 1024 descriptors", "latchctl limits d NOFILE=2048:4096",
            "LimitNOFILE=2048 in /etc/latchd/d.conf", NULL);
     facts.processes[0].open_files = 1024;
-    expect(DOCTOR_NOFILE, DOCTOR_ERROR, "1,024 of 1,024 descriptors are open", "EMFILE", NULL);
+    expect(DOCTOR_NOFILE, DOCTOR_ERROR, "1024 of 1024 descriptors are open", "EMFILE", NULL);
     facts.processes[0].nofile_soft = DOCTOR_INFINITY;
     expect_nothing();
     add_process(813)->open_files = 1024;
@@ -319,7 +319,7 @@ START_TEST(processes_of_the_user_the_machine_and_the_cgroup) {
     facts.nproc_counts = 0; /* root is not held to it */
     expect_nothing();
     facts.machine_tasks = 32000;
-    expect(DOCTOR_PROCESS_LIMIT, DOCTOR_WARNING, "kernel.pid_max", "32,000", "32,768", NULL);
+    expect(DOCTOR_PROCESS_LIMIT, DOCTOR_WARNING, "kernel.pid_max", "32000", "32768", NULL);
     facts.machine_tasks = 100;
     cgroup = add_cgroup("/system.slice/d.service");
     cgroup->pids_max = 20;
@@ -354,7 +354,7 @@ START_TEST(memory_and_processor_of_the_cgroup) {
     cgroup->throttled = 0;
     cgroup->memory_bytes = cgroup->memory_max_bytes = 1048576;
     cgroup->memory_max_hits = 12;
-    expect(DOCTOR_CGROUP_MEMORY, DOCTOR_WARNING, "1,048,576 bytes", "12 times", "MemoryMax=", NULL);
+    expect(DOCTOR_CGROUP_MEMORY, DOCTOR_WARNING, "1048576 bytes", "12 times", "MemoryMax=", NULL);
     cgroup->oom_kills = cgroup->oom_kills_in_all = 1;
     expect(DOCTOR_CGROUP_MEMORY, DOCTOR_ERROR, "1 of its processes were killed", NULL);
     cgroup->oom_kills = cgroup->memory_max_hits = 0;
@@ -373,7 +373,7 @@ START_TEST(a_busy_main) {
     main->cpu_usec = main->busiest_usec = 890000;
     expect_nothing();
     main->cpu_usec = main->busiest_usec = 1000000;
-    expect(DOCTOR_MAIN_BUSY, DOCTOR_WARNING, "100 % of 1,000 ms", "perf top -p 812", NULL);
+    expect(DOCTOR_MAIN_BUSY, DOCTOR_WARNING, "100 % of 1000 ms", "perf top -p 812", NULL);
     main->cpu_usec = main->busiest_usec = 300000; /* others have the processors */
     main->delayed_usec = 590000;
     expect_nothing();
@@ -442,8 +442,8 @@ END_TEST
 START_TEST(a_peer_that_does_not_read) {
     struct doctor_connection *connection = add_connection();
 
-    expect(DOCTOR_SEND_BUFFER_FULL, DOCTOR_ERROR, "PID 812 (daemon) cannot write", "238,336", "212,992",
-           "non-blocking", "EAGAIN", "PID 4711 (client) does not read", "233,152 bytes wait", "fd 3",
+    expect(DOCTOR_SEND_BUFFER_FULL, DOCTOR_ERROR, "PID 812 (daemon) cannot write", "238336", "212992",
+           "non-blocking", "EAGAIN", "PID 4711 (client) does not read", "233152 bytes wait", "fd 3",
            "latchctl doctor --pid 4711", NULL);
     expect_only(1);
     set(&connection->peer_state, "T");
@@ -525,9 +525,20 @@ START_TEST(nobody_accepts) {
     expect(DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, "2 of 3 other processes wait in recvfrom", "on socket:[5]",
            NULL);
     facts.n_processes = 1;
-    listener->queue = 1; /* one was taken */
-    expect_nothing();
-    listener->queue = 2;
+    listener->queue = 1; /* one a second, or none, as chance has it: the same verdict */
+    expect(DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, "1 connections wait", "hardly one a second", NULL);
+    listener->queue_before = 512;
+    listener->queue = 511;
+    expect(DOCTOR_NOT_ACCEPTING, DOCTOR_ERROR, NULL);
+    listener->queue = 509; /* three were taken */
+    judge();
+    expect_only(1);
+    ck_assert_int_eq(findings.of[0].cause, DOCTOR_QUEUE_FULL);
+    listener->queue = listener->queue_before = 2;
+    listener->worker_pid = 815;
+    listener->workers = 3;
+    expect(DOCTOR_NOT_ACCEPTING, DOCTOR_WARNING, "3 workers of it may accept", "strace -f -p 815", NULL);
+    ck_assert_ptr_null(strstr(findings.of[0].remedy, "812"));
     facts.processes[0].cpu_usec = DOCTOR_UNKNOWN;
     expect_nothing();
     facts.n_processes = 4;
@@ -540,10 +551,16 @@ START_TEST(a_backlog_that_is_cut) {
     facts.somaxconn = 128;
     expect_nothing(); /* whether the daemon asked for more cannot be told */
     listener->asked = 4096;
-    expect(DOCTOR_BACKLOG_CLAMPED, DOCTOR_HINT, "Backlog=4,096", "net.core.somaxconn=128",
+    expect(DOCTOR_BACKLOG_CLAMPED, DOCTOR_HINT, "Backlog=4096", "net.core.somaxconn=128",
            "129 connections can wait, not "
-           "4,097",
+           "4097",
            "sysctl net.core.somaxconn=4096", NULL);
+    facts.somaxconn = 4096;
+    listener->backlog = 4096; /* as it was asked for */
+    listener->queue = 4097;
+    expect(DOCTOR_QUEUE_FULL, DOCTOR_ERROR, NULL);
+    expect_only(1);
+    facts.somaxconn = listener->backlog = 128;
     listener->asked = DOCTOR_UNKNOWN;
     listener->queue = 129;
     expect(DOCTOR_QUEUE_FULL, DOCTOR_ERROR, "sysctl net.core.somaxconn=256", NULL);
