@@ -267,7 +267,7 @@ strace -f -qq -e trace=connect -o "$T/trace" latchctl --config-dir "$D/etc" --ru
 is "$(grep -vE "nscd|exited|$D/run/own.sock" "$T/trace")" "" "and its daemon is not connected to"
 kill -KILL "$own"
 wait_until 5 gone "$own"
-rm -r "$D/etc/own.conf" "$D/own"
+rm -rf "$D/etc/own.conf" "$D/own" "$D/run/own".*
 
 note "a queue that is too small, and nobody who accepts"
 patient listen "$T/q.sock" 2
