@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define CLIENTS_EACH 2
-#define PAUSE_USEC 500
+#define PAUSE_USEC 1000
 #define THREADS_MAX 64
 
 static atomic_bool over;
