@@ -14,7 +14,7 @@ part=1
 ((${LATCHD_TEST_EVERY:-1} == 1)) || part=4
 restarts=${LATCHD_TEST_RESTARTS:-$((1000 / part))}
 changes=${LATCHD_TEST_KILLS:-$((50 / part))}
-! is_sanitized || { restarts=50 changes=5; }
+! is_sanitized || { restarts=15 changes=2; }
 export ASAN_OPTIONS=${ASAN_OPTIONS-}:detect_leaks=0 # of what is killed
 D=$T/d S=$T/d/s/api.sock
 mkdir -p "$D/etc" "$D/run"

@@ -4,6 +4,7 @@
 # Listeners in every state: of each type of socket, of files and of abstract names, unlinked, renamed, their directory
 # gone, in other network namespaces, full, stopped. Made for real by tests/tools/lock-maker; what `latchctl probe` says
 # of them, whom it names, and that it does not name the innocent.
+# heavy: hundreds of probes; unit tests take the same code through the same cases
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
 require_root
