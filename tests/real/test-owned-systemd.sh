@@ -8,6 +8,8 @@
 # shellcheck disable=SC2317 # called by their names
 # shellcheck source=tests/lib/booted-latchd.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/booted-latchd.sh"
+# shellcheck source=tests/lib/connect-storm.sh
+. "$srcdir/tests/lib/connect-storm.sh"
 boot_latchd
 part=1
 ((${LATCHD_TEST_EVERY:-1} == 1)) || part=4
@@ -28,18 +30,6 @@ END
 field_is() { [[ $(field own "$1") == "$2" ]]; }
 another_than() { local now; now=$(field own "$1"); [[ -n $now && $now != null && $now != "$2" ]]; }
 unit_has() { [[ $(unit_property "$unit" "$1") == "$2" ]]; }
-storm_begins() {
-    "$(tool connect-storm)" --lock "$S.lock" "$S" >"$T/storm" 2>"$T/storm.log" &
-    storm=$!
-}
-storm_ends() { # TEXT
-    local rc=0
-    kill -TERM "$storm"
-    wait "$storm" || rc=$?
-    note "$(tr '\n' ' ' <"$T/storm")"
-    is "$rc" 0 "$1" || sort "$T/storm.log" | uniq -c | head
-    (($(awk '$1 == "answered" { print $2 }' "$T/storm") > 0)) || fail "and clients were answered"
-}
 
 echo "# start"
 succeeds "the unit starts" inside systemctl start "$unit"
@@ -47,7 +37,7 @@ wait_for 20 "it is up" field_is .state running
 wait_for 10 "systemd keeps the listener, the lock and the notification socket" unit_has NFileDescriptorStore 3
 
 echo "# $kills ends of latchd by SIGKILL, $kills changes, $kills restarts of the daemon"
-storm_begins
+storm_begins --lock "$S.lock" "$S"
 main=$(field own .mainPid)
 for ((i = 0; i < kills; i++)); do
     supervisor=$(unit_property "$unit" MainPID)
@@ -65,7 +55,7 @@ done
 storm_ends "nobody was refused or reset, and the lock was never free"
 
 echo "# latchd and the daemon are killed at once"
-storm_begins
+storm_begins --lock "$S.lock" "$S"
 supervisor=$(unit_property "$unit" MainPID)
 main=$(field own .mainPid)
 inside kill -KILL "$supervisor" "$main"

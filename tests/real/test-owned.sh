@@ -9,6 +9,8 @@
 # shellcheck disable=SC2317 # called by their names
 # shellcheck source=tests/lib/harness.sh
 . "${srcdir:-$(dirname "$0")/../..}/tests/lib/harness.sh"
+# shellcheck source=tests/lib/connect-storm.sh
+. "$srcdir/tests/lib/connect-storm.sh"
 require jq ss python3
 part=1
 ((${LATCHD_TEST_EVERY:-1} == 1)) || part=4
@@ -20,6 +22,7 @@ D=$T/d S=$T/d/s/api.sock
 mkdir -p "$D/etc" "$D/run"
 cp "$(tool listener)" "$D/listener"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+addresses=("$S" "@$D/own" "127.0.0.1:$port")
 cat >"$D/etc/own.conf" <<END
 [Service]
 ExecStart=$D/listener
@@ -54,24 +57,12 @@ client.sendall(b"hello\n")
 print(client.recv(100).decode().strip())
 END
 }
-storm_begins() { # [--lock FILE]
-    "$(tool connect-storm)" "$@" "$S" "@$D/own" "127.0.0.1:$port" >"$T/storm" 2>"$T/storm.log" &
-    storm=$!
-}
-storm_ends() { # TEXT
-    local rc=0
-    kill -TERM "$storm"
-    wait "$storm" || rc=$?
-    note "$(tr '\n' ' ' <"$T/storm")"
-    is "$rc" 0 "$1" || sort "$T/storm.log" | uniq -c | head
-    (($(awk '$1 == "answered" { print $2 }' "$T/storm") > 0)) || fail "and clients were answered"
-}
 
 echo "# start"
 start_latchd "$D" own
 wait_for 20 "it is up" running
 main=$(main_pid "$D" own)
-for address in "$S" "@$D/own" "127.0.0.1:$port"; do
+for address in "${addresses[@]}"; do
     is "$(asked "$address")" "$main" "$address leads to the daemon"
 done
 is "$(tr '\0' '\n' <"/proc/$main/environ" | grep '^LISTEN' | sort | tr '\n' ' ')" \
@@ -84,7 +75,7 @@ is "$(ctl "$D" status --json own | jq -r '.[0].sockets | map(.owner) | unique | 
 exits 78 "latchd exec cannot do that, and says so" latchd exec --config-dir "$D/etc" --runtime-dir "$D/run2" own
 
 echo "# $restarts restarts"
-storm_begins --lock "$S.lock"
+storm_begins --lock "$S.lock" "${addresses[@]}"
 began=$(now_ms)
 generation=$(status_of "$D" .generation own)
 for ((i = 0; i < restarts; i++)); do
@@ -95,7 +86,7 @@ storm_ends "nobody was refused or reset, and the lock was never free"
 is "$(status_of "$D" .generation own)" "$((generation + restarts))" "so many daemons"
 
 echo "# $changes changes of latchd"
-storm_begins --lock "$S.lock"
+storm_begins --lock "$S.lock" "${addresses[@]}"
 for ((i = 0; i < changes; i++)); do
     ctl "$D" reexec own >/dev/null 2>>"$T/restart.log" || fail "reexec $i"
 done
@@ -108,7 +99,7 @@ is "$(find "/proc/$latchd_pid/fd" -mindepth 1 | wc -l)" "$descriptors" "no descr
 
 echo "# $changes ends of latchd by SIGKILL"
 disown "$latchd_pid"
-storm_begins
+storm_begins "${addresses[@]}"
 main=$(main_pid "$D" own)
 for ((i = 0; i < changes; i++)); do
     kill_latchd
@@ -119,7 +110,7 @@ done
 storm_ends "nobody was refused or reset"
 is "$(main_pid "$D" own)" "$main" "it is the same daemon"
 is "$(holders_of "$S.lock")" "$latchd_pid" "the last latchd has the lock"
-storm_begins --lock "$S.lock"
+storm_begins --lock "$S.lock" "${addresses[@]}"
 ctl "$D" restart own >/dev/null || fail "a restart"
 storm_ends "what it got back from the daemon it keeps over a restart"
 lacks "$(cat "$D/latchd.log")" "has no copy of the listener" "each got every listener back"

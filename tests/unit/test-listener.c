@@ -337,34 +337,6 @@ START_TEST(refreshed) {
 }
 END_TEST
 
-/* The name beside the path is swapped for a link all the time: no other file gets our mode. */
-START_TEST(a_hostile_directory) {
-    struct stat st;
-    pid_t pid;
-
-    ck_assert_int_eq(close(open("victim", O_CREAT | O_WRONLY | O_CLOEXEC, 0600)), 0);
-    ck_assert_int_eq(symlink("victim", "evil"), 0);
-    pid = fork();
-    if (pid == 0)
-        for (;;)
-            (void) renameat2(AT_FDCWD, ".s.latchd", AT_FDCWD, "evil", RENAME_EXCHANGE);
-    for (int i = 0; i < 300; i++) {
-        int fd;
-
-        fd = open_at(path);
-        if (fd >= 0) {
-            ck_assert(listener_look(path, &place) == LISTENER_OURS);
-            listener_end(fd, path, &place);
-        }
-        ck_assert(lstat(path, &st) < 0 || S_ISSOCK(st.st_mode));
-        (void) unlink(path);
-    }
-    ck_assert_int_eq(kill(pid, SIGKILL), 0);
-    st = stat_of("victim");
-    ck_assert_uint_eq(st.st_mode & 07777, 0600);
-}
-END_TEST
-
 START_TEST(adjusted) {
     struct listener_wish wish = wish_of(path);
     int fd = open_at(path);
@@ -399,7 +371,6 @@ int main(void) {
     tcase_add_loop_test(tcase, a_port, 0, 5);
     tcase_add_test(tcase, no_listener);
     tcase_add_test(tcase, refreshed);
-    tcase_add_test(tcase, a_hostile_directory);
     tcase_add_test(tcase, adjusted);
     suite_add_tcase(suite, tcase);
     return suite_run(suite);
